@@ -1,0 +1,88 @@
+# Every target makes .venv by itself when it is missing. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+CLIENT := clients/python
+CHECKED := $(wildcard pricing_server $(CLIENT)/llmpricing tests)
+# The image of the newest release: buf build proto -o proto/vX.Y.binpb.
+RELEASED := $(lastword $(sort $(wildcard proto/*.binpb)))
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# $(call missing,REASON): a loud skip for people, a failure where CI=true.
+missing = { echo "SKIPPED $@: $(1)" >&2; [[ "$${CI:-}" != true ]]; exit; }
+
+NO_BUF := no buf on PATH and no wheel of buf-bin for this machine
+
+.PHONY: help serve test unit check lint types lint-proto breaking stubs proto clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+serve: $(INSTALLED) ## start the server; PRICING_* set it up, Ctrl-C stops it
+	@exec $(BIN)/pricing-server serve
+
+test: $(INSTALLED) ## run the whole suite
+	@exec $(BIN)/python -m pytest
+
+unit: $(INSTALLED) ## run the tests that need nothing
+	@exec $(BIN)/python -m pytest -m 'not integration'
+
+check: lint types lint-proto breaking stubs ## everything that looks at code without running it
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(INSTALLED)
+	$(BIN)/mypy $(CHECKED)
+
+lint-proto: $(INSTALLED)
+	@command -v buf >/dev/null || $(call missing,$(NO_BUF)); \
+	buf lint proto && echo "the contract passes buf lint"
+
+breaking: $(INSTALLED)
+ifneq ($(RELEASED),)
+	@command -v buf >/dev/null || $(call missing,$(NO_BUF)); \
+	buf breaking proto --against $(RELEASED) && echo "the contract breaks no $(RELEASED)"
+endif
+
+# Exit code 3 of the script: this machine cannot run the generators.
+stubs: $(INSTALLED)
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	code=0; PYTHON=$(BIN)/python scripts/generate_stubs.sh "$$fresh" || code=$$?; \
+	if [[ $$code == 3 ]]; then $(call missing,the pinned generators cannot be installed for this Python); fi; \
+	[[ $$code == 0 ]] || exit $$code; \
+	for stub in pricing_pb2.py pricing_pb2.pyi pricing_pb2_grpc.py pricing_pb2_grpc.pyi; do \
+	    diff -u $(CLIENT)/llmpricing/v1/$$stub "$$fresh/llmpricing/v1/$$stub" \
+	        || { echo "stubs are not up to date with proto/: run make proto" >&2; exit 1; }; \
+	done; \
+	echo "stubs are up to date"
+
+proto: $(INSTALLED) ## generate the stubs from proto/
+	PYTHON=$(BIN)/python scripts/generate_stubs.sh
+
+clean: ## remove environments, caches and builds; the server's data stays
+	rm -rf .venv .venv-proto .venv-stubs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist $(CLIENT)/build $(CLIENT)/dist
+	find pricing_server $(CLIENT) tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Both distributions in one call, so that neither is looked for in a registry.
+# The stamp is written last: an interrupted installation is done again.
+$(INSTALLED): pyproject.toml $(CLIENT)/pyproject.toml
+	@python=; \
+	for candidate in python3 python3.13 python3.12 python3.11; do \
+	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        python=$$candidate; break; \
+	    fi; \
+	done; \
+	[[ -n $$python ]] || { echo "Python 3.11 or newer is needed, as python3 or python3.11 to python3.13 on PATH" >&2; exit 1; }; \
+	$$python -c 'import ensurepip, venv' 2>/dev/null \
+	    || { echo "$$python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "making .venv with $$($$python --version)"; $$python -m venv --clear .venv; }; \
+	echo "installing into .venv (once; about a minute)"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e $(CLIENT) -e '.[dev]'
+	@touch $@

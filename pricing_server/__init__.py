@@ -1,0 +1,1 @@
+"""A gRPC service that answers what language models cost."""

@@ -1,0 +1,74 @@
+"""What readers of the sync log, the audit trail and the coverage get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pricing_server.price_change import PriceChange
+from pricing_server.sync.run import SyncRun
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCoverage:
+    """One seller and what is known of its models."""
+
+    provider: str
+    display_name: str
+    aliases: Sequence[str]
+    models_listed: int
+    models_priced: int
+    models_free: int
+    models_dynamic: int
+    models_unpriced: int
+    models_delisted: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """One source and how its syncs went."""
+
+    source: str
+    display_name: str
+    provider: str | None
+    rank: int
+    last_run: SyncRun | None
+    last_success_time: datetime | None
+    verified_time: datetime | None
+    models_quoted: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFilter:
+    """Which changes to list; None does not narrow."""
+
+    provider: str | None = None
+    model_id: str | None = None
+    sync_run_id: int | None = None
+
+
+ChangeCursor = tuple[int, int]
+"""(revision, model key) of the last change of the page before."""
+
+
+class AuditReader(Protocol):
+    """Reads with a cursor behind which a page begins; each may raise DatabaseUnavailable."""
+
+    async def run(self, sync_run_id: int) -> SyncRun | None:
+        """One row of the sync log."""
+
+    async def runs(self, source: str | None, before: int | None, limit: int) -> Sequence[SyncRun]:
+        """The sync log, newest first."""
+
+    async def changes(
+        self, narrow: ChangeFilter, before: ChangeCursor | None, limit: int
+    ) -> Sequence[tuple[ChangeCursor, PriceChange]]:
+        """The audit trail, newest revision first, each change with its cursor."""
+
+    async def providers(self, after: str | None, limit: int) -> Sequence[ProviderCoverage]:
+        """The sellers by name."""
+
+    async def sources(self) -> Sequence[SourceHealth]:
+        """All sources by rank."""

@@ -1,0 +1,120 @@
+"""What can go wrong, in the service's own terms.
+
+PricingError
+├── InvalidArgument        a field of a request makes no sense
+├── ModelNotFound          no layer knows the model
+├── ProviderNotFound       no seller of that name
+├── SourceNotFound         no source of that name
+├── SyncRunNotFound        no run with that id
+├── KeyMissing             a source needs an API key that is not set
+├── SyncInProgress         another run of the same source is under way
+├── AdminTokenRequired     the method needs ROLE_ADMIN and no token came
+├── AdminTokenInvalid      the token is not the configured one
+├── DatabaseUnavailable    the database cannot be asked now
+├── NotImplementedYet      declared in the contract, not served by this version
+└── ShuttingDown           the server drains
+
+Messages are one line and safe to send to a caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PricingError(Exception):
+    """The root of all errors that a caller may see."""
+
+
+class InvalidArgument(PricingError):
+    """A field of a request makes no sense."""
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(f"{field} {description}")
+        self.field = field
+        self.description = description
+
+
+class ModelNotFound(PricingError):
+    """No layer knows the model. `near_matches` are (provider, model id) that look alike."""
+
+    def __init__(
+        self,
+        model_id: str,
+        provider: str | None,
+        near_matches: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        seller = f" at {provider!a}" if provider else ""
+        hint = "".join(f"; did you mean {name!a} at {at!a}?" for at, name in near_matches[:1])
+        super().__init__(f"no price is known for the model {model_id!a}{seller}{hint}")
+        self.model_id = model_id
+        self.provider = provider
+        self.near_matches = tuple(near_matches)
+
+
+class ProviderNotFound(PricingError):
+    """No seller of that name or alias."""
+
+    def __init__(self, provider: str, near_matches: Sequence[str] = ()) -> None:
+        hint = f"; did you mean {near_matches[0]!a}?" if near_matches else ""
+        super().__init__(f"no provider is called {provider!a}{hint}")
+        self.provider = provider
+        self.near_matches = tuple(near_matches)
+
+
+class SourceNotFound(PricingError):
+    """No source of that name. `known` are those there are."""
+
+    def __init__(self, source: str, known: Sequence[str]) -> None:
+        super().__init__(f"no source is called {source!a}; known are {', '.join(known)}")
+        self.source = source
+        self.known = tuple(known)
+
+
+class SyncRunNotFound(PricingError):
+    """No run with that id."""
+
+    def __init__(self, sync_run_id: str) -> None:
+        super().__init__(f"no sync run has the id {sync_run_id!a}")
+        self.sync_run_id = sync_run_id
+
+
+class KeyMissing(PricingError):
+    """A source needs an API key; `variable` is the setting to set."""
+
+    def __init__(self, source: str, variable: str) -> None:
+        super().__init__(f"{source} needs an API key: set {variable}")
+        self.source = source
+        self.variable = variable
+
+
+class SyncInProgress(PricingError):
+    """Another run of the same source is under way."""
+
+    def __init__(self, source: str, sync_run_id: int | None) -> None:
+        super().__init__(f"a sync of {source} is already in progress")
+        self.source = source
+        self.sync_run_id = sync_run_id
+
+
+class AdminTokenRequired(PricingError):
+    """The method needs ROLE_ADMIN and the call carried no bearer token."""
+
+
+class AdminTokenInvalid(PricingError):
+    """The bearer token is not the configured one."""
+
+
+class DatabaseUnavailable(PricingError):
+    """The database cannot be asked now."""
+
+    def __init__(self) -> None:
+        super().__init__("the price database cannot be reached; try again")
+
+
+class NotImplementedYet(PricingError):
+    """Declared in the contract and not served by this version."""
+
+
+class ShuttingDown(PricingError):
+    """The server drains and takes no new work."""

@@ -1,0 +1,160 @@
+"""The methods of the contract: check the request, ask the application, convert the answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final
+
+from llmpricing.v1 import pricing_pb2 as pb
+from llmpricing.v1 import pricing_pb2_grpc
+from pricing_server.audit import AuditReader, ChangeFilter
+from pricing_server.errors import InvalidArgument, NotImplementedYet, SyncRunNotFound
+from pricing_server.grpc_api import convert
+from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
+from pricing_server.lookup.lookup import ALL_LAYERS, Lookup
+from pricing_server.providers.source import Source
+from pricing_server.sellers import canonical
+from pricing_server.sync.run import SyncRequest
+from pricing_server.sync.runner import SyncRunner
+
+MAX_TRIGGERED_BY: Final = 200
+
+_LAYERS = {number: layer for layer, number in convert.LAYERS.items()}
+
+
+class PricingService(pricing_pb2_grpc.PricingServiceServicer):
+    """Serves the contract. Errors are those of `pricing_server.errors`."""
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        syncs: SyncRunner,
+        audit: AuditReader,
+        sources: Mapping[str, Source],
+        url_of: Callable[[Source], str | None],
+    ) -> None:
+        self._lookup = lookup
+        self._syncs = syncs
+        self._audit = audit
+        self._sources = sources
+        self._url_of = url_of
+
+    async def GetPricing(
+        self, request: pb.GetPricingRequest, context: Any
+    ) -> pb.GetPricingResponse:
+        model_id = check_name("model_id", request.model_id)
+        provider = _optional_name(request, "provider")
+        check_enum("unit", pb.PriceUnit, request.unit)
+        for number in request.accept_sources:
+            if number not in _LAYERS:
+                raise InvalidArgument("accept_sources", f"has the unknown value {number}")
+        answer = await self._lookup.get(
+            model_id,
+            provider,
+            frozenset(_LAYERS[number] for number in request.accept_sources) or ALL_LAYERS,
+        )
+        return convert.get_pricing_response(answer, request.unit or pb.PRICE_UNIT_PER_1M_TOKENS)
+
+    async def SyncProvider(
+        self, request: pb.SyncProviderRequest, context: Any
+    ) -> pb.SyncProviderResponse:
+        check_enum("unknown_models", pb.UnknownModels, request.unknown_models)
+        if request.triggered_by:
+            check_name("triggered_by", request.triggered_by)
+        if len(request.triggered_by) > MAX_TRIGGERED_BY:
+            raise InvalidArgument("triggered_by", f"is over {MAX_TRIGGERED_BY} characters")
+        outcome = await self._syncs.sync(
+            SyncRequest(
+                source=check_name("provider", request.provider),
+                dry_run=request.dry_run,
+                triggered_by=request.triggered_by or "grpc",
+                register_unknown=request.unknown_models != pb.UNKNOWN_MODELS_SKIP,
+            )
+        )
+        return convert.sync_provider_response(outcome)
+
+    async def GetSyncRun(
+        self, request: pb.GetSyncRunRequest, context: Any
+    ) -> pb.GetSyncRunResponse:
+        sync_run_id = _sync_run_id(check_name("sync_run_id", request.sync_run_id))
+        run = await self._audit.run(sync_run_id) if sync_run_id is not None else None
+        if run is None:
+            raise SyncRunNotFound(request.sync_run_id)
+        return pb.GetSyncRunResponse(run=convert.sync_run(run))
+
+    async def ListSyncRuns(
+        self, request: pb.ListSyncRunsRequest, context: Any
+    ) -> pb.ListSyncRunsResponse:
+        source = _optional_name(request, "provider")
+        limit = check_page_size(request.page_size)
+        pages = Pages("ListSyncRuns", source)
+        cursor = pages.cursor(request.page_token, int)
+        before = int(cursor[0]) if cursor else None
+        runs = await self._audit.runs(source, before, limit + 1)
+        return pb.ListSyncRunsResponse(
+            runs=[convert.sync_run(run, with_details=False) for run in runs[:limit]],
+            next_page_token=pages.token(runs[limit - 1].sync_run_id) if len(runs) > limit else "",
+        )
+
+    async def ListPriceChanges(
+        self, request: pb.ListPriceChangesRequest, context: Any
+    ) -> pb.ListPriceChangesResponse:
+        provider = _optional_name(request, "provider")
+        run_name = _optional_name(request, "sync_run_id")
+        sync_run_id = _sync_run_id(run_name) if run_name is not None else None
+        if run_name is not None and sync_run_id is None:
+            raise SyncRunNotFound(run_name)
+        narrow = ChangeFilter(
+            provider=canonical(provider) if provider is not None else None,
+            model_id=_optional_name(request, "model_id"),
+            sync_run_id=sync_run_id,
+        )
+        limit = check_page_size(request.page_size)
+        pages = Pages("ListPriceChanges", narrow.provider, narrow.model_id, narrow.sync_run_id)
+        cursor = pages.cursor(request.page_token, int, int)
+        before = (int(cursor[0]), int(cursor[1])) if cursor else None
+        found = await self._audit.changes(narrow, before, limit + 1)
+        return pb.ListPriceChangesResponse(
+            changes=[convert.price_change(change) for _, change in found[:limit]],
+            next_page_token=pages.token(*found[limit - 1][0]) if len(found) > limit else "",
+        )
+
+    async def ListProviders(
+        self, request: pb.ListProvidersRequest, context: Any
+    ) -> pb.ListProvidersResponse:
+        limit = check_page_size(request.page_size)
+        pages = Pages("ListProviders")
+        cursor = pages.cursor(request.page_token, str)
+        after = str(cursor[0]) if cursor else None
+        found = await self._audit.providers(after, limit + 1)
+        sources = await self._audit.sources() if after is None else ()
+        return pb.ListProvidersResponse(
+            providers=[convert.provider(coverage) for coverage in found[:limit]],
+            sources=[
+                convert.source(health, declared, self._shown_url(declared))
+                for health, declared in (
+                    (health, self._sources.get(health.source)) for health in sources
+                )
+            ],
+            next_page_token=pages.token(found[limit - 1].provider) if len(found) > limit else "",
+        )
+
+    async def StreamPriceChanges(
+        self, request: pb.StreamPriceChangesRequest, context: Any
+    ) -> AsyncIterator[pb.StreamPriceChangesResponse]:
+        raise NotImplementedYet(
+            "the change stream is not served by this version; ListPriceChanges has every change"
+        )
+        yield  # makes this a stream
+
+    def _shown_url(self, source: Source | None) -> str:
+        return (self._url_of(source) or "") if source is not None else ""
+
+
+def _optional_name(request: Any, field: str) -> str | None:
+    return check_name(field, getattr(request, field)) if request.HasField(field) else None
+
+
+def _sync_run_id(text: str) -> int | None:
+    """The id as a number, None for a text that was never issued as one."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -1,0 +1,128 @@
+"""Errors as statuses with details: the one place where they cross the wire."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+import grpc
+import structlog
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from llmpricing.v1 import pricing_pb2 as pb
+from pricing_server import errors
+
+DOMAIN = "llmpricing"
+
+log = structlog.get_logger(__name__)
+
+
+def status_of(error: Exception) -> status_pb2.Status:
+    """The status a caller gets. An error that is none of ours stays in the log."""
+    match error:
+        case errors.InvalidArgument():
+            violation = error_details_pb2.BadRequest.FieldViolation(
+                field=error.field, description=error.description
+            )
+            detail = error_details_pb2.BadRequest(field_violations=[violation])
+            return _status(code_pb2.INVALID_ARGUMENT, str(error), detail)
+        case errors.ModelNotFound():
+            return _with_reason(
+                code_pb2.NOT_FOUND,
+                error,
+                pb.ERROR_REASON_MODEL_NOT_FOUND,
+                {
+                    "model_id": error.model_id,
+                    "provider": error.provider or "",
+                    "near_matches": ", ".join(f"{at}:{name}" for at, name in error.near_matches),
+                },
+            )
+        case errors.ProviderNotFound():
+            return _with_reason(
+                code_pb2.NOT_FOUND,
+                error,
+                pb.ERROR_REASON_PROVIDER_NOT_FOUND,
+                {"provider": error.provider, "near_matches": ", ".join(error.near_matches)},
+            )
+        case errors.SourceNotFound():
+            return _with_reason(
+                code_pb2.NOT_FOUND,
+                error,
+                pb.ERROR_REASON_SOURCE_NOT_FOUND,
+                {"provider": error.source, "known": ", ".join(error.known)},
+            )
+        case errors.SyncRunNotFound():
+            return _with_reason(
+                code_pb2.NOT_FOUND,
+                error,
+                pb.ERROR_REASON_SYNC_RUN_NOT_FOUND,
+                {"sync_run_id": error.sync_run_id},
+            )
+        case errors.KeyMissing():
+            return _with_reason(
+                code_pb2.FAILED_PRECONDITION,
+                error,
+                pb.ERROR_REASON_KEY_MISSING,
+                {"provider": error.source, "variable": error.variable},
+            )
+        case errors.SyncInProgress():
+            return _with_reason(
+                code_pb2.ABORTED,
+                error,
+                pb.ERROR_REASON_SYNC_IN_PROGRESS,
+                {"provider": error.source, "sync_run_id": str(error.sync_run_id or "")},
+            )
+        case errors.AdminTokenRequired():
+            return _with_reason(
+                code_pb2.PERMISSION_DENIED, error, pb.ERROR_REASON_ADMIN_TOKEN_REQUIRED
+            )
+        case errors.AdminTokenInvalid():
+            return _with_reason(
+                code_pb2.PERMISSION_DENIED, error, pb.ERROR_REASON_ADMIN_TOKEN_INVALID
+            )
+        case errors.DatabaseUnavailable():
+            return _with_reason(
+                code_pb2.UNAVAILABLE, error, pb.ERROR_REASON_DATABASE_UNAVAILABLE
+            )
+        case errors.ShuttingDown():
+            return _with_reason(code_pb2.UNAVAILABLE, error, pb.ERROR_REASON_SHUTTING_DOWN)
+        case errors.NotImplementedYet():
+            return _with_reason(code_pb2.UNIMPLEMENTED, error, pb.ERROR_REASON_NOT_IMPLEMENTED)
+        case _:
+            reference = uuid.uuid4().hex[:12]
+            log.error("request.broken", reference=reference, exc_info=error)
+            return _with_reason(
+                code_pb2.INTERNAL,
+                Exception(f"internal fault, reference {reference} in the server's log"),
+                pb.ERROR_REASON_INTERNAL,
+                {"reference": reference},
+            )
+
+
+async def abort(context: grpc.aio.ServicerContext, error: Exception) -> None:  # type: ignore[type-arg]
+    """End a call with the status of an error. Never returns: grpc raises."""
+    status = rpc_status.to_status(status_of(error))
+    await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+def _with_reason(
+    code: code_pb2.Code.ValueType,
+    error: Exception,
+    reason: pb.ErrorReason.ValueType,
+    metadata: Mapping[str, str] | None = None,
+) -> status_pb2.Status:
+    detail = error_details_pb2.ErrorInfo(
+        reason=pb.ErrorReason.Name(reason).removeprefix("ERROR_REASON_"),
+        domain=DOMAIN,
+        metadata={key: value for key, value in (metadata or {}).items() if value},
+    )
+    return _status(code, str(error), detail)
+
+
+def _status(code: int, message: str, detail: Message) -> status_pb2.Status:
+    packed = Any()
+    packed.Pack(detail)
+    return status_pb2.Status(code=code, message=message, details=[packed])

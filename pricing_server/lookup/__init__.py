@@ -1,0 +1,1 @@
+"""Answering what a model costs: cache, price table, bundled catalogue."""

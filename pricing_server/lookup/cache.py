@@ -1,0 +1,133 @@
+"""The cache of look-ups.
+
+It holds what was read at one state of the price table, and all of it goes when that
+state ends. A load that began before a clear is never stored after it, and nobody who
+asks after the clear is given its result. Names that no layer knows have a small cache
+of their own, so that a scan of made-up names cannot push prices out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from cachetools import TLRUCache, TTLCache
+
+from pricing_server.lookup.price import Head
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+U = TypeVar("U")
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+class PriceCache(Generic[K, V, U]):
+    """Values by key until a TTL, an instant of their own, or the next clear.
+
+    `V` are found values, `U` what is kept of unknown keys. `ends_at` tells the instant
+    at which a value changes by itself. Not thread-safe: for one event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        unknown_size: int,
+        ttl_seconds: float,
+        ends_at: Callable[[V], datetime | None],
+        timer: Callable[[], float] = time.monotonic,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._ends_at = ends_at
+        self._clock = clock
+        self._ttl = ttl_seconds
+        self._found: TLRUCache[K, V] = TLRUCache(size, ttu=self._time_to_use, timer=timer)
+        self._unknown: TTLCache[K, U] = TTLCache(unknown_size, ttl_seconds, timer=timer)
+        self._loading: dict[K, asyncio.Task[tuple[Head, V | None]]] = {}
+        self._head: Head | None = None
+
+    @property
+    def head(self) -> Head | None:
+        """The state of the price table that the cache reflects; None before the first load."""
+        return self._head
+
+    def get(self, key: K) -> V | None:
+        """A value that still holds, or None."""
+        value = self._found.get(key)
+        if value is None:
+            return None
+        ends_at = self._ends_at(value)
+        return value if ends_at is None or self._clock() < ends_at else None
+
+    def unknown(self, key: K) -> U | None:
+        """What was kept of a key that was not found, or None."""
+        return self._unknown.get(key)
+
+    def remember_unknown(self, key: K, value: U, head: Head | None) -> None:
+        """Keep that a key was not found at a state of the price table."""
+        if head == self._head:
+            self._unknown[key] = value
+
+    def clear(self, head: Head) -> None:
+        """Forget everything: the price table is at `head` now."""
+        if self._is_news(head):
+            self._head = head
+        self._found.clear()
+        self._unknown.clear()
+        # Whoever waits for one of these keeps waiting; whoever comes now loads anew.
+        self._loading.clear()
+
+    async def load(
+        self, key: K, loader: Callable[[], Awaitable[tuple[Head, V | None]]]
+    ) -> tuple[Head, V | None]:
+        """Load a key once for all who ask at the same time, and store what was found.
+
+        A caller that is cancelled does not cancel the load for the others.
+        """
+        task = self._loading.get(key)
+        if task is None:
+            task = asyncio.create_task(self._load(key, loader))
+            self._loading[key] = task
+            task.add_done_callback(lambda done: self._loaded(key, done))
+        return await asyncio.shield(task)
+
+    async def _load(
+        self, key: K, loader: Callable[[], Awaitable[tuple[Head, V | None]]]
+    ) -> tuple[Head, V | None]:
+        mine = asyncio.current_task()
+        head, value = await loader()
+        is_current = self._loading.get(key) is mine
+        if self._is_news(head):
+            # Another process changed the table and this load is the first to see it.
+            self.clear(head)
+            is_current = True
+        if value is not None and is_current and head == self._head:
+            self._found[key] = value
+        return head, value
+
+    def _is_news(self, head: Head) -> bool:
+        return (
+            self._head is None
+            or head.epoch != self._head.epoch
+            or head.revision > self._head.revision
+        )
+
+    def _loaded(self, key: K, task: asyncio.Task[tuple[Head, V | None]]) -> None:
+        if self._loading.get(key) is task:
+            del self._loading[key]
+        if not task.cancelled():
+            # Everyone who waited may be gone; the error is then nobody's.
+            task.exception()
+
+    def _time_to_use(self, _key: K, value: V, now: float) -> float:
+        ends_at = self._ends_at(value)
+        if ends_at is None:
+            return now + self._ttl
+        return now + min(self._ttl, (ends_at - self._clock()).total_seconds())

@@ -1,0 +1,1 @@
+"""PostgreSQL: an embedded server and the migrations of the schema."""

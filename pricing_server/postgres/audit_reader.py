@@ -1,0 +1,113 @@
+"""Reads of the sync log, the audit trail and the coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pricing_server.audit import ChangeCursor, ChangeFilter, ProviderCoverage, SourceHealth
+from pricing_server.postgres.connection import Pool, Row, card_of, translated_errors
+from pricing_server.postgres.statements import statements
+from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.providers.source import Fault, Notice
+from pricing_server.sync.run import COUNTS, SyncRun, SyncStatus
+
+_SQL = statements("audit")
+
+
+class PostgresAuditReader:
+    """See `pricing_server.audit.AuditReader`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def run(self, sync_run_id: int) -> SyncRun | None:
+        """One row of the sync log."""
+        rows = await self._rows("get_sync_run", {"sync_run_id": sync_run_id})
+        return _run(rows[0]) if rows else None
+
+    async def runs(self, source: str | None, before: int | None, limit: int) -> Sequence[SyncRun]:
+        """The sync log, newest first."""
+        rows = await self._rows(
+            "list_sync_runs", {"source": source, "before": before, "limit": limit}
+        )
+        return [_run(row) for row in rows]
+
+    async def changes(
+        self, narrow: ChangeFilter, before: ChangeCursor | None, limit: int
+    ) -> Sequence[tuple[ChangeCursor, PriceChange]]:
+        """The audit trail, newest revision first, each change with its cursor."""
+        before_revision, before_model = before or (None, None)
+        rows = await self._rows(
+            "list_price_changes",
+            {
+                "provider": narrow.provider,
+                "model_id": narrow.model_id,
+                "sync_run_id": narrow.sync_run_id,
+                "before_revision": before_revision,
+                "before_model": before_model,
+                "limit": limit,
+            },
+        )
+        return [((row["revision"], row["model_key"]), _change(row)) for row in rows]
+
+    async def providers(self, after: str | None, limit: int) -> Sequence[ProviderCoverage]:
+        """The sellers by name."""
+        rows = await self._rows("list_providers", {"after": after, "limit": limit})
+        return [ProviderCoverage(**row) for row in rows]
+
+    async def sources(self) -> Sequence[SourceHealth]:
+        """All sources by rank."""
+        rows = await self._rows("list_sources", {})
+        return [
+            SourceHealth(
+                source=row["source"],
+                display_name=row["display_name"],
+                provider=row["provider"],
+                rank=row["rank"],
+                last_run=await self.run(row["last_run_id"]) if row["last_run_id"] else None,
+                last_success_time=row["last_success_time"],
+                verified_time=row["verified_time"],
+                models_quoted=row["models_quoted"],
+            )
+            for row in rows
+        ]
+
+    async def _rows(self, statement: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_SQL[statement], values)
+                return await cursor.fetchall()
+
+
+def _run(row: Row) -> SyncRun:
+    return SyncRun(
+        sync_run_id=row["sync_run_id"],
+        source=row["source"],
+        status=SyncStatus(row["status"]),
+        triggered_by=row["triggered_by"],
+        started_at=row["started_at"],
+        completed_at=row["completed_at"],
+        duration_ms=row["duration_ms"],
+        counts={name: row[name] for name in COUNTS},
+        faults=[Fault(**fault) for fault in row["error_details"]],
+        notices=[Notice(**notice) for notice in row["notices"]],
+        error_message=row["error_message"],
+        revision=row["revision"],
+    )
+
+
+def _change(row: Row) -> PriceChange:
+    return PriceChange(
+        kind=ChangeKind(row["kind"]),
+        provider=row["provider"],
+        model_id=row["model_id"],
+        old=card_of(row, "old_") if row["old_card_id"] is not None else None,
+        new=card_of(row, "new_"),
+        source=row["source"],
+        effective_time=row["effective_time"],
+        changed_at=row["changed_at"],
+        changed_by=row["changed_by"],
+        sync_run_id=row["sync_run_id"],
+        revision=row["revision"],
+    )

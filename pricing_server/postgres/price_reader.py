@@ -1,0 +1,53 @@
+"""Look-ups in the price table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pricing_server.lookup.price import Head, Layer, Price
+from pricing_server.postgres.connection import Pool, card_of, translated_errors
+from pricing_server.postgres.statements import statements
+
+_SQL = statements("lookup")
+
+
+class PostgresPriceReader:
+    """See `pricing_server.lookup.price.PriceReader`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
+        """The prices of exactly this id, at one seller or at all, and the head they hold at."""
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(
+                    _SQL["find_pricing"], {"model_id": model_id, "provider": provider}
+                )
+                rows = await cursor.fetchall()
+        head = Head(rows[0]["head_revision"], rows[0]["head_epoch"])
+        return head, [
+            Price(
+                provider=row["provider"],
+                model_id=row["model_id"],
+                card=card_of(row),
+                layer=Layer.DATABASE,
+                source=row["source"],
+                obtained_at=row["obtained_at"],
+                effective_time=row["effective_time"],
+                is_listed=row["missing_syncs"] == 0,
+                price_revision=row["price_revision"],
+                hugging_face_id=row["hugging_face_id"],
+                alias_target=row["alias_target"],
+                delisted_at=row["delisted_at"],
+            )
+            for row in rows
+            if row["provider"] is not None
+        ]
+
+    async def names(self) -> Sequence[tuple[str, str]]:
+        """(provider, model id) of every model."""
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_SQL["list_names"])
+                return [(row["provider"], row["model_id"]) async for row in cursor]

@@ -1,0 +1,40 @@
+-- Statements of look-ups. All are read-only.
+
+-- name: find_pricing
+-- The prices of a model id, at one seller or at all of them, with the head they were
+-- read at. One statement, so one snapshot. Without a match: one row with the head alone.
+SELECT head.revision AS head_revision,
+       head.epoch::text AS head_epoch,
+       found.*
+FROM price_table_head AS head
+LEFT JOIN LATERAL (
+    SELECT models.provider,
+           models.model_id,
+           models.hugging_face_id,
+           models.alias_target,
+           models.delisted_at,
+           pricing.source,
+           pricing.effective_time,
+           pricing.revision AS price_revision,
+           quotes.obtained_at,
+           quotes.missing_syncs,
+           cards.card_id,
+           cards.state,
+           cards.currency,
+           cards.rates
+    FROM models
+    JOIN model_pricing AS pricing USING (model_key)
+    JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
+                               AND quotes.source = pricing.source
+    JOIN rate_cards AS cards ON cards.card_id = pricing.card_id
+    WHERE models.model_id = %(model_id)s
+      AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
+) AS found ON true;
+
+-- name: read_head
+-- The state of the whole price table.
+SELECT revision, epoch::text AS epoch FROM price_table_head;
+
+-- name: list_names
+-- Every model's names, for near matches.
+SELECT provider, model_id FROM models ORDER BY provider, model_id;

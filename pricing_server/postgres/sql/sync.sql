@@ -1,0 +1,205 @@
+-- Statements of a sync run. The order of locks is always: source, then head.
+
+-- name: register_source
+INSERT INTO sources (source, display_name, provider, rank)
+VALUES (%(source)s, %(display_name)s, %(provider)s, %(rank)s)
+ON CONFLICT (source) DO UPDATE
+SET display_name = excluded.display_name, provider = excluded.provider, rank = excluded.rank
+WHERE (sources.display_name, sources.provider, sources.rank)
+      IS DISTINCT FROM (excluded.display_name, excluded.provider, excluded.rank);
+
+-- name: register_alias
+INSERT INTO provider_aliases (alias, provider) VALUES (%(alias)s, %(provider)s)
+ON CONFLICT (alias) DO UPDATE SET provider = excluded.provider
+WHERE provider_aliases.provider IS DISTINCT FROM excluded.provider;
+
+-- name: renew_epoch
+-- A database that is not the one the epoch was made in was restored: its revisions
+-- count another history from here on.
+UPDATE price_table_head
+SET database_identity = here.identity,
+    epoch = CASE WHEN database_identity IS NULL THEN epoch ELSE gen_random_uuid() END
+FROM (
+    SELECT system_identifier || '/' || timeline_id || '/' || oid AS identity
+    FROM pg_control_system(), pg_control_checkpoint(), pg_database
+    WHERE datname = current_database()
+) AS here
+WHERE database_identity IS DISTINCT FROM here.identity;
+
+-- name: try_lock_source
+-- One sync per source at a time, on all processes and hosts; freed when the session ends.
+SELECT pg_try_advisory_lock(727001, hashtext(%(source)s)) AS locked;
+
+-- name: unlock_source
+SELECT pg_advisory_unlock(727001, hashtext(%(source)s));
+
+-- name: run_in_progress
+SELECT max(sync_run_id) AS sync_run_id FROM pricing_sync_log
+WHERE source = %(source)s AND status = 'in_progress';
+
+-- name: fail_orphans
+-- Only the holder of the source's lock may call this: whoever wrote these rows is gone.
+UPDATE pricing_sync_log
+SET status = 'failed', completed_at = clock_timestamp(),
+    error_message = 'the process that ran this sync ended before it did'
+WHERE source = %(source)s AND status = 'in_progress';
+
+-- name: latest_release
+-- The version of a bundled catalogue that was last applied.
+SELECT release FROM pricing_sync_log
+WHERE source = %(source)s AND status = 'success'
+ORDER BY sync_run_id DESC
+LIMIT 1;
+
+-- name: start_run
+INSERT INTO pricing_sync_log (source, triggered_by, release)
+VALUES (%(source)s, %(triggered_by)s, %(release)s)
+RETURNING sync_run_id, started_at;
+
+-- name: fail_run
+UPDATE pricing_sync_log
+SET status = 'failed', completed_at = clock_timestamp(), error_message = %(error_message)s
+WHERE sync_run_id = %(sync_run_id)s AND status = 'in_progress'
+RETURNING completed_at;
+
+-- name: finish_run
+-- Requires that the run is still in progress: a run declared dead can no longer commit.
+UPDATE pricing_sync_log
+SET status = 'success', completed_at = clock_timestamp(), revision = %(revision)s,
+    obtained_at = %(obtained_at)s,
+    models_fetched = %(models_fetched)s, models_updated = %(models_updated)s,
+    models_unchanged = %(models_unchanged)s, models_skipped = %(models_skipped)s,
+    models_registered = %(models_registered)s, models_missing = %(models_missing)s,
+    models_held = %(models_held)s, errors = %(errors)s,
+    error_details = %(error_details)s, notices = %(notices)s
+WHERE sync_run_id = %(sync_run_id)s AND status = 'in_progress'
+RETURNING completed_at;
+
+-- name: lock_head
+-- First statement of every writing transaction: from here on no other writer can
+-- change a price, so what is read below is what the changes are made against.
+SELECT revision, epoch::text AS epoch FROM price_table_head FOR UPDATE;
+
+-- name: read_models
+-- The models that a listing may touch: those of its sellers, and those it quoted before.
+SELECT models.model_key, models.provider, models.model_id, models.is_active,
+       pricing.card_id, pricing.source
+FROM models
+LEFT JOIN model_pricing AS pricing USING (model_key)
+WHERE models.provider = ANY(%(providers)s)
+   OR models.model_key IN (SELECT model_key FROM price_quotes WHERE source = %(source)s);
+
+-- name: read_quotes
+SELECT quotes.model_key, quotes.source, sources.rank, sources.provider AS own_provider,
+       quotes.card_id, cards.state, quotes.obtained_at, quotes.missing_syncs
+FROM price_quotes AS quotes
+JOIN sources USING (source)
+JOIN rate_cards AS cards USING (card_id)
+WHERE quotes.model_key = ANY(%(model_keys)s);
+
+-- name: read_cards
+SELECT card_id, state, currency, rates FROM rate_cards WHERE card_id = ANY(%(card_ids)s);
+
+-- name: stage
+-- Temporary tables of one transaction, filled by COPY.
+CREATE TEMPORARY TABLE staged_models (
+    provider text, model_id text, hugging_face_id text, canonical_slug text, alias_target text
+) ON COMMIT DROP;
+CREATE TEMPORARY TABLE staged_cards (card_id text, state text, currency text, rates jsonb)
+    ON COMMIT DROP;
+CREATE TEMPORARY TABLE staged_quotes (
+    provider text, model_id text, card_id text, fragment json, obtained_at timestamptz
+) ON COMMIT DROP;
+CREATE TEMPORARY TABLE staged_prices (
+    provider text, model_id text, kind text, card_id text, source text,
+    input_price numeric, output_price numeric, effective_time timestamptz
+) ON COMMIT DROP;
+
+-- name: apply_providers
+INSERT INTO providers (provider, display_name)
+SELECT * FROM unnest(%(providers)s::text[], %(display_names)s::text[])
+ON CONFLICT (provider) DO NOTHING;
+
+-- name: apply_models
+-- What a source does not state of a model stays as another one stated it.
+INSERT INTO models (provider, model_id, hugging_face_id, canonical_slug, alias_target)
+SELECT provider, model_id, hugging_face_id, canonical_slug, alias_target FROM staged_models
+ON CONFLICT (provider, model_id) DO UPDATE
+SET hugging_face_id = coalesce(excluded.hugging_face_id, models.hugging_face_id),
+    canonical_slug = coalesce(excluded.canonical_slug, models.canonical_slug),
+    alias_target = coalesce(excluded.alias_target, models.alias_target)
+WHERE (coalesce(excluded.hugging_face_id, models.hugging_face_id),
+       coalesce(excluded.canonical_slug, models.canonical_slug),
+       coalesce(excluded.alias_target, models.alias_target))
+      IS DISTINCT FROM (models.hugging_face_id, models.canonical_slug, models.alias_target);
+
+-- name: apply_cards
+INSERT INTO rate_cards (card_id, state, currency, rates)
+SELECT card_id, state, currency, rates FROM staged_cards
+ON CONFLICT (card_id) DO NOTHING;
+
+-- name: apply_quotes
+INSERT INTO price_quotes (model_key, source, card_id, fragment, obtained_at, sync_run_id)
+SELECT models.model_key, %(source)s, staged.card_id, staged.fragment, staged.obtained_at,
+       %(sync_run_id)s
+FROM staged_quotes AS staged
+JOIN models USING (provider, model_id)
+ON CONFLICT (model_key, source) DO UPDATE
+SET card_id = excluded.card_id, fragment = excluded.fragment,
+    obtained_at = excluded.obtained_at, sync_run_id = excluded.sync_run_id, missing_syncs = 0;
+
+-- name: apply_missing
+UPDATE price_quotes SET missing_syncs = missing_syncs + 1
+WHERE source = %(source)s AND model_key = ANY(%(model_keys)s);
+
+-- name: apply_history
+-- Before apply_prices: the previous card and prices are those still in force.
+INSERT INTO model_pricing_history (
+    revision, model_key, kind, previous_card_id, card_id,
+    previous_input_price, previous_output_price, input_price, output_price,
+    source, effective_time, changed_at, changed_by, sync_run_id)
+SELECT %(revision)s, models.model_key, staged.kind, pricing.card_id, staged.card_id,
+       pricing.price_per_input_token, pricing.price_per_output_token,
+       staged.input_price, staged.output_price,
+       staged.source, staged.effective_time, %(changed_at)s, %(changed_by)s, %(sync_run_id)s
+FROM staged_prices AS staged
+JOIN models USING (provider, model_id)
+LEFT JOIN model_pricing AS pricing USING (model_key)
+WHERE staged.kind IS NOT NULL;
+
+-- name: apply_prices
+INSERT INTO model_pricing (model_key, card_id, source, price_per_input_token,
+                           price_per_output_token, effective_time, revision)
+SELECT models.model_key, staged.card_id, staged.source, staged.input_price,
+       staged.output_price, staged.effective_time, %(revision)s
+FROM staged_prices AS staged
+JOIN models USING (provider, model_id)
+WHERE staged.kind IS NOT NULL
+ON CONFLICT (model_key) DO UPDATE
+SET card_id = excluded.card_id, source = excluded.source,
+    price_per_input_token = excluded.price_per_input_token,
+    price_per_output_token = excluded.price_per_output_token,
+    effective_time = excluded.effective_time, revision = excluded.revision;
+
+-- name: apply_sources
+-- The same price, told by another source now: no change of price, no new revision.
+UPDATE model_pricing
+SET source = staged.source
+FROM staged_prices AS staged
+JOIN models USING (provider, model_id)
+WHERE model_pricing.model_key = models.model_key AND staged.kind IS NULL;
+
+-- name: apply_activity
+UPDATE models
+SET is_active = staged.kind <> 'delisted',
+    delisted_at = CASE WHEN staged.kind = 'delisted' THEN %(changed_at)s::timestamptz END
+FROM staged_prices AS staged
+WHERE models.provider = staged.provider AND models.model_id = staged.model_id
+  AND staged.kind IN ('delisted', 'restored');
+
+-- name: advance_head
+UPDATE price_table_head SET revision = revision + 1 RETURNING revision;
+
+-- name: notify
+-- A wake-up for other processes, never data: they read the head.
+SELECT pg_notify('price_table', %(revision)s::text);

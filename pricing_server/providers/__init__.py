@@ -1,0 +1,13 @@
+"""The sources of prices. A new one is a file beside this one and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pricing_server.providers import genai_prices, openrouter
+from pricing_server.providers.source import Source
+
+SOURCES: Mapping[str, Source] = MappingProxyType(
+    {source.slug: source for source in (openrouter.SOURCE, genai_prices.SOURCE)}
+)

@@ -1,0 +1,239 @@
+"""OpenRouter's models API: prices as strings in USD **per token**.
+
+Shapes, units and rules: OpenRouter's API reference (components Pricing and
+PricingOverride) and three recorded payloads of 2026. Two payload shapes are
+read: the API's `{data}` and the recorder's envelope `{fetchedAt, count, data}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from typing import Final
+
+from llmpricing.meters import Meter
+from llmpricing.rate_card import (
+    ALWAYS,
+    DYNAMIC,
+    MINUTES_PER_DAY,
+    UNPRICED,
+    Comparison,
+    Conditions,
+    PriceState,
+    Rate,
+    RateCard,
+    Threshold,
+    UtcWindow,
+)
+from llmpricing.units import PricingFormat, same_price
+from pricing_server.names import printable
+from pricing_server.providers.source import (
+    OWN_API_RANK,
+    Field,
+    KeyUse,
+    ListedModel,
+    Listing,
+    ListingBuilder,
+    RowError,
+    Source,
+    SourceError,
+    fragment_text,
+    optional_name,
+)
+
+_TOKEN: Final = PricingFormat.PER_TOKEN
+
+FIELDS: Final[Mapping[str, Field]] = {
+    "prompt": Field(Meter.INPUT_TOKENS, _TOKEN),
+    "completion": Field(Meter.OUTPUT_TOKENS, _TOKEN),
+    "input_cache_read": Field(Meter.CACHE_READ_TOKENS, _TOKEN),
+    "input_cache_write": Field(Meter.CACHE_WRITE_TOKENS, _TOKEN),
+    "input_cache_write_1h": Field(Meter.CACHE_WRITE_1H_TOKENS, _TOKEN),
+    "audio": Field(Meter.INPUT_AUDIO_TOKENS, _TOKEN),
+    "audio_output": Field(Meter.OUTPUT_AUDIO_TOKENS, _TOKEN),
+    "input_audio_cache": Field(Meter.CACHE_AUDIO_READ_TOKENS, _TOKEN),
+    "image_token": Field(Meter.INPUT_IMAGE_TOKENS, _TOKEN),
+    "image_output": Field(Meter.OUTPUT_IMAGE_TOKENS, _TOKEN),
+    "internal_reasoning": Field(Meter.OUTPUT_REASONING_TOKENS, _TOKEN),
+    "image": Field(Meter.INPUT_IMAGES, None),
+    "request": Field(Meter.REQUESTS, None),
+    "web_search": Field(Meter.WEB_SEARCHES, None),
+}
+HEADLINE_KEYS: Final = ("prompt", "completion")
+CONDITION_KEYS: Final = frozenset({"min_prompt_tokens", "utc_start", "utc_end"})
+
+
+def read(document: object, received_at: datetime) -> Listing:
+    """Turn a payload into rate cards.
+
+    Zero means free only for ids that end in ":free"; any other zero is a price that
+    is not stated here (such models are charged in another way). -1 is a router,
+    whose price is decided per request.
+    """
+    rows, obtained_at = _open_envelope(document, received_at)
+    listing = ListingBuilder()
+    for row in rows:
+        fields = row if isinstance(row, Mapping) else {}
+        listing.read_row(
+            "openrouter", fields.get("id"), partial(_listed_model, fields, listing)
+        )
+    return listing.build(obtained_at, {"openrouter": "OpenRouter"})
+
+
+def _listed_model(
+    row: Mapping[str, object], listing: ListingBuilder, model_id: str
+) -> ListedModel:
+    pricing = row.get("pricing")
+    if not isinstance(pricing, Mapping):
+        raise RowError("pricing is missing")
+    target = row.get("alias_target")
+    evidence = ("id", "canonical_slug", "alias_target", "pricing")
+    return ListedModel(
+        provider="openrouter",
+        model_id=model_id,
+        card=_card(model_id, pricing, listing),
+        fragment=fragment_text({key: row[key] for key in evidence if key in row}),
+        hugging_face_id=optional_name(row.get("hugging_face_id")),
+        canonical_slug=optional_name(row.get("canonical_slug")),
+        alias_target=optional_name(target.get("slug")) if isinstance(target, Mapping) else None,
+    )
+
+
+def _open_envelope(document: object, received_at: datetime) -> tuple[list[object], datetime]:
+    if not isinstance(document, Mapping) or not isinstance(document.get("data"), list):
+        raise SourceError("the payload is not an object with a list of models under 'data'")
+    rows: list[object] = document["data"]
+    if not rows:
+        raise SourceError("the payload lists no models")
+    if "fetchedAt" not in document:
+        return rows, received_at
+    if document.get("count", len(rows)) != len(rows):
+        raise SourceError(
+            f"the recording is cut: it announces {printable(document['count'])} models "
+            f"and holds {len(rows)}"
+        )
+    try:
+        fetched_at = datetime.fromisoformat(str(document["fetchedAt"]))
+    except ValueError:
+        raise SourceError("the recording's 'fetchedAt' is not a date") from None
+    return rows, min(fetched_at.astimezone(UTC), received_at)
+
+
+def _card(model_id: str, pricing: Mapping[str, object], listing: ListingBuilder) -> RateCard:
+    for key in HEADLINE_KEYS:
+        if pricing.get(key) is None:
+            raise RowError(f"pricing.{key} is missing")
+    if any(_is_dynamic(pricing[key]) for key in HEADLINE_KEYS):
+        return DYNAMIC
+    declares_free = model_id.endswith(":free")
+    base = _rates(pricing, ALWAYS, model_id, declares_free, listing)
+    overrides = [
+        rate
+        for entry in _override_entries(pricing)
+        for rate in _rates(entry, _conditions(entry), model_id, declares_free, listing)
+    ]
+    # Among the overrides that apply the later one wins, key by key; what it does
+    # not name keeps the base price. A card is read the other way round: first wins.
+    by_key = {rate.key: rate for rate in [*base, *overrides]}
+    rates = [by_key[key] for key in dict.fromkeys(rate.key for rate in [*overrides[::-1], *base])]
+    if any(rate.price for rate in rates):
+        return RateCard.of(PriceState.PRICED, rates)
+    return RateCard.of(PriceState.FREE, rates) if declares_free else UNPRICED
+
+
+def _rates(
+    prices: Mapping[str, object],
+    conditions: Conditions,
+    model_id: str,
+    declares_free: bool,
+    listing: ListingBuilder,
+) -> Iterator[Rate]:
+    for key, value in prices.items():
+        declared = FIELDS.get(key)
+        if value is None or key in CONDITION_KEYS or key == "overrides":
+            continue
+        if declared is None:
+            if conditions is not ALWAYS:
+                raise RowError(f"an override has the unknown key {printable(key)}")
+            listing.notice(
+                f"unknown_key:{printable(key, 40)}", "a price key without declared unit", model_id
+            )
+        elif _is_dynamic(value):
+            listing.notice(f"dynamic_rate:{key}", "decided per request, no rate", model_id)
+        else:
+            price = _read(key, declared, value)
+            if price == 0 and not declares_free:
+                listing.notice(f"zero:{key}", "zero without being declared free", model_id)
+            elif key == "image" and _costs_what_a_token_costs(price, prices):
+                listing.notice(
+                    "unit_in_doubt:image",
+                    "documented as USD per image, but equal to the price of one prompt token",
+                    model_id,
+                )
+            else:
+                yield Rate(declared.meter, price, conditions)
+
+
+def _read(key: str, declared: Field, value: object) -> Decimal:
+    try:
+        return declared.read(value)
+    except ValueError as error:
+        raise RowError(f"pricing.{key} is {error}") from None
+
+
+def _costs_what_a_token_costs(price: Decimal, prices: Mapping[str, object]) -> bool:
+    # Recorded in all 29 rows with this key, and 258 to 1290 times below what these
+    # sellers charge for an image. As image tokens are input tokens at the same
+    # price, leaving the rate out loses nothing; keeping it would undercharge.
+    prompt = prices.get("prompt")
+    return prompt is not None and same_price(price, FIELDS["prompt"].read(prompt))
+
+
+def _override_entries(pricing: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    overrides = pricing.get("overrides") or []
+    if not isinstance(overrides, list):
+        raise RowError("pricing.overrides is not a list")
+    for entry in overrides:
+        if not isinstance(entry, Mapping):
+            raise RowError("an override is not an object")
+        yield entry
+
+
+def _conditions(entry: Mapping[str, object]) -> Conditions:
+    threshold = window = None
+    if (quantity := entry.get("min_prompt_tokens")) is not None:
+        if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 0:
+            raise RowError("an override's min_prompt_tokens is not a count")
+        threshold = Threshold(Meter.INPUT_TOKENS, Comparison.AT_LEAST, quantity)
+    if entry.get("utc_start") is not None or entry.get("utc_end") is not None:
+        window = UtcWindow(_minute(entry.get("utc_start")), _minute(entry.get("utc_end")))
+    if threshold is None and window is None:
+        raise RowError("an override has no condition")
+    return Conditions(threshold=threshold, utc_window=window)
+
+
+def _minute(hhmm: object) -> int:
+    """Minutes after midnight of a clock time written as a number: 1630 is 16:30, 100 is 01:00."""
+    if not isinstance(hhmm, int) or isinstance(hhmm, bool):
+        raise RowError("an override's time of day is not a number")
+    hours, minutes = divmod(hhmm, 100)
+    if not (0 <= hours <= 24 and 0 <= minutes < 60 and hhmm <= 2400):
+        raise RowError("an override's time of day is not a clock time")
+    return (hours * 60 + minutes) % MINUTES_PER_DAY
+
+
+def _is_dynamic(value: object) -> bool:
+    return isinstance(value, (str, int, Decimal)) and str(value).strip() == "-1"
+
+
+SOURCE: Final = Source(
+    slug="openrouter",
+    display_name="OpenRouter models API",
+    rank=OWN_API_RANK,
+    read=read,
+    provider="openrouter",
+    endpoint="https://openrouter.ai/api/v1/models",
+    key_use=KeyUse.OPTIONAL,
+)

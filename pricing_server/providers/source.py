@@ -1,0 +1,232 @@
+"""What a source declares, and what its adapter makes of a payload."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+
+from llmpricing.meters import Meter
+from llmpricing.rate_card import RateCard
+from llmpricing.units import PricingFormat, normalize_to_per_token, parse_price
+from pricing_server.names import name_fault, printable
+
+
+
+class SourceError(Exception):
+    """A payload as a whole is not what the source promises; nothing of it is used.
+
+    The message is one line, safe to show.
+    """
+
+
+class RowError(ValueError):
+    """One row of a payload cannot be read; the others are not touched by it."""
+
+
+class KeyUse(Enum):
+    """Whether a source is fetched with an API key."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The declared meaning of one price field: what it meters and in which unit."""
+
+    meter: Meter
+    unit: PricingFormat | None
+    """None where the field is priced per one of its meter (a request, an image, a search)."""
+
+    def read(self, value: object) -> Decimal:
+        """USD per one unit of the meter. Raises PriceError if the value is no price."""
+        if self.unit is None:
+            return parse_price(value)
+        if not isinstance(value, (str, int, Decimal)):
+            return parse_price(value)
+        return normalize_to_per_token(value, self.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """One model as a source states it."""
+
+    provider: str
+    model_id: str
+    card: RateCard
+    fragment: str
+    """The source's own statement as JSON text: the evidence for the card."""
+    hugging_face_id: str | None = None
+    canonical_slug: str | None = None
+    alias_target: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it this model."""
+        return self.provider, self.model_id
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A row that could not be read. `key` is None where not even the names could be."""
+
+    model_id: str
+    message: str
+    key: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that rows state and that became no rate; counted and named, not dropped."""
+
+    code: str
+    message: str
+    models: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Everything a source states at one time. Every row is a model or a fault."""
+
+    models: tuple[ListedModel, ...]
+    faults: tuple[Fault, ...]
+    notices: tuple[Notice, ...]
+    obtained_at: datetime
+    """When the source's data was obtained: of the fetch, or the date of a release."""
+    provider_names: Mapping[str, str] = field(default_factory=dict)
+    """How people write the sellers, where the source says so."""
+
+    @property
+    def rows(self) -> int:
+        """How many models the source's answer listed."""
+        return len(self.models) + len(self.faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A catalogue that ships with the server: its version, its date and how to load it."""
+
+    version: str
+    released_at: datetime
+    load: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The declaration of a source. `read` is pure: a decoded payload and when it was received."""
+
+    slug: str
+    display_name: str
+    rank: int
+    """Of the sources that price a model the one with the lowest rank wins."""
+    read: Callable[[object, datetime], Listing]
+    provider: str | None = None
+    """The seller whose own API this is; None for a catalogue of many sellers."""
+    endpoint: str | None = None
+    """None for a catalogue that ships with the server; then `release` is set."""
+    release: Release | None = None
+    key_use: KeyUse = KeyUse.NONE
+    fresh_for: timedelta = timedelta(hours=24)
+    """How long its data counts as confirmed after it was obtained."""
+
+    @property
+    def url_variable(self) -> str:
+        """The setting that replaces the endpoint."""
+        return f"PRICING_{self._upper}_URL"
+
+    @property
+    def key_variable(self) -> str:
+        """The setting with the API key."""
+        return f"PRICING_{self._upper}_API_KEY"
+
+    @property
+    def _upper(self) -> str:
+        return self.slug.upper().replace("-", "_")
+
+
+OWN_API_RANK = 100
+CATALOGUE_RANK = 1000
+
+
+_DUPLICATE = "the payload lists this model more than once"
+
+
+class ListingBuilder:
+    """Collects the rows of a payload so that a fault stays within its row."""
+
+    def __init__(self) -> None:
+        self._models: dict[tuple[str, str], ListedModel] = {}
+        self._faults: list[Fault] = []
+        self._notices: dict[str, str] = {}
+        self._noticed: dict[str, dict[str, None]] = {}
+        self._duplicates: Counter[tuple[str, str]] = Counter()
+
+    def read_row(
+        self, provider: str, model_id: object, read: Callable[[str], ListedModel]
+    ) -> None:
+        """Add what `read` makes of a row, given its checked id; a ValueError becomes its fault."""
+        key = None
+        try:
+            if not isinstance(model_id, str):
+                raise RowError("the model's id is not a text")
+            if fault := name_fault(model_id):
+                raise RowError(f"the model's id {fault}")
+            key = (provider, model_id)
+            if key in self._models or key in self._duplicates:
+                # Neither of two rows for one model can be trusted more than the other.
+                self._duplicates[key] += 1
+                raise RowError(_DUPLICATE)
+            self._models[key] = read(model_id)
+        except ValueError as error:
+            self._faults.append(Fault(printable(model_id), str(error), key))
+
+    def notice(self, code: str, message: str, model_id: str) -> None:
+        """Name something of a row that becomes no rate."""
+        self._notices[code] = message
+        self._noticed.setdefault(code, {})[model_id] = None
+
+    def build(self, obtained_at: datetime, names: Mapping[str, str] | None = None) -> Listing:
+        """The listing. Raises SourceError if not one row could be read."""
+        for key in self._duplicates:
+            if self._models.pop(key, None):
+                self._faults.append(Fault(printable(key[1]), _DUPLICATE, key))
+        if not self._models:
+            first = f", the first: {self._faults[0].message}" if self._faults else ""
+            raise SourceError(f"no model in the payload could be read{first}")
+        return Listing(
+            models=tuple(self._models.values()),
+            faults=tuple(self._faults),
+            notices=tuple(
+                Notice(code, self._notices[code], len(models), next(iter(models)))
+                for code, models in sorted(self._noticed.items())
+            ),
+            obtained_at=obtained_at,
+            provider_names=dict(names or {}),
+        )
+
+
+def optional_name(value: object) -> str | None:
+    """The value if it can be a name, else None: for what a row may but need not state."""
+    return value if isinstance(value, str) and name_fault(value) is None else None
+
+
+def fragment_text(value: object) -> str:
+    """A decoded JSON value as JSON text again; Decimals keep their digits."""
+    return json.dumps(_jsonable(value), ensure_ascii=True, separators=(",", ":"))
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    return value

@@ -1,0 +1,129 @@
+"""The outcome of sync runs, and what the sync needs of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from pricing_server.price_change import PriceChange
+from pricing_server.providers.source import Fault, Listing, Notice, Source
+from pricing_server.sync.plan import Plan
+
+COUNTS = (
+    "models_fetched",
+    "models_updated",
+    "models_unchanged",
+    "models_skipped",
+    "models_registered",
+    "models_missing",
+    "models_held",
+    "errors",
+)
+"""Names of a run's counts, in the log as in the contract."""
+
+NO_COUNTS: Mapping[str, int] = dict.fromkeys(COUNTS, 0)
+
+
+class SyncStatus(StrEnum):
+    """Where a run stands."""
+
+    IN_PROGRESS = "in_progress"
+    SUCCESS = "success"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRun:
+    """One row of the sync log."""
+
+    sync_run_id: int
+    source: str
+    status: SyncStatus
+    triggered_by: str
+    started_at: datetime
+    completed_at: datetime | None
+    duration_ms: int | None
+    counts: Mapping[str, int]
+    faults: Sequence[Fault]
+    notices: Sequence[Notice]
+    error_message: str | None
+    revision: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    """What a caller asks of a sync."""
+
+    source: str
+    dry_run: bool = False
+    triggered_by: str = "grpc"
+    register_unknown: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOutcome:
+    """What a run did, or in a dry run would have done."""
+
+    source: str
+    status: SyncStatus
+    dry_run: bool
+    started_at: datetime
+    completed_at: datetime
+    revision: int
+    epoch: str
+    sync_run_id: int | None = None
+    counts: Mapping[str, int] = field(default_factory=lambda: NO_COUNTS)
+    changes: Sequence[PriceChange] = ()
+    faults: Sequence[Fault] = ()
+    notices: Sequence[Notice] = ()
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A row of the log that is in progress."""
+
+    sync_run_id: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedPlan:
+    """A committed (or, dry, only planned) listing and the state of the table after it."""
+
+    plan: Plan
+    revision: int
+    epoch: str
+    completed_at: datetime
+
+
+class SyncSession(Protocol):
+    """One run's hold on a source: no other run of it anywhere until it ends."""
+
+    async def head(self) -> tuple[int, str]:
+        """Revision and epoch of the price table."""
+
+    async def start(self, triggered_by: str) -> StartedRun:
+        """Write the row of the log."""
+
+    async def preview(self, listing: Listing, *, register_unknown: bool) -> AppliedPlan:
+        """Plan a listing and write nothing."""
+
+    async def apply(
+        self, run: StartedRun, listing: Listing, *, register_unknown: bool
+    ) -> AppliedPlan:
+        """Apply a listing and finish the run, in one transaction: all of it or nothing."""
+
+    async def fail(self, run: StartedRun, message: str) -> datetime:
+        """Move the run to failed; when it did."""
+
+
+class SyncStore(Protocol):
+    """Where runs are made."""
+
+    def session(self, source: Source) -> AbstractAsyncContextManager[SyncSession]:
+        """Take hold of a source. Raises SyncInProgress if another run has it."""

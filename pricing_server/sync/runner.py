@@ -1,0 +1,224 @@
+"""Runs syncs, detached from whoever asked for them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+import structlog
+
+from pricing_server.errors import (
+    DatabaseUnavailable,
+    KeyMissing,
+    PricingError,
+    ShuttingDown,
+    SourceNotFound,
+)
+from pricing_server.fetch import FetchError, Payload
+from pricing_server.providers.source import KeyUse, Listing, Source, SourceError
+from pricing_server.sync.run import (
+    StartedRun,
+    SyncOutcome,
+    SyncRequest,
+    SyncSession,
+    SyncStatus,
+    SyncStore,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class JsonFetcher(Protocol):
+    """Fetches and decodes a payload; see `pricing_server.fetch`."""
+
+    async def fetch_json(self, url: str, *, api_key: str | None = None) -> Payload:
+        """Fetch one document. Raises FetchError."""
+
+
+class SourceSettings(Protocol):
+    """What the operator sets for a source."""
+
+    def url_of(self, source: Source) -> str | None:
+        """Where to fetch it from: the setting, else the declared endpoint."""
+
+    def key_of(self, source: Source) -> str | None:
+        """Its API key, if one is set."""
+
+
+class SyncRunner:
+    """Runs syncs as tasks of their own: a caller that goes away does not stop them.
+
+    `committed(revision, epoch)` is called before a run that applied anything is
+    reported, so that the process serves the new prices by then.
+    """
+
+    def __init__(
+        self,
+        store: SyncStore,
+        fetcher: JsonFetcher,
+        settings: SourceSettings,
+        sources: Mapping[str, Source],
+        committed: Callable[[int, str], None],
+    ) -> None:
+        self._store = store
+        self._fetcher = fetcher
+        self._settings = settings
+        self._sources = sources
+        self._committed = committed
+        self._tasks: set[asyncio.Task[SyncOutcome]] = set()
+        self._draining = False
+
+    async def sync(self, request: SyncRequest) -> SyncOutcome:
+        """Run a sync and wait for its outcome.
+
+        Raises SourceNotFound, KeyMissing, SyncInProgress, DatabaseUnavailable or
+        ShuttingDown when no run took place. A run that took place and failed is an outcome.
+        """
+        source = self._sources.get(request.source)
+        if source is None:
+            raise SourceNotFound(request.source, sorted(self._sources))
+        if source.key_use is KeyUse.REQUIRED and self._settings.key_of(source) is None:
+            raise KeyMissing(source.slug, source.key_variable)
+        if self._draining:
+            raise ShuttingDown("the server is shutting down and starts no sync")
+        task = asyncio.create_task(self._run(source, request), name=f"sync {source.slug}")
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Take no new runs, and give those under way some time before they are cancelled."""
+        self._draining = True
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks), timeout=grace_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _finished(self, task: asyncio.Task[SyncOutcome]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The caller may be gone; the log is then the only place that tells.
+            log.warning("sync.not_run", task=task.get_name(), error=str(error))
+
+    async def _run(self, source: Source, request: SyncRequest) -> SyncOutcome:
+        started_at = datetime.now(UTC)
+        async with self._store.session(source) as session:
+            run = None
+            if not request.dry_run:
+                run = await session.start(request.triggered_by)
+                started_at = run.started_at
+            log.info("sync.started", source=source.slug, run=run and run.sync_run_id)
+            try:
+                listing = await self._read(source)
+                if run is None:
+                    applied = await session.preview(
+                        listing, register_unknown=request.register_unknown
+                    )
+                else:
+                    applied = await session.apply(
+                        run, listing, register_unknown=request.register_unknown
+                    )
+                    self._committed(applied.revision, applied.epoch)
+            except (FetchError, SourceError) as error:
+                return await self._failed(session, source, request, run, started_at, str(error))
+            except asyncio.CancelledError:
+                if run is not None:
+                    await session.fail(run, "the server was shut down during the sync")
+                raise
+            except Exception as error:
+                return await self._broken(session, source, request, run, started_at, error)
+        outcome = SyncOutcome(
+            source=source.slug,
+            status=SyncStatus.SUCCESS,
+            dry_run=request.dry_run,
+            started_at=started_at,
+            completed_at=applied.completed_at,
+            revision=applied.revision,
+            epoch=applied.epoch,
+            sync_run_id=run.sync_run_id if run else None,
+            counts=applied.plan.counts,
+            changes=applied.plan.changes,
+            faults=listing.faults,
+            notices=applied.plan.notices,
+        )
+        log.info(
+            "sync.succeeded",
+            source=source.slug,
+            run=outcome.sync_run_id,
+            dry_run=request.dry_run,
+            revision=outcome.revision,
+            **outcome.counts,
+        )
+        return outcome
+
+    async def _read(self, source: Source) -> Listing:
+        if source.release is not None:
+            document = await asyncio.to_thread(source.release.load)
+            return await asyncio.to_thread(source.read, document, source.release.released_at)
+        url = self._settings.url_of(source)
+        if url is None:
+            raise SourceError(f"no address is known: set {source.url_variable}")
+        payload = await self._fetcher.fetch_json(url, api_key=self._settings.key_of(source))
+        return await asyncio.to_thread(source.read, payload.document, payload.obtained_at)
+
+    async def _broken(
+        self,
+        session: SyncSession,
+        source: Source,
+        request: SyncRequest,
+        run: StartedRun | None,
+        started_at: datetime,
+        error: Exception,
+    ) -> SyncOutcome:
+        """A fault that no source is to blame for: the cause stays in the log."""
+        if isinstance(error, PricingError) and run is None:
+            raise error
+        reference = uuid.uuid4().hex[:12]
+        log.error("sync.broken", source=source.slug, reference=reference, exc_info=error)
+        message = (
+            str(error)
+            if isinstance(error, PricingError)
+            else f"internal fault, reference {reference} in the server's log"
+        )
+        return await self._failed(session, source, request, run, started_at, message)
+
+    async def _failed(
+        self,
+        session: SyncSession,
+        source: Source,
+        request: SyncRequest,
+        run: StartedRun | None,
+        started_at: datetime,
+        message: str,
+    ) -> SyncOutcome:
+        completed_at = datetime.now(UTC)
+        revision, epoch = 0, ""
+        try:
+            if run is not None:
+                completed_at = await session.fail(run, message)
+            revision, epoch = await session.head()
+        except DatabaseUnavailable:
+            # The row stays in progress until the next run of the source closes it.
+            log.error("sync.outcome_not_logged", source=source.slug, run=run and run.sync_run_id)
+        log.warning(
+            "sync.failed",
+            source=source.slug,
+            run=run and run.sync_run_id,
+            dry_run=request.dry_run,
+            error=message,
+        )
+        return SyncOutcome(
+            source=source.slug,
+            status=SyncStatus.FAILED,
+            dry_run=request.dry_run,
+            started_at=started_at,
+            completed_at=completed_at,
+            revision=revision,
+            epoch=epoch,
+            sync_run_id=run.sync_run_id if run else None,
+            error_message=message,
+        )
