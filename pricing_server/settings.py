@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     """host:port; port 0 takes a free one. Not loopback only with an admin token."""
     database_url: SecretStr | None = None
     """A Postgres to use instead of the embedded one: a URL or a libpq conninfo."""
-    data_dir: Path = Path(".pricing")
+    data_dir: Path = Path(".data")
     """Where the embedded Postgres keeps its data."""
     manual_pricing_file: Path | None = None
     """Prices by hand; read by the manual layer of the fallback chain."""

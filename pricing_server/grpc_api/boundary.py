@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -19,13 +19,19 @@ _ROLES = {
     for method in _SERVICE.methods
 }
 _BEARER = "bearer "
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+if TYPE_CHECKING:
+    _Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+else:
+    _Interceptor = grpc.aio.ServerInterceptor  # generic in the type stubs only
 
 
 class _Undecodable:
     """A request that is not the method's message, such as one with broken UTF-8."""
 
 
-class Boundary(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class Boundary(_Interceptor):
     """Checks the role that the contract declares, and maps every error to a status.
 
     Methods of other services (reflection, health) pass as they are.
@@ -36,14 +42,14 @@ class Boundary(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> _Handler:
         """Wrap a method of the service."""
         handler = await continuation(handler_call_details)
         role = _ROLES.get(handler_call_details.method)
-        if role is None or handler is None:
-            return handler
+        if role is None or not handler:
+            return handler  # None, against the type stubs, for a method that nobody serves
         metadata = dict(handler_call_details.invocation_metadata or ())
 
         def check(request: Any) -> None:
@@ -52,9 +58,12 @@ class Boundary(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             if isinstance(request, _Undecodable):
                 raise InvalidArgument("request", "is not a message of this method in valid UTF-8")
 
+        decode = handler.request_deserializer
+        assert decode is not None, "generated methods decode their requests"
+
         def deserialize(data: bytes) -> Any:
             try:
-                return handler.request_deserializer(data)
+                return decode(data)
             except DecodeError:
                 return _Undecodable()
 

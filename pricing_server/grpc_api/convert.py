@@ -114,8 +114,9 @@ def sync_provider_response(outcome: SyncOutcome) -> pb.SyncProviderResponse:
         revision=outcome.revision,
         error_message=outcome.error_message or "",
         notices=_notices(outcome.notices),
-        **outcome.counts,
     )
+    for name, count in outcome.counts.items():
+        setattr(response, name, count)
     size = 0
     for change in outcome.changes:
         message = price_change(change)
@@ -140,8 +141,9 @@ def sync_run(run: SyncRun, *, with_details: bool = True) -> pb.SyncRun:
         notices=_notices(run.notices) if with_details else (),
         error_message=run.error_message or "",
         revision=run.revision,
-        **run.counts,
     )
+    for name, count in run.counts.items():
+        setattr(message, name, count)
     if run.completed_at is not None:
         message.completed_at.FromDatetime(run.completed_at)
     return message

@@ -68,7 +68,7 @@ class Pages:
             raise _foreign()
         if any(isinstance(value, int) and not 0 <= value < 2**63 for value in cursor):
             raise _foreign()
-        return cursor
+        return list(cursor)
 
 
 def _foreign() -> InvalidArgument:

@@ -139,13 +139,12 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
             next_page_token=pages.token(found[limit - 1].provider) if len(found) > limit else "",
         )
 
-    async def StreamPriceChanges(
+    def StreamPriceChanges(
         self, request: pb.StreamPriceChangesRequest, context: Any
     ) -> AsyncIterator[pb.StreamPriceChangesResponse]:
         raise NotImplementedYet(
             "the change stream is not served by this version; ListPriceChanges has every change"
         )
-        yield  # makes this a stream
 
     def _shown_url(self, source: Source | None) -> str:
         return (self._url_of(source) or "") if source is not None else ""

@@ -84,9 +84,7 @@ def status_of(error: Exception) -> status_pb2.Status:
                 code_pb2.PERMISSION_DENIED, error, pb.ERROR_REASON_ADMIN_TOKEN_INVALID
             )
         case errors.DatabaseUnavailable():
-            return _with_reason(
-                code_pb2.UNAVAILABLE, error, pb.ERROR_REASON_DATABASE_UNAVAILABLE
-            )
+            return _with_reason(code_pb2.UNAVAILABLE, error, pb.ERROR_REASON_DATABASE_UNAVAILABLE)
         case errors.ShuttingDown():
             return _with_reason(code_pb2.UNAVAILABLE, error, pb.ERROR_REASON_SHUTTING_DOWN)
         case errors.NotImplementedYet():

@@ -166,9 +166,7 @@ class Lookup:
         price = quote.price
         source = self._sources.get(price.source)
         detail = source.display_name if source else price.source
-        overdue = (
-            source is not None and self._clock() - price.obtained_at > source.fresh_for
-        )
+        overdue = source is not None and self._clock() - price.obtained_at > source.fresh_for
         if database_down:
             freshness = Freshness.DATABASE_DOWN
             detail += ": the price database cannot be reached"

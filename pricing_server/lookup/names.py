@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
 
 from rapidfuzz import fuzz, process, utils
 
+from pricing_server.sellers import answer_order
+
+K = TypeVar("K", bound=Hashable)
+
 MAX_MATCHES: Final = 5
-MIN_SCORE: Final = 70.0
-"""Of 100, by rapidfuzz's WRatio on lower-cased words."""
+MIN_SCORE: Final = 60.0
+"""Of 100: normalised edit similarity of the lower-cased names."""
 
 
 class NameIndex:
     """All names at one state of the price table."""
 
     def __init__(self, names: Iterable[tuple[str, str]]) -> None:
-        self._names = sorted(set(names))
+        # Equal scores keep this order: makers first, as in answers.
+        self._names = sorted(set(names), key=lambda name: (*answer_order(name[0]), name[1]))
         self.providers = frozenset(provider for provider, _ in self._names)
         self._ids = [utils.default_process(model_id) for _, model_id in self._names]
 
@@ -30,18 +35,19 @@ class NameIndex:
                 for position, (seller, _) in enumerate(self._names)
                 if seller == provider
             }
-        return [self._names[position] for _, _, position in _best(model_id, choices)]
+        return [self._names[position] for position in _best(model_id, choices)]
 
     def near_providers(self, provider: str) -> Sequence[str]:
         """Sellers whose name looks like this one, best first."""
-        return [name for _, _, name in _best(provider, {name: name for name in self.providers})]
+        return _best(provider, {name: name for name in sorted(self.providers)})
 
 
-def _best(text: str, choices: dict) -> list:  # type: ignore[type-arg]
-    return process.extract(
+def _best(text: str, choices: Mapping[K, str]) -> list[K]:
+    found = process.extract(
         utils.default_process(text),
         choices,
-        scorer=fuzz.WRatio,
+        scorer=fuzz.ratio,
         limit=MAX_MATCHES,
         score_cutoff=MIN_SCORE,
     )
+    return [key for _, _, key in found]

@@ -85,9 +85,7 @@ class PostgresSyncStore:
         connection = await connect_writer(self._conninfo)
         with translated_errors():
             async with connection:
-                cursor = await connection.execute(
-                    _SQL["latest_release"], {"source": source.slug}
-                )
+                cursor = await connection.execute(_SQL["latest_release"], {"source": source.slug})
                 row = await cursor.fetchone()
                 return row["release"] if row else None
 
@@ -100,9 +98,7 @@ class PostgresSyncStore:
         connection = await connect_writer(self._conninfo)
         try:
             with translated_errors():
-                cursor = await connection.execute(
-                    _SQL["try_lock_source"], {"source": source.slug}
-                )
+                cursor = await connection.execute(_SQL["try_lock_source"], {"source": source.slug})
                 locked = await cursor.fetchone()
                 if locked is None or not locked["locked"]:
                     cursor = await connection.execute(
@@ -249,11 +245,17 @@ class PostgresSyncSession:
                     missing_syncs=row["missing_syncs"],
                 )
             )
-        return TableState(models, {key: tuple(found) for key, found in quotes.items()})
+        cursor = await self._connection.execute(
+            _SQL["previous_obtained_at"], {"source": self._source.slug}
+        )
+        previous = await cursor.fetchone()
+        return TableState(
+            models,
+            {key: tuple(found) for key, found in quotes.items()},
+            previous["obtained_at"] if previous else None,
+        )
 
-    async def _write(
-        self, plan: Plan, run: StartedRun, listing: Listing, revision: int
-    ) -> None:
+    async def _write(self, plan: Plan, run: StartedRun, listing: Listing, revision: int) -> None:
         values: dict[str, Any] = {
             "source": self._source.slug,
             "sync_run_id": run.sync_run_id,
@@ -389,4 +391,3 @@ def _notices(notices: Sequence[Notice]) -> Jsonb:
 def _only(row: Row | None) -> Row:
     assert row is not None, "the statement always returns a row"
     return row
-

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pricing_server.providers import genai_prices, openrouter
+from pricing_server.providers import genai_prices as genai_prices
+from pricing_server.providers import openrouter as openrouter
 from pricing_server.providers.source import Source
 
 SOURCES: Mapping[str, Source] = MappingProxyType(

@@ -76,15 +76,11 @@ def read(document: object, received_at: datetime) -> Listing:
     listing = ListingBuilder()
     for row in rows:
         fields = row if isinstance(row, Mapping) else {}
-        listing.read_row(
-            "openrouter", fields.get("id"), partial(_listed_model, fields, listing)
-        )
+        listing.read_row("openrouter", fields.get("id"), partial(_listed_model, fields, listing))
     return listing.build(obtained_at, {"openrouter": "OpenRouter"})
 
 
-def _listed_model(
-    row: Mapping[str, object], listing: ListingBuilder, model_id: str
-) -> ListedModel:
+def _listed_model(row: Mapping[str, object], listing: ListingBuilder, model_id: str) -> ListedModel:
     pricing = row.get("pricing")
     if not isinstance(pricing, Mapping):
         raise RowError("pricing is missing")
@@ -128,7 +124,7 @@ def _card(model_id: str, pricing: Mapping[str, object], listing: ListingBuilder)
     if any(_is_dynamic(pricing[key]) for key in HEADLINE_KEYS):
         return DYNAMIC
     declares_free = model_id.endswith(":free")
-    base = _rates(pricing, ALWAYS, model_id, declares_free, listing)
+    base = list(_rates(pricing, ALWAYS, model_id, declares_free, listing))
     overrides = [
         rate
         for entry in _override_entries(pricing)

@@ -16,7 +16,6 @@ from llmpricing.units import PricingFormat, normalize_to_per_token, parse_price
 from pricing_server.names import name_fault, printable
 
 
-
 class SourceError(Exception):
     """A payload as a whole is not what the source promises; nothing of it is used.
 
@@ -168,9 +167,7 @@ class ListingBuilder:
         self._noticed: dict[str, dict[str, None]] = {}
         self._duplicates: Counter[tuple[str, str]] = Counter()
 
-    def read_row(
-        self, provider: str, model_id: object, read: Callable[[str], ListedModel]
-    ) -> None:
+    def read_row(self, provider: str, model_id: object, read: Callable[[str], ListedModel]) -> None:
         """Add what `read` makes of a row, given its checked id; a ValueError becomes its fault."""
         key = None
         try:

@@ -8,8 +8,8 @@ The rules:
 - Of a model's quotes the one of the source with the lowest rank is in force, but an
   unpriced quote yields to any other, and a catalogue that dropped the model to one
   that has it.
-- A model is delisted after MISSING_SYNCS_TO_DELIST successful syncs in a row without
-  it: by its seller's own API if that ever listed it, else by every catalogue. Its last
+- A model is delisted after MISSING_SYNCS_TO_DELIST successful syncs of new data in a
+  row without it: by its seller's own API if that ever listed it, else by every catalogue. Its last
   price is kept.
 """
 
@@ -70,6 +70,8 @@ class TableState:
     models: Mapping[tuple[str, str], KnownModel]
     quotes: Mapping[int, tuple[Quote, ...]]
     """By model key."""
+    previous_obtained_at: datetime | None = None
+    """When the data of the source's last successful sync was obtained."""
 
     def quotes_of(self, model: KnownModel) -> tuple[Quote, ...]:
         """The quotes of a model, in no particular order."""
@@ -91,7 +93,7 @@ class Plan:
 
     quoted: tuple[QuotedModel, ...]
     missing: tuple[int, ...]
-    """Model keys whose quote of this source was not listed this time."""
+    """Model keys whose quote of this source was missing for one more sync."""
     changes: tuple[PriceChange, ...]
     source_changes: tuple[tuple[KnownModel, str, str], ...]
     """Models whose price stays and is told by another source: (model, source, card id)."""
@@ -157,6 +159,7 @@ class _Planner:
         self.stored = frozenset(cards)
         self.quoted: list[QuotedModel] = []
         self.missing: list[int] = []
+        self.missing_count = 0
         self.changes: list[PriceChange] = []
         self.source_changes: list[tuple[KnownModel, str, str]] = []
         self.kept_unconfirmed: list[str] = []
@@ -196,6 +199,9 @@ class _Planner:
             before = quotes.get(self.source.slug)
             if before is None or model.key in listed or model.key in faulty:
                 continue
+            self.missing_count += 1
+            if before.missing_syncs and not self._is_news():
+                continue
             self.missing.append(model.model_key)
             quotes[self.source.slug] = replace(before, missing_syncs=before.missing_syncs + 1)
             self._resolve(model, quotes.values())
@@ -222,12 +228,18 @@ class _Planner:
             counts={
                 "models_fetched": self.listing.rows,
                 **{f"models_{name}": count for name, count in self.counts.items()},
-                "models_missing": len(self.missing),
+                "models_missing": self.missing_count,
                 "models_held": 0,
                 "errors": faults,
             },
             notices=tuple(notices),
         )
+
+    def _is_news(self) -> bool:
+        """Whether the data is newer than that of the last sync; the same data read again
+        is no second witness that a model is gone."""
+        previous = self.state.previous_obtained_at
+        return previous is None or self.listing.obtained_at > previous
 
     def _resolve(self, model: KnownModel, quotes: Collection[Quote]) -> bool:
         """Plan the price in force of a known model; whether it changes."""
@@ -291,9 +303,7 @@ class _Planner:
 
     @staticmethod
     def _is_unpriced_now(before: Quote, listed: ListedModel) -> bool:
-        return (
-            listed.card.state is PriceState.UNPRICED and before.state is not PriceState.UNPRICED
-        )
+        return listed.card.state is PriceState.UNPRICED and before.state is not PriceState.UNPRICED
 
 
 def _is_listed(quotes: Collection[Quote]) -> bool:

@@ -24,7 +24,7 @@ LARGEST_EXPONENT: Final = 9
 """Accepted prices lie in 1E-40 .. 1E10: generous on both sides of any real price."""
 
 SAME_PRICE_TOLERANCE: Final = Decimal("1E-14")
-"""Relative. Sources carry binary noise: 8.333333333333334E-8 one day, 8.33333333333333E-8 the next."""
+"""Relative. Feeds carry binary noise: 8.333333333333334E-8, the next day 8.33333333333333E-8."""
 
 
 class PriceError(ValueError):
@@ -32,7 +32,7 @@ class PriceError(ValueError):
 
 
 class PricingFormat(Enum):
-    """The unit of one field of one endpoint. There is no default: units are declared, never guessed."""
+    """The unit of one field of one endpoint: declared, never guessed; there is no default."""
 
     PER_TOKEN = 0
     PER_1K_TOKENS = 3

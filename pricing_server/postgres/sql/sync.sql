@@ -97,6 +97,13 @@ JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)
 WHERE quotes.model_key = ANY(%(model_keys)s);
 
+-- name: previous_obtained_at
+-- When the data of the last successful sync was obtained.
+SELECT obtained_at FROM pricing_sync_log
+WHERE source = %(source)s AND status = 'success'
+ORDER BY sync_run_id DESC
+LIMIT 1;
+
 -- name: read_cards
 SELECT card_id, state, currency, rates FROM rate_cards WHERE card_id = ANY(%(card_ids)s);
 
