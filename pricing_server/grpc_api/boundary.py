@@ -48,8 +48,8 @@ class Boundary(_Interceptor):
         """Wrap a method of the service."""
         handler = await continuation(handler_call_details)
         role = _ROLES.get(handler_call_details.method)
-        if role is None or not handler:
-            return handler  # None, against the type stubs, for a method that nobody serves
+        if role is None:
+            return handler
         metadata = dict(handler_call_details.invocation_metadata or ())
 
         def check(request: Any) -> None:
