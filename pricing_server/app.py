@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from llmpricing.v1 import pricing_pb2, pricing_pb2_grpc
+from pricing_server.errors import SyncInProgress
 from pricing_server.fetch import Fetcher
 from pricing_server.grpc_api.boundary import Boundary
 from pricing_server.grpc_api.service import PricingService
@@ -31,6 +33,7 @@ from pricing_server.sync.runner import SyncRunner
 SERVICE_NAME: Final = pricing_pb2.DESCRIPTOR.services_by_name["PricingService"].full_name
 CALL_GRACE_SECONDS: Final = 3
 SYNC_GRACE_SECONDS: Final = 5
+BUNDLED_POLL_SECONDS: Final = 0.1
 
 OPTIONS: Final = (
     # A second server on the same port is a mistake, not a way to share load.
@@ -118,10 +121,14 @@ async def _sync_bundled(
     store: PostgresSyncStore, syncs: SyncRunner, on_failure: Callable[[str], None]
 ) -> None:
     for source in SOURCES.values():
-        if source.release is None:
-            continue
-        if await store.latest_release(source) == source.release.version:
-            continue
-        outcome = await syncs.sync(SyncRequest(source.slug, triggered_by="start"))
-        if outcome.status is not SyncStatus.SUCCESS:
-            on_failure(f"the sync of {source.slug} failed: {outcome.error_message}")
+        release = source.release
+        while release is not None and await store.latest_release(source) != release.version:
+            try:
+                outcome = await syncs.sync(SyncRequest(source.slug, triggered_by="start"))
+            except SyncInProgress:
+                # Another process starts on the same database; its sync serves us both.
+                await asyncio.sleep(BUNDLED_POLL_SECONDS)
+                continue
+            if outcome.status is not SyncStatus.SUCCESS:
+                on_failure(f"the sync of {source.slug} failed: {outcome.error_message}")
+            break

@@ -15,6 +15,7 @@ import structlog
 from pricing_server.app import CannotListen, running_server
 from pricing_server.errors import DatabaseUnavailable
 from pricing_server.log import configure_logging
+from pricing_server.postgres.connection import is_conninfo
 from pricing_server.postgres.embedded import EmbeddedPostgresError, embedded_postgres
 from pricing_server.postgres.migrations import MigrationError, apply_migrations
 from pricing_server.settings import Settings, SettingsError, load_settings
@@ -86,7 +87,10 @@ async def _serve(settings: Settings, conninfo: str) -> None:
 def _database(settings: Settings) -> Iterator[str]:
     """The conninfo of the operator's Postgres, or of the embedded one, which runs meanwhile."""
     if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
+        conninfo = settings.database_url.get_secret_value()
+        if not is_conninfo(conninfo):
+            raise SettingsError("PRICING_DATABASE_URL is not a Postgres URL or conninfo")
+        yield conninfo
     else:
         with embedded_postgres(settings.data_dir) as conninfo:
             yield conninfo

@@ -10,10 +10,11 @@ import structlog
 
 def configure_logging() -> None:
     """Set up once, before anything logs."""
-    renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer()
+    # Plain tracebacks: pretty ones show local variables, and those can hold secrets.
+    renderers: list[structlog.types.Processor] = (
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_logger_name,
@@ -31,8 +32,7 @@ def configure_logging() -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                renderer,
+                *renderers,
             ],
         )
     )

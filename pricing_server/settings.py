@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +27,12 @@ from pricing_server.providers.source import Source
 
 SETTINGS_FILE: Final = Path("pricing.toml")
 PREFIX: Final = "PRICING_"
+
+
+_PER_SOURCE: Final[Mapping[str, Callable[[Source], str]]] = {
+    "source_urls": lambda source: source.url_variable,
+    "source_keys": lambda source: source.key_variable,
+}
 
 
 class SettingsError(Exception):
@@ -78,16 +84,30 @@ class Settings(BaseSettings):
     @classmethod
     def _check_urls(cls, urls: Mapping[str, str]) -> Mapping[str, str]:
         for slug, url in urls.items():
+            if slug not in SOURCES:
+                raise ValueError(f"names the unknown source {slug}")
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"for {slug} is not an http or https address")
+                raise ValueError(f"{SOURCES[slug].url_variable}: is not an http or https address")
         return urls
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_per_source(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """`openrouter_url` and `openrouter_api_key` in the file, as in the environment."""
+        values = dict(values)
+        for field, name_of in _PER_SOURCE.items():
+            for slug, source in SOURCES.items():
+                name = name_of(source).removeprefix(PREFIX).lower()
+                if name in values:
+                    values[field] = {slug: values.pop(name)} | dict(values.get(field, {}))
+        return values
 
     @model_validator(mode="after")
     def _check_open_server(self) -> Settings:
         if self.admin_token is None and not is_loopback(split_address(self.listen)[0]):
             raise ValueError(
-                "PRICING_LISTEN is not a loopback address: set PRICING_ADMIN_TOKEN first, "
+                "PRICING_LISTEN: is not a loopback address: set PRICING_ADMIN_TOKEN first, "
                 "without it anyone who reaches the server is an admin"
             )
         return self
@@ -116,14 +136,15 @@ class Settings(BaseSettings):
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read and check the settings. Raises SettingsError."""
-    per_source = _per_source(environment)
     try:
-        return Settings(**per_source)
+        return Settings(**_per_source(environment))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         message = first["msg"].removeprefix("Value error, ")
-        name = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{PREFIX}{name.upper()}: {message}" if name else message) from None
+        if not message.startswith(PREFIX):
+            name = "_".join(str(part) for part in first["loc"])
+            message = f"{PREFIX}{name.upper()}: {message}"
+        raise SettingsError(message) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{SETTINGS_FILE}: {error}") from None
 
@@ -145,20 +166,15 @@ def is_loopback(host: str) -> bool:
 
 
 def _per_source(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The settings that each source has of its own."""
-    urls = {
-        slug: environment[source.url_variable]
-        for slug, source in SOURCES.items()
-        if environment.get(source.url_variable)
+    """The variables that each source has of its own, by field; an empty one is not set."""
+    return {
+        field: found
+        for field, name_of in _PER_SOURCE.items()
+        if (
+            found := {
+                slug: environment[name_of(source)]
+                for slug, source in SOURCES.items()
+                if environment.get(name_of(source))
+            }
+        )
     }
-    keys = {
-        slug: environment[source.key_variable]
-        for slug, source in SOURCES.items()
-        if environment.get(source.key_variable)
-    }
-    found: dict[str, Any] = {}
-    if urls:
-        found["source_urls"] = urls
-    if keys:
-        found["source_keys"] = keys
-    return found

@@ -31,7 +31,7 @@ from pricing_server.providers.source import Fault, KeyUse, Notice, Source
 from pricing_server.sync.run import SyncOutcome, SyncRun, SyncStatus
 
 MAX_CHANGE_BYTES: Final = 3 * 1024 * 1024
-"""Of a sync's answer, which must stay below gRPC's limit of 4 MiB."""
+"""Of the changes in one answer, which must stay below gRPC's limit of 4 MiB."""
 
 MAX_ERROR_DETAILS: Final = 1_000
 
@@ -100,7 +100,7 @@ def get_pricing_response(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.Get
 
 
 def sync_provider_response(outcome: SyncOutcome) -> pb.SyncProviderResponse:
-    """The outcome of a run; its changes up to MAX_CHANGE_BYTES."""
+    """The outcome of a run, with the changes that fit."""
     duration = outcome.completed_at - outcome.started_at
     response = pb.SyncProviderResponse(
         provider=outcome.source,
@@ -117,15 +117,21 @@ def sync_provider_response(outcome: SyncOutcome) -> pb.SyncProviderResponse:
     )
     for name, count in outcome.counts.items():
         setattr(response, name, count)
-    size = 0
-    for change in outcome.changes:
-        message = price_change(change)
-        size += message.ByteSize() + 8
-        if size > MAX_CHANGE_BYTES:
-            response.price_changes_truncated = True
-            break
-        response.price_changes.append(message)
+    response.price_changes.extend(fitting(map(price_change, outcome.changes)))
+    response.price_changes_truncated = len(response.price_changes) < len(outcome.changes)
     return response
+
+
+def fitting(changes: Iterable[pb.PriceChange]) -> list[pb.PriceChange]:
+    """The first changes that fit in MAX_CHANGE_BYTES together; at least one."""
+    found: list[pb.PriceChange] = []
+    size = 0
+    for change in changes:
+        size += change.ByteSize() + 8
+        if found and size > MAX_CHANGE_BYTES:
+            break
+        found.append(change)
+    return found
 
 
 def sync_run(run: SyncRun, *, with_details: bool = True) -> pb.SyncRun:

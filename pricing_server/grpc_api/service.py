@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
@@ -71,7 +72,8 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
                 register_unknown=request.unknown_models != pb.UNKNOWN_MODELS_SKIP,
             )
         )
-        return convert.sync_provider_response(outcome)
+        # In a thread, so that look-ups go on while thousands of changes are written out.
+        return await asyncio.to_thread(convert.sync_provider_response, outcome)
 
     async def GetSyncRun(
         self, request: pb.GetSyncRunRequest, context: Any
@@ -114,9 +116,12 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         cursor = pages.cursor(request.page_token, int, int)
         before = (int(cursor[0]), int(cursor[1])) if cursor else None
         found = await self._audit.changes(narrow, before, limit + 1)
+        changes = convert.fitting(convert.price_change(change) for _, change in found[:limit])
         return pb.ListPriceChangesResponse(
-            changes=[convert.price_change(change) for _, change in found[:limit]],
-            next_page_token=pages.token(*found[limit - 1][0]) if len(found) > limit else "",
+            changes=changes,
+            next_page_token=pages.token(*found[len(changes) - 1][0])
+            if len(found) > len(changes)
+            else "",
         )
 
     async def ListProviders(

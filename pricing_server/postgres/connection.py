@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
@@ -21,6 +22,14 @@ Row: TypeAlias = Mapping[str, Any]
 CONNECT_TIMEOUT_SECONDS = 3
 READ_TIMEOUT_MS = 2_000
 WRITE_TIMEOUT_MS = 60_000
+
+
+def is_conninfo(text: str) -> bool:
+    """Whether the text can be a Postgres URL or a libpq conninfo."""
+    try:
+        return bool(conninfo_to_dict(text))
+    except psycopg.ProgrammingError:
+        return False
 
 
 def read_pool(conninfo: str, *, size: int) -> Pool:

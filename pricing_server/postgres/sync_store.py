@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -197,7 +198,9 @@ class PostgresSyncSession:
             {"card_ids": list(cards_to_compare(state, listing, self._source))},
         )
         cards = {row["card_id"]: card_of(row) async for row in cursor}
-        return make_plan(
+        # In a thread, so that look-ups go on.
+        return await asyncio.to_thread(
+            make_plan,
             state,
             listing,
             self._source,

@@ -158,12 +158,12 @@ class SyncRunner:
     async def _read(self, source: Source) -> Listing:
         if source.release is not None:
             document = await asyncio.to_thread(source.release.load)
-            return await asyncio.to_thread(source.read, document, source.release.released_at)
+            return await asyncio.to_thread(_listing, source, document, source.release.released_at)
         url = self._settings.url_of(source)
         if url is None:
             raise SourceError(f"no address is known: set {source.url_variable}")
         payload = await self._fetcher.fetch_json(url, api_key=self._settings.key_of(source))
-        return await asyncio.to_thread(source.read, payload.document, payload.obtained_at)
+        return await asyncio.to_thread(_listing, source, payload.document, payload.obtained_at)
 
     async def _broken(
         self,
@@ -222,3 +222,11 @@ class SyncRunner:
             sync_run_id=run.sync_run_id if run else None,
             error_message=message,
         )
+
+
+def _listing(source: Source, document: object, received_at: datetime) -> Listing:
+    listing = source.read(document, received_at)
+    for model in listing.models:
+        # Hashed here, in a thread of its own, and not while the price table is locked.
+        _ = model.card.card_id
+    return listing
