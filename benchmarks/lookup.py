@@ -1,6 +1,6 @@
 """GetPricing from the cache beside a bare health check on the same server, in one run.
 
-    python benchmarks/lookup.py [seconds]
+python benchmarks/lookup.py [seconds]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A sync of 10,000 models: first, unchanged, and with 400 changes.
 
-    python benchmarks/sync.py [models]
+python benchmarks/sync.py [models]
 """
 
 from __future__ import annotations

@@ -47,8 +47,6 @@ class Field:
         """USD per one unit of the meter. Raises PriceError if the value is no price."""
         if self.unit is None:
             return parse_price(value)
-        if not isinstance(value, (str, int, Decimal)):
-            return parse_price(value)
         return normalize_to_per_token(value, self.unit)
 
 

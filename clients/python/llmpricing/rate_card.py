@@ -108,6 +108,8 @@ class Conditions:
         for instant in (self.effective_from, self.effective_until):
             if instant is not None and instant.utcoffset() is None:
                 raise ValueError("dates of a rate carry a time zone")
+            if instant is not None and not 1970 <= instant.year < 9_999:
+                raise ValueError("dates of a rate lie between 1970 and 9998")
         if (
             self.effective_from is not None
             and self.effective_until is not None
@@ -141,7 +143,7 @@ class Rate:
     per: int = 1
 
     def __post_init__(self) -> None:
-        if not self.price.is_finite() or self.price < 0:
+        if not self.price.is_finite() or self.price.is_signed():
             raise ValueError("a price is finite and not negative")
         if self.per < 1:
             raise ValueError("a rate is per one or more units")
@@ -171,6 +173,8 @@ class RateCard:
     def __post_init__(self) -> None:
         if len({rate.key for rate in self.rates}) != len(self.rates):
             raise ValueError("two rates of a card have the same meter and conditions")
+        if self.state in (PriceState.DYNAMIC, PriceState.UNPRICED) and self.rates:
+            raise ValueError("a card without a known price has no rates")
         if self.state is PriceState.FREE and (
             not self.rates or any(rate.price for rate in self.rates)
         ):
@@ -241,7 +245,10 @@ class RateDifference:
 
 
 def differences(old: RateCard | None, new: RateCard) -> tuple[RateDifference, ...]:
-    """The rates in which two cards differ by more than binary noise, in the order of the cards."""
+    """The rates in which two cards differ by more than binary noise, in the order of the cards.
+
+    Empty for cards that differ in state or in the precedence of their rates alone.
+    """
     before = {rate.key: rate for rate in old.rates} if old else {}
     after = {rate.key: rate for rate in new.rates}
     found = []

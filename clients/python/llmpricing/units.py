@@ -72,8 +72,8 @@ def parse_price(value: object) -> Decimal:
     return number
 
 
-def normalize_to_per_token(value: str | int | Decimal | float, unit: PricingFormat) -> Decimal:
-    """Convert a stated price to exact USD per token.
+def normalize_to_per_token(value: object, unit: PricingFormat) -> Decimal:
+    """Convert a stated price (what `parse_price` reads) to exact USD per token.
 
     >>> normalize_to_per_token("2.50", PricingFormat.PER_1M_TOKENS)
     Decimal('0.0000025')
@@ -118,6 +118,8 @@ def same_price(one: Decimal, other: Decimal) -> bool:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > 1_000:
+        return "an integer of hundreds of digits"  # which Python may refuse to write out
     text = str(value) if isinstance(value, Decimal) else repr(value)
     text = text.encode("ascii", "backslashreplace").decode("ascii")
     return text if len(text) <= 60 else f"{text[:57]}..."
