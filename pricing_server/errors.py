@@ -11,6 +11,8 @@ PricingError
 ├── AdminTokenRequired     the method needs ROLE_ADMIN and no token came
 ├── AdminTokenInvalid      the token is not the configured one
 ├── DatabaseUnavailable    the database cannot be asked now
+├── RevisionNotReached     the price table seen here is older than asked for
+├── RunNotRevertible       only a successful run can be reverted
 ├── NotImplementedYet      declared in the contract, not served by this version
 └── ShuttingDown           the server drains
 
@@ -110,6 +112,27 @@ class DatabaseUnavailable(PricingError):
 
     def __init__(self) -> None:
         super().__init__("the price database cannot be reached; try again")
+
+
+class RevisionNotReached(PricingError):
+    """The price table that this process can see is older than asked for."""
+
+    def __init__(self, revision: int | None, min_revision: int) -> None:
+        seen = "unknown" if revision is None else str(revision)
+        super().__init__(
+            f"the price table is at revision {seen} here, not yet at {min_revision}; try again"
+        )
+        self.revision = revision
+        self.min_revision = min_revision
+
+
+class RunNotRevertible(PricingError):
+    """Only a successful run can be reverted."""
+
+    def __init__(self, sync_run_id: str, status: str) -> None:
+        super().__init__(f"sync run {sync_run_id} did not change prices: it is {status}")
+        self.sync_run_id = sync_run_id
+        self.status = status
 
 
 class NotImplementedYet(PricingError):

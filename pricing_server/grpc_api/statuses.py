@@ -85,6 +85,23 @@ def status_of(error: Exception) -> status_pb2.Status:
             )
         case errors.DatabaseUnavailable():
             return _with_reason(code_pb2.UNAVAILABLE, error, pb.ERROR_REASON_DATABASE_UNAVAILABLE)
+        case errors.RevisionNotReached():
+            return _with_reason(
+                code_pb2.UNAVAILABLE,
+                error,
+                pb.ERROR_REASON_REVISION_NOT_REACHED,
+                {
+                    "revision": "" if error.revision is None else str(error.revision),
+                    "min_revision": str(error.min_revision),
+                },
+            )
+        case errors.RunNotRevertible():
+            return _with_reason(
+                code_pb2.FAILED_PRECONDITION,
+                error,
+                pb.ERROR_REASON_RUN_NOT_REVERTIBLE,
+                {"sync_run_id": error.sync_run_id, "status": error.status},
+            )
         case errors.ShuttingDown():
             return _with_reason(code_pb2.UNAVAILABLE, error, pb.ERROR_REASON_SHUTTING_DOWN)
         case errors.NotImplementedYet():

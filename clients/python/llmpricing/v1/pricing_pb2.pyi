@@ -114,6 +114,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 12
     """ERROR_REASON_SHUTTING_DOWN: the server drains; ask another one."""
+    ERROR_REASON_REVISION_NOT_REACHED: _ErrorReason.ValueType  # 13
+    """ERROR_REASON_REVISION_NOT_REACHED: the price table that this server can see is
+    older than min_revision. Metadata: "revision", "min_revision". Try again.
+    """
+    ERROR_REASON_RUN_NOT_REVERTIBLE: _ErrorReason.ValueType  # 14
+    """ERROR_REASON_RUN_NOT_REVERTIBLE: only a successful run can be reverted.
+    Metadata: "sync_run_id", "status".
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the machine-readable cause in ErrorInfo.reason (there without
@@ -162,6 +170,14 @@ is in the server's log beside the cause.
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 12
 """ERROR_REASON_SHUTTING_DOWN: the server drains; ask another one."""
+ERROR_REASON_REVISION_NOT_REACHED: ErrorReason.ValueType  # 13
+"""ERROR_REASON_REVISION_NOT_REACHED: the price table that this server can see is
+older than min_revision. Metadata: "revision", "min_revision". Try again.
+"""
+ERROR_REASON_RUN_NOT_REVERTIBLE: ErrorReason.ValueType  # 14
+"""ERROR_REASON_RUN_NOT_REVERTIBLE: only a successful run can be reverted.
+Metadata: "sync_run_id", "status".
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _PriceUnit:
@@ -1017,6 +1033,7 @@ class GetPricingRequest(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     ACCEPT_SOURCES_FIELD_NUMBER: _builtins.int
+    MIN_REVISION_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """model_id is the seller's id of the model, matched exactly. 1 to 512
     characters, no control characters.
@@ -1028,6 +1045,11 @@ class GetPricingRequest(_message.Message):
     """
     unit: Global___PriceUnit.ValueType
     """unit is what the headline is priced per; per 1M tokens if unspecified."""
+    min_revision: _builtins.int
+    """min_revision asks for an answer at or after a revision of the price table,
+    such as the one that SyncProvider returned; a layer without a revision never
+    gives it. UNAVAILABLE/REVISION_NOT_REACHED if the server cannot see it yet.
+    """
     @_builtins.property
     def accept_sources(self) -> _containers.RepeatedScalarFieldContainer[Global___PricingSource.ValueType]:
         """accept_sources narrows the layers that may answer; empty accepts all."""
@@ -1039,13 +1061,19 @@ class GetPricingRequest(_message.Message):
         provider: _builtins.str | None = ...,
         unit: Global___PriceUnit.ValueType = ...,
         accept_sources: _abc.Iterable[Global___PricingSource.ValueType] | None = ...,
+        min_revision: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_provider", b"_provider", "provider", b"provider"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision", "_provider", b"_provider", "min_revision", b"min_revision", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_provider", b"_provider", "accept_sources", b"accept_sources", "model_id", b"model_id", "provider", b"provider", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision", "_provider", b"_provider", "accept_sources", b"accept_sources", "min_revision", b"min_revision", "model_id", b"model_id", "provider", b"provider", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_revision: _TypeAlias = _typing.Literal["min_revision"]  # noqa: Y015
+    _WhichOneofArgType__min_revision: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision"]  # noqa: Y015
     _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
     _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_revision) -> _WhichOneofReturnType__min_revision | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__provider) -> _WhichOneofReturnType__provider | None: ...
 
 Global___GetPricingRequest: _TypeAlias = GetPricingRequest  # noqa: Y015
@@ -1203,7 +1231,7 @@ class PriceChange(_message.Message):
     revision: _builtins.int
     """revision at which the change was committed; absent in a dry run."""
     changed_by: _builtins.str
-    """changed_by is who wrote it: "api_sync:<source>"."""
+    """changed_by is who wrote it: "api_sync:<source>", or "revert:<sync_run_id>:<who>"."""
     sync_run_id: _builtins.str
     """sync_run_id is the run that wrote it; empty if none, and in a dry run."""
     old_rate_card_id: _builtins.str
@@ -1495,6 +1523,116 @@ class SyncProviderResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SyncProviderResponse: _TypeAlias = SyncProviderResponse  # noqa: Y015
+
+@_typing.final
+class RevertSyncRunRequest(_message.Message):
+    """RevertSyncRunRequest names a run to revert."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYNC_RUN_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    sync_run_id: _builtins.str
+    """sync_run_id as SyncProvider or ListSyncRuns gave it."""
+    dry_run: _builtins.bool
+    """dry_run shows what would change and writes nothing."""
+    triggered_by: _builtins.str
+    """triggered_by is kept in changed_by. At most 200 characters; "grpc" if empty."""
+    def __init__(
+        self,
+        *,
+        sync_run_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        triggered_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "sync_run_id", b"sync_run_id", "triggered_by", b"triggered_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevertSyncRunRequest: _TypeAlias = RevertSyncRunRequest  # noqa: Y015
+
+@_typing.final
+class RefusedRevert(_message.Message):
+    """RefusedRevert is a model that a revert leaves as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """provider is the seller."""
+    model_id: _builtins.str
+    """model_id is the seller's id of the model."""
+    revision: _builtins.int
+    """revision is the later change that a revert would undo as well."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "provider", b"provider", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusedRevert: _TypeAlias = RefusedRevert  # noqa: Y015
+
+@_typing.final
+class RevertSyncRunResponse(_message.Message):
+    """RevertSyncRunResponse is what a revert changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYNC_RUN_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    MODELS_REVERTED_FIELD_NUMBER: _builtins.int
+    PRICE_CHANGES_FIELD_NUMBER: _builtins.int
+    PRICE_CHANGES_TRUNCATED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    sync_run_id: _builtins.str
+    """sync_run_id repeats the request."""
+    dry_run: _builtins.bool
+    """dry_run repeats the request."""
+    revision: _builtins.int
+    """revision is the price table's after the revert; unchanged if nothing changed."""
+    models_reverted: _builtins.int
+    """models_reverted is how many prices were restored."""
+    price_changes_truncated: _builtins.bool
+    """price_changes_truncated is set when there are more changes than fit."""
+    @_builtins.property
+    def price_changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceChange]:
+        """price_changes are these changes, as many as fit in 3 MiB."""
+
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedRevert]:
+        """refused are models whose price changed again after the run."""
+
+    def __init__(
+        self,
+        *,
+        sync_run_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        revision: _builtins.int = ...,
+        models_reverted: _builtins.int = ...,
+        price_changes: _abc.Iterable[Global___PriceChange] | None = ...,
+        price_changes_truncated: _builtins.bool = ...,
+        refused: _abc.Iterable[Global___RefusedRevert] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "models_reverted", b"models_reverted", "price_changes", b"price_changes", "price_changes_truncated", b"price_changes_truncated", "refused", b"refused", "revision", b"revision", "sync_run_id", b"sync_run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevertSyncRunResponse: _TypeAlias = RevertSyncRunResponse  # noqa: Y015
 
 @_typing.final
 class SyncRun(_message.Message):

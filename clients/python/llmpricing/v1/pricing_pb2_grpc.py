@@ -50,6 +50,11 @@ class PricingServiceStub(object):
                 request_serializer=llmpricing_dot_v1_dot_pricing__pb2.SyncProviderRequest.SerializeToString,
                 response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.SyncProviderResponse.FromString,
                 _registered_method=True)
+        self.RevertSyncRun = channel.unary_unary(
+                '/llmpricing.v1.PricingService/RevertSyncRun',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunResponse.FromString,
+                _registered_method=True)
         self.GetSyncRun = channel.unary_unary(
                 '/llmpricing.v1.PricingService/GetSyncRun',
                 request_serializer=llmpricing_dot_v1_dot_pricing__pb2.GetSyncRunRequest.SerializeToString,
@@ -110,6 +115,18 @@ class PricingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevertSyncRun(self, request, context):
+        """RevertSyncRun restores the prices before a run, as a new revision with rows of
+        its own in the history. Models whose price changed again since are refused,
+        named, and left as they are. Try it with dry_run first.
+        NOT_FOUND/SYNC_RUN_NOT_FOUND, FAILED_PRECONDITION/RUN_NOT_REVERTIBLE for a run
+        that did not succeed, PERMISSION_DENIED as SyncProvider, and
+        UNAVAILABLE/DATABASE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSyncRun(self, request, context):
         """GetSyncRun answers one row of the sync log, also while it is in progress.
         NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued.
@@ -160,6 +177,11 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     servicer.SyncProvider,
                     request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.SyncProviderRequest.FromString,
                     response_serializer=llmpricing_dot_v1_dot_pricing__pb2.SyncProviderResponse.SerializeToString,
+            ),
+            'RevertSyncRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevertSyncRun,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunResponse.SerializeToString,
             ),
             'GetSyncRun': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSyncRun,
@@ -247,6 +269,33 @@ class PricingService(object):
             '/llmpricing.v1.PricingService/SyncProvider',
             llmpricing_dot_v1_dot_pricing__pb2.SyncProviderRequest.SerializeToString,
             llmpricing_dot_v1_dot_pricing__pb2.SyncProviderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevertSyncRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/RevertSyncRun',
+            llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

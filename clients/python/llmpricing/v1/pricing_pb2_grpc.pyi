@@ -67,6 +67,14 @@ class PricingServiceStub:
     The run is detached: a caller that cancels or times out does not stop it.
     The answer comes once this process serves the new prices.
     """
+    RevertSyncRun: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.RevertSyncRunRequest, _pricing_pb2.RevertSyncRunResponse]
+    """RevertSyncRun restores the prices before a run, as a new revision with rows of
+    its own in the history. Models whose price changed again since are refused,
+    named, and left as they are. Try it with dry_run first.
+    NOT_FOUND/SYNC_RUN_NOT_FOUND, FAILED_PRECONDITION/RUN_NOT_REVERTIBLE for a run
+    that did not succeed, PERMISSION_DENIED as SyncProvider, and
+    UNAVAILABLE/DATABASE_UNAVAILABLE.
+    """
     GetSyncRun: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.GetSyncRunRequest, _pricing_pb2.GetSyncRunResponse]
     """GetSyncRun answers one row of the sync log, also while it is in progress.
     NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued.
@@ -110,6 +118,14 @@ class PricingServiceAsyncStub(PricingServiceStub):
     ADMIN_TOKEN_INVALID, UNAVAILABLE/DATABASE_UNAVAILABLE.
     The run is detached: a caller that cancels or times out does not stop it.
     The answer comes once this process serves the new prices.
+    """
+    RevertSyncRun: _aio.UnaryUnaryMultiCallable[_pricing_pb2.RevertSyncRunRequest, _pricing_pb2.RevertSyncRunResponse]  # type: ignore[assignment]
+    """RevertSyncRun restores the prices before a run, as a new revision with rows of
+    its own in the history. Models whose price changed again since are refused,
+    named, and left as they are. Try it with dry_run first.
+    NOT_FOUND/SYNC_RUN_NOT_FOUND, FAILED_PRECONDITION/RUN_NOT_REVERTIBLE for a run
+    that did not succeed, PERMISSION_DENIED as SyncProvider, and
+    UNAVAILABLE/DATABASE_UNAVAILABLE.
     """
     GetSyncRun: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetSyncRunRequest, _pricing_pb2.GetSyncRunResponse]  # type: ignore[assignment]
     """GetSyncRun answers one row of the sync log, also while it is in progress.
@@ -163,6 +179,20 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         ADMIN_TOKEN_INVALID, UNAVAILABLE/DATABASE_UNAVAILABLE.
         The run is detached: a caller that cancels or times out does not stop it.
         The answer comes once this process serves the new prices.
+        """
+
+    @_abc_1.abstractmethod
+    def RevertSyncRun(
+        self,
+        request: _pricing_pb2.RevertSyncRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.RevertSyncRunResponse, _abc.Awaitable[_pricing_pb2.RevertSyncRunResponse]]:
+        """RevertSyncRun restores the prices before a run, as a new revision with rows of
+        its own in the history. Models whose price changed again since are refused,
+        named, and left as they are. Try it with dry_run first.
+        NOT_FOUND/SYNC_RUN_NOT_FOUND, FAILED_PRECONDITION/RUN_NOT_REVERTIBLE for a run
+        that did not succeed, PERMISSION_DENIED as SyncProvider, and
+        UNAVAILABLE/DATABASE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
