@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
+import pydantic_settings
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -33,6 +35,10 @@ _PER_SOURCE: Final[Mapping[str, Callable[[Source], str]]] = {
     "source_urls": lambda source: source.url_variable,
     "source_keys": lambda source: source.key_variable,
 }
+
+
+_PORT = re.compile(r"[0-9]{1,5}")
+_NOT_BEARER = "has characters that are not printable ASCII, or blanks"
 
 
 class SettingsError(Exception):
@@ -67,8 +73,9 @@ class Settings(BaseSettings):
     @classmethod
     def _check_listen(cls, listen: str) -> str:
         host, port = split_address(listen)
-        if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-            raise ValueError("is not host:port")
+        is_bare_ipv6 = ":" in host and not listen.startswith("[")
+        if not host or is_bare_ipv6 or not _PORT.fullmatch(port) or int(port) > 65_535:
+            raise ValueError("is not host:port or [host]:port")
         return listen
 
     @field_validator("admin_token")
@@ -76,8 +83,8 @@ class Settings(BaseSettings):
     def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None:
             text = token.get_secret_value()
-            if len(text) < 8 or not text.isascii() or not text.isprintable() or " " in text:
-                raise ValueError("needs at least 8 printable ASCII characters without blanks")
+            if len(text) < 8 or not _is_bearer_token(text):
+                raise ValueError(f"is under 8 characters or {_NOT_BEARER}")
         return token
 
     @field_validator("source_urls")
@@ -86,10 +93,21 @@ class Settings(BaseSettings):
         for slug, url in urls.items():
             if slug not in SOURCES:
                 raise ValueError(f"names the unknown source {slug}")
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"{SOURCES[slug].url_variable}: is not an http or https address")
+            if not _is_http(url):
+                raise ValueError(
+                    f"{SOURCES[slug].url_variable}: is not an http or https address without user"
+                )
         return urls
+
+    @field_validator("source_keys")
+    @classmethod
+    def _check_keys(cls, keys: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        for slug, key in keys.items():
+            if slug not in SOURCES:
+                raise ValueError(f"names the unknown source {slug}")
+            if not _is_bearer_token(key.get_secret_value()):
+                raise ValueError(f"{SOURCES[slug].key_variable}: {_NOT_BEARER}")
+        return keys
 
     @model_validator(mode="before")
     @classmethod
@@ -141,12 +159,16 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         message = first["msg"].removeprefix("Value error, ")
-        if not message.startswith(PREFIX):
-            name = "_".join(str(part) for part in first["loc"])
-            message = f"{PREFIX}{name.upper()}: {message}"
-        raise SettingsError(message) from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{SETTINGS_FILE}: {error}") from None
+        field, *inside = [str(part) for part in first["loc"]] or [""]
+        if field in _PER_SOURCE and inside and inside[0] in SOURCES:
+            message = f"{_PER_SOURCE[field](SOURCES[inside[0]])}: {message}"
+        elif not message.startswith(PREFIX):
+            message = f"{PREFIX}{field.upper()}: {message}"
+        raise SettingsError(_one_line(message)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{SETTINGS_FILE}: {_one_line(error)}") from None
+    except pydantic_settings.exceptions.SettingsError as error:
+        raise SettingsError(f"{PREFIX}*: {_one_line(error)}") from None
 
 
 def split_address(listen: str) -> tuple[str, str]:
@@ -163,6 +185,23 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for one that is out of range
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+
+
+def _is_bearer_token(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
 
 
 def _per_source(environment: Mapping[str, str]) -> dict[str, Any]:

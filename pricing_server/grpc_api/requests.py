@@ -68,6 +68,8 @@ class Pages:
             raise _foreign()
         if any(isinstance(value, int) and not 0 <= value < 2**63 for value in cursor):
             raise _foreign()
+        if any(isinstance(value, str) and name_fault(value) for value in cursor):
+            raise _foreign()
         return list(cursor)
 
 

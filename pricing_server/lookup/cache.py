@@ -70,7 +70,7 @@ class PriceCache(Generic[K, V, U]):
         """What was kept of a key that was not found, or None."""
         return self._unknown.get(key)
 
-    def remember_unknown(self, key: K, value: U, head: Head | None) -> None:
+    def remember_unknown(self, key: K, value: U, head: Head) -> None:
         """Keep that a key was not found at a state of the price table."""
         if head == self._head:
             self._unknown[key] = value

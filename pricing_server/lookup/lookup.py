@@ -112,12 +112,13 @@ class Lookup:
         cannot be asked and no other accepted layer knows the model.
         """
         seller = canonical(provider) if provider is not None else None
+        missed_at: Head | None = None
         database_down: DatabaseUnavailable | None = None
         if Layer.DATABASE in accept:
             try:
-                head, quote = await self._from_database(model_id, seller)
+                missed_at, quote = await self._from_database(model_id, seller)
                 if quote is not None:
-                    return self._answer(quote, head)
+                    return self._answer(quote, missed_at)
             except DatabaseUnavailable as error:
                 database_down = error
         if Layer.CATALOG in accept:
@@ -127,7 +128,7 @@ class Lookup:
                 return self._answer(quote, None, database_down=database_down is not None)
         if database_down is not None:
             raise database_down
-        raise await self._not_found(model_id, provider, seller)
+        raise await self._not_found(model_id, provider, seller, missed_at)
 
     async def _from_database(self, model_id: str, seller: str | None) -> tuple[Head, Quote | None]:
         key = (seller, model_id)
@@ -184,19 +185,23 @@ class Lookup:
         return Answer(quote, freshness, detail, head)
 
     async def _not_found(
-        self, model_id: str, provider: str | None, seller: str | None
+        self, model_id: str, provider: str | None, seller: str | None, missed_at: Head | None
     ) -> ModelNotFound | ProviderNotFound:
         key = (seller, model_id)
         unknown = self._cache.unknown(key)
         if unknown is None:
-            head = self._cache.head
-            names = await self._name_index()
+            try:
+                names = await self._name_index()
+            except DatabaseUnavailable:
+                names = await asyncio.to_thread(lambda: NameIndex(self._catalog.names()))
             unknown = _Unknown(
                 is_known_provider=seller is None or seller in names.providers,
                 near_models=names.near_models(model_id, seller),
                 near_providers=names.near_providers(seller) if seller else (),
             )
-            self._cache.remember_unknown(key, unknown, head)
+            if missed_at is not None:
+                # Only what the price table was asked for, and at the state it was asked at.
+                self._cache.remember_unknown(key, unknown, missed_at)
         if provider is not None and not unknown.is_known_provider:
             return ProviderNotFound(provider, unknown.near_providers)
         return ModelNotFound(model_id, provider, unknown.near_models)
@@ -209,11 +214,7 @@ class Lookup:
         return await asyncio.shield(self._names[1])
 
     async def _load_names(self) -> NameIndex:
-        try:
-            names = await self._reader.names()
-        except DatabaseUnavailable:
-            names = await asyncio.to_thread(self._catalog.names)
-        return await asyncio.to_thread(NameIndex, names)
+        return await asyncio.to_thread(NameIndex, await self._reader.names())
 
 
 def _has_failed(task: asyncio.Task[NameIndex]) -> bool:

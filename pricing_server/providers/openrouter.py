@@ -112,9 +112,12 @@ def _open_envelope(document: object, received_at: datetime) -> tuple[list[object
         )
     try:
         fetched_at = datetime.fromisoformat(str(document["fetchedAt"]))
-    except ValueError:
+        if fetched_at.tzinfo is None:
+            fetched_at = fetched_at.replace(tzinfo=UTC)
+        fetched_at = fetched_at.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise SourceError("the recording's 'fetchedAt' is not a date") from None
-    return rows, min(fetched_at.astimezone(UTC), received_at)
+    return rows, min(fetched_at, received_at)
 
 
 def _card(model_id: str, pricing: Mapping[str, object], listing: ListingBuilder) -> RateCard:

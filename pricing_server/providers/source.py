@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from typing import Final
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
@@ -148,8 +149,11 @@ class Source:
         return self.slug.upper().replace("-", "_")
 
 
-OWN_API_RANK = 100
-CATALOGUE_RANK = 1000
+OWN_API_RANK: Final = 100
+CATALOGUE_RANK: Final = 1000
+
+MAX_DEPTH: Final = 32
+"""Of a row's nesting; recorded rows have up to 6 levels."""
 
 
 _DUPLICATE = "the payload lists this model more than once"
@@ -213,15 +217,20 @@ def optional_name(value: object) -> str | None:
 
 
 def fragment_text(value: object) -> str:
-    """A decoded JSON value as JSON text again; Decimals keep their digits."""
-    return json.dumps(_jsonable(value), ensure_ascii=True, separators=(",", ":"))
+    """A decoded JSON value as JSON text again; Decimals keep their digits.
+
+    Raises RowError for one that is nested absurdly deep.
+    """
+    return json.dumps(_jsonable(value, MAX_DEPTH), ensure_ascii=True, separators=(",", ":"))
 
 
-def _jsonable(value: object) -> object:
+def _jsonable(value: object, depth: int) -> object:
+    if not depth:
+        raise RowError(f"the row is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
+        return {str(key): _jsonable(item, depth - 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
+        return [_jsonable(item, depth - 1) for item in value]
     return value

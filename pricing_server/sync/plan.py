@@ -208,6 +208,8 @@ class _Planner:
 
     def plan(self) -> Plan:
         faults = len(self.listing.faults)
+        pointed_to = {quoted.card_id for quoted in self.quoted}
+        pointed_to |= {change.new.card_id for change in self.changes}
         notices = list(self.listing.notices)
         if self.kept_unconfirmed:
             notices.append(
@@ -223,7 +225,7 @@ class _Planner:
             missing=tuple(self.missing),
             changes=tuple(self.changes),
             source_changes=tuple(self.source_changes),
-            cards={key: card for key, card in self.cards.items() if key not in self.stored},
+            cards={key: self.cards[key] for key in pointed_to - self.stored if key in self.cards},
             changed_at=self.changed_at,
             counts={
                 "models_fetched": self.listing.rows,

@@ -11,7 +11,6 @@ from typing import Protocol
 import structlog
 
 from pricing_server.errors import (
-    DatabaseUnavailable,
     KeyMissing,
     PricingError,
     ShuttingDown,
@@ -102,7 +101,8 @@ class SyncRunner:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             # The caller may be gone; the log is then the only place that tells.
-            log.warning("sync.not_run", task=task.get_name(), error=str(error))
+            reason = str(error) if isinstance(error, PricingError) else type(error).__name__
+            log.warning("sync.not_run", task=task.get_name(), error=reason)
 
     async def _run(self, source: Source, request: SyncRequest) -> SyncOutcome:
         started_at = datetime.now(UTC)
@@ -201,9 +201,14 @@ class SyncRunner:
             if run is not None:
                 completed_at = await session.fail(run, message)
             revision, epoch = await session.head()
-        except DatabaseUnavailable:
+        except Exception as error:
             # The row stays in progress until the next run of the source closes it.
-            log.error("sync.outcome_not_logged", source=source.slug, run=run and run.sync_run_id)
+            log.error(
+                "sync.outcome_not_logged",
+                source=source.slug,
+                run=run and run.sync_run_id,
+                exc_info=None if isinstance(error, PricingError) else error,
+            )
         log.warning(
             "sync.failed",
             source=source.slug,

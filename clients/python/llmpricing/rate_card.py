@@ -20,6 +20,8 @@ from llmpricing.meters import Meter
 from llmpricing.units import plain, same_price
 
 MINUTES_PER_DAY = 24 * 60
+MAX_QUANTITY = 2**63 - 1
+"""What the contract's int64 can carry."""
 
 _METER_ORDER = {meter: position for position, meter in enumerate(Meter)}
 
@@ -57,8 +59,8 @@ class Threshold:
     scope: ThresholdScope = ThresholdScope.ALL
 
     def __post_init__(self) -> None:
-        if self.quantity < 0:
-            raise ValueError("a threshold is not negative")
+        if not 0 <= self.quantity <= MAX_QUANTITY:
+            raise ValueError("a threshold is not negative, and fits in 64 bits")
 
     def reached_by(self, quantity: int) -> bool:
         """Whether a request of this many units gets the rate."""
@@ -105,11 +107,16 @@ class Conditions:
     def __post_init__(self) -> None:
         if list(self.context) != sorted(dict(self.context).items()):
             raise ValueError("context keys are unique and sorted")
-        for instant in (self.effective_from, self.effective_until):
-            if instant is not None and instant.utcoffset() is None:
+        for name in ("effective_from", "effective_until"):
+            instant = getattr(self, name)
+            if instant is None:
+                continue
+            if instant.utcoffset() is None:
                 raise ValueError("dates of a rate carry a time zone")
-            if instant is not None and not 1970 <= instant.year < 9_999:
+            if not 1970 <= instant.year < 9_999:
                 raise ValueError("dates of a rate lie between 1970 and 9998")
+            # One instant is one value, whatever zone it was written in.
+            object.__setattr__(self, name, instant.astimezone(UTC))
         if (
             self.effective_from is not None
             and self.effective_until is not None
@@ -145,8 +152,8 @@ class Rate:
     def __post_init__(self) -> None:
         if not self.price.is_finite() or self.price.is_signed():
             raise ValueError("a price is finite and not negative")
-        if self.per < 1:
-            raise ValueError("a rate is per one or more units")
+        if not 1 <= self.per <= MAX_QUANTITY:
+            raise ValueError("a rate is per one or more units, and that fits in 64 bits")
 
     @property
     def key(self) -> tuple[Meter, Conditions]:

@@ -35,6 +35,7 @@ class Headline:
 
 def rates_in_effect(card: RateCard, at: datetime) -> tuple[Rate, ...]:
     """The rates whose date and time of day hold at the instant, in order of precedence."""
+    at = at.astimezone(UTC)
     return tuple(rate for rate in card.rates if rate.conditions.in_effect(at))
 
 
@@ -62,6 +63,7 @@ def headline(card: RateCard, at: datetime) -> Headline:
 
 def next_change(card: RateCard, at: datetime) -> datetime | None:
     """The first instant after `at` at which the rates in effect change; None if there is none."""
+    at = at.astimezone(UTC)
     now = _in_effect(card, at)
     for instant in sorted(_boundaries(card, at, at + _DAY)):
         if instant > at and _in_effect(card, instant) != now:
@@ -71,6 +73,7 @@ def next_change(card: RateCard, at: datetime) -> datetime | None:
 
 def last_change(card: RateCard, at: datetime) -> datetime | None:
     """The latest instant, not after `at`, at which the rates in effect changed; None if never."""
+    at = at.astimezone(UTC)
     now = _in_effect(card, at)
     for instant in sorted(_boundaries(card, at - _DAY, at), reverse=True):
         if instant <= at and _in_effect(card, instant - _TICK) != now:
@@ -110,7 +113,7 @@ def _boundaries(card: RateCard, since: datetime, until: datetime) -> Iterator[da
         dates |= {conditions.effective_from, conditions.effective_until} - {None}  # type: ignore[arg-type]
     yield from dates
     for first, last in [(since, until), *((date - _DAY, date + _DAY) for date in dates)]:
-        midnight = first.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
         while minutes and midnight <= last:
             for minute in minutes:
                 yield midnight + timedelta(minutes=minute)
