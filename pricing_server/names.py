@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import unicodedata
 from typing import Final
 
@@ -27,6 +28,6 @@ def name_fault(text: str) -> str | None:
 
 def printable(text: object, limit: int = 120) -> str:
     """Any value as a short ASCII text that is safe to log, store and send."""
-    shown = text if isinstance(text, str) else repr(text)
+    shown = text if isinstance(text, str) else reprlib.repr(text)
     shown = shown[: limit + 1].encode("unicode_escape").decode("ascii")
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."

@@ -6,6 +6,7 @@ traps `Inexact`, so a result that would need rounding raises instead of rounding
 
 from __future__ import annotations
 
+import reprlib
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from enum import Enum
 from typing import Final
@@ -120,6 +121,7 @@ def same_price(one: Decimal, other: Decimal) -> bool:
 def _shown(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 1_000:
         return "an integer of hundreds of digits"  # which Python may refuse to write out
-    text = str(value) if isinstance(value, Decimal) else repr(value)
+    # reprlib bounds depth and length: a hostile value can be nested too deep for repr.
+    text = str(value) if isinstance(value, Decimal) else reprlib.repr(value)
     text = text.encode("ascii", "backslashreplace").decode("ascii")
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,584 @@
+"""Who answers for a model, how sure the answer is, and until when it holds."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from llmpricing.meters import Meter
+from llmpricing.rate_card import (
+    DYNAMIC,
+    UNPRICED,
+    Conditions,
+    PriceState,
+    Rate,
+    RateCard,
+    UtcWindow,
+)
+from pricing_server.errors import (
+    DatabaseUnavailable,
+    ModelNotFound,
+    PricingError,
+    ProviderNotFound,
+)
+from pricing_server.lookup.catalog import Catalog
+from pricing_server.lookup.lookup import ALL_LAYERS, Freshness, Lookup, MatchRule
+from pricing_server.lookup.names import NameIndex
+from pricing_server.lookup.price import Head, Layer, Price, PriceReader
+from pricing_server.providers.source import ListedModel, Listing, Release, Source
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+RELEASED = datetime(2026, 11, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DATABASE_ONLY, CATALOG_ONLY = {Layer.DATABASE}, {Layer.CATALOG}
+
+
+def priced(prompt: str, *others: Rate) -> RateCard:
+    rates = [*others, Rate(Meter.INPUT_TOKENS, Decimal(prompt))]
+    return RateCard.of(PriceState.PRICED, rates)
+
+
+def price(provider: str, model_id: str, card: RateCard | None = None) -> Price:
+    return Price(
+        provider=provider,
+        model_id=model_id,
+        card=card or priced("1"),
+        layer=Layer.DATABASE,
+        source="api",
+        obtained_at=NOON - HOUR,
+        effective_time=NOON - 24 * HOUR,
+        price_revision=1,
+    )
+
+
+class Table:
+    """The price table in memory, which can be unreachable and counts what it is asked."""
+
+    def __init__(self, prices: Iterable[Price] = ()) -> None:
+        self.prices = list(prices)
+        self.head = Head(1, "epoch")
+        self.is_down = False
+        self.finds = 0
+        self.name_reads = 0
+        self.names_asked = asyncio.Event()
+
+    def commit(self, *prices: Price) -> Head:
+        self.prices += prices
+        self.head = replace(self.head, revision=self.head.revision + 1)
+        return self.head
+
+    async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
+        self.finds += 1
+        head, prices = self.head, list(self.prices)
+        await asyncio.sleep(0)
+        if self.is_down:
+            raise DatabaseUnavailable
+        return head, [
+            price
+            for price in prices
+            if price.model_id == model_id and provider in (None, price.provider)
+        ]
+
+    async def names(self) -> Sequence[tuple[str, str]]:
+        self.name_reads += 1
+        self.names_asked.set()
+        await asyncio.sleep(0)
+        if self.is_down:
+            raise DatabaseUnavailable
+        return [(price.provider, price.model_id) for price in self.prices]
+
+
+class Clock:
+    """A wall clock moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+API = Source("api", "The API", 100, lambda document, at: Listing((), (), (), at))
+
+
+def bundled(*names: tuple[str, str], card: RateCard | None = None) -> Source:
+    """A catalogue that ships with the server and lists these models."""
+    models = tuple(ListedModel(at, name, card or priced("7"), "{}") for at, name in names)
+    return Source(
+        "bundled",
+        "The bundled catalogue",
+        1000,
+        lambda document, at: Listing(models, (), (), at),
+        release=Release("1.0", RELEASED, lambda: None),
+        fresh_for=timedelta(days=30),
+    )
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+def new_lookup(reader: PriceReader, clock: Clock, catalogue: Source | None = None) -> Lookup:
+    catalogue = catalogue or bundled(("google", "only-bundled"))
+    return Lookup(
+        reader,
+        Catalog(catalogue),
+        {source.slug: source for source in (API, catalogue)},
+        cache_size=1_000,
+        cache_ttl_seconds=86_400,
+        clock=clock,
+    )
+
+
+@pytest.fixture
+def lookup(table: Table, clock: Clock) -> Lookup:
+    return new_lookup(table, clock)
+
+
+# Layers.
+
+
+async def test_the_price_table_answers_first_with_its_head(table: Table, lookup: Lookup) -> None:
+    table.prices.append(price("google", "only-bundled", priced("1")))
+    answer = await lookup.get("only-bundled")
+    assert answer.quote.price.layer is Layer.DATABASE
+    assert answer.quote.headline.prompt == 1
+    assert (answer.head, answer.freshness) == (Head(1, "epoch"), Freshness.FRESH)
+    assert answer.source_detail == "The API"
+
+
+async def test_the_catalogue_answers_for_what_the_table_does_not_have(lookup: Lookup) -> None:
+    answer = await lookup.get("only-bundled")
+    assert answer.quote.price.layer is Layer.CATALOG
+    assert (answer.head, answer.freshness) == (None, Freshness.FRESH)
+    assert answer.quote.price.obtained_at == RELEASED
+    assert answer.source_detail == "The bundled catalogue"
+
+
+async def test_a_cached_price_is_not_read_again(table: Table, lookup: Lookup) -> None:
+    table.prices.append(price("openai", "gpt-4o"))
+    first = await lookup.get("gpt-4o")
+    assert await lookup.get("gpt-4o") == first
+    assert table.finds == 1
+
+
+async def test_many_first_look_ups_of_one_model_make_one_query(
+    table: Table, lookup: Lookup
+) -> None:
+    table.prices.append(price("openai", "gpt-4o"))
+    answers = await asyncio.gather(*(lookup.get("gpt-4o") for _ in range(200)))
+    assert len(set(answers)) == 1
+    assert table.finds == 1
+
+
+async def test_only_accepted_layers_are_asked(table: Table, lookup: Lookup) -> None:
+    table.prices.append(price("google", "only-bundled", priced("1")))
+    answer = await lookup.get("only-bundled", accept=CATALOG_ONLY)
+    assert (answer.quote.price.layer, table.finds) == (Layer.CATALOG, 0)
+    answer = await lookup.get("only-bundled", accept=DATABASE_ONLY)
+    assert answer.quote.price.layer is Layer.DATABASE
+    with pytest.raises(ModelNotFound):
+        await lookup.get("only-bundled", accept={Layer.MANUAL})
+
+
+async def test_what_one_layer_does_not_know_is_not_unknown_to_the_others(
+    table: Table, lookup: Lookup
+) -> None:
+    table.prices.append(price("openai", "gpt-4o"))
+    await lookup.get("gpt-4o", "openai")  # The table's head is known now.
+    with pytest.raises(ModelNotFound):
+        await lookup.get("gpt-4o", accept=CATALOG_ONLY)
+    answer = await lookup.get("gpt-4o")
+    assert answer.quote.price.layer is Layer.DATABASE
+
+
+async def test_without_the_database_the_catalogue_answers_and_says_so(
+    table: Table, lookup: Lookup
+) -> None:
+    table.is_down = True
+    answer = await lookup.get("only-bundled")
+    assert (answer.quote.price.layer, answer.head) == (Layer.CATALOG, None)
+    assert answer.freshness is Freshness.DATABASE_DOWN
+    assert "database cannot be reached" in answer.source_detail
+
+
+async def test_without_the_database_a_model_that_no_other_layer_knows_is_unavailable(
+    table: Table, lookup: Lookup
+) -> None:
+    table.is_down = True
+    for accept in (ALL_LAYERS, DATABASE_ONLY):
+        with pytest.raises(DatabaseUnavailable):
+            await lookup.get("gpt-4o", accept=accept)
+    with pytest.raises(DatabaseUnavailable):
+        await lookup.get("only-bundled", accept=DATABASE_ONLY)
+    table.is_down = False
+    table.prices.append(price("openai", "gpt-4o"))
+    assert (await lookup.get("gpt-4o")).head == table.head
+
+
+async def test_a_cached_price_outlives_the_database(table: Table, lookup: Lookup) -> None:
+    table.prices.append(price("openai", "gpt-4o"))
+    before = await lookup.get("gpt-4o")
+    table.is_down = True
+    assert await lookup.get("gpt-4o") == before
+
+
+# A sync.
+
+
+async def test_a_price_cached_before_a_sync_is_the_new_one_after_it(
+    table: Table, lookup: Lookup
+) -> None:
+    table.prices.append(price("openai", "gpt-4o", priced("1")))
+    assert (await lookup.get("gpt-4o")).quote.headline.prompt == 1
+    table.prices.clear()
+    head = table.commit(price("openai", "gpt-4o", priced("2")))
+    lookup.committed(head.revision, head.epoch)
+    answer = await lookup.get("gpt-4o")
+    assert (answer.quote.headline.prompt, answer.head) == (Decimal(2), head)
+
+
+async def test_a_model_that_a_sync_adds_is_found_at_once(table: Table, lookup: Lookup) -> None:
+    with pytest.raises(ModelNotFound):
+        await lookup.get("gpt-9")
+    head = table.commit(price("openai", "gpt-9"))
+    lookup.committed(head.revision, head.epoch)
+    assert (await lookup.get("gpt-9")).head == head
+
+
+async def test_a_miss_that_began_before_a_sync_does_not_hide_what_the_sync_adds(
+    table: Table, clock: Clock
+) -> None:
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def load_slowly() -> None:
+        asked.set()
+        assert may_answer.wait(10)
+
+    slow = replace(bundled(), release=Release("1.0", RELEASED, load_slowly))
+    lookup = new_lookup(table, clock, slow)
+    # The table has been asked, and the catalogue is being: now a sync adds the model.
+    missed = asyncio.create_task(lookup.get("gpt-9"))
+    assert await asyncio.to_thread(asked.wait, 10)
+    head = table.commit(price("openai", "gpt-9"))
+    lookup.committed(head.revision, head.epoch)
+    may_answer.set()
+    await asyncio.gather(missed, return_exceptions=True)  # Either answer was true once.
+    assert (await lookup.get("gpt-9")).head == head
+
+
+# Freshness.
+
+
+@pytest.mark.parametrize(
+    ("change", "freshness", "detail"),
+    [
+        ({}, Freshness.FRESH, "The API"),
+        ({"obtained_at": NOON - 24 * HOUR}, Freshness.FRESH, "The API"),
+        (
+            {"obtained_at": NOON - 24 * HOUR - timedelta(microseconds=1)},
+            Freshness.UNCONFIRMED,
+            "The API: its data is older than expected",
+        ),
+        (
+            {"is_listed": False},
+            Freshness.UNCONFIRMED,
+            "The API: not in its latest data, last known price",
+        ),
+        (
+            {"is_listed": False, "delisted_at": NOON},
+            Freshness.UNCONFIRMED,
+            "The API: no longer listed, last known price",
+        ),
+        ({"source": "bundled", "obtained_at": RELEASED}, Freshness.FRESH, "The bundled catalogue"),
+        (
+            {"source": "bundled", "obtained_at": NOON - timedelta(days=31)},
+            Freshness.UNCONFIRMED,
+            "The bundled catalogue: its data is older than expected",
+        ),
+        ({"source": "gone"}, Freshness.FRESH, "gone"),
+    ],
+)
+async def test_an_answer_says_how_well_it_is_confirmed(
+    table: Table,
+    lookup: Lookup,
+    change: dict[str, object],
+    freshness: Freshness,
+    detail: str,
+) -> None:
+    table.prices.append(replace(price("openai", "gpt-4o"), **change))  # type: ignore[arg-type]
+    answer = await lookup.get("gpt-4o")
+    assert (answer.freshness, answer.source_detail) == (freshness, detail)
+
+
+async def test_a_cached_answer_ages(table: Table, lookup: Lookup, clock: Clock) -> None:
+    table.prices.append(price("openai", "gpt-4o"))
+    assert (await lookup.get("gpt-4o")).freshness is Freshness.FRESH
+    clock.now += 24 * HOUR
+    assert (await lookup.get("gpt-4o")).freshness is Freshness.UNCONFIRMED
+    assert table.finds == 1
+
+
+# Who answers.
+
+
+async def test_the_maker_answers_for_its_model_if_no_provider_is_given(
+    table: Table, lookup: Lookup
+) -> None:
+    table.prices += [price(at, "gpt-4o") for at in ("aws", "azure", "openai", "openrouter")]
+    answer = await lookup.get("gpt-4o")
+    assert (answer.quote.price.provider, answer.quote.rule) == (
+        "openai",
+        MatchRule.EXACT_AT_MAKER,
+    )
+
+
+async def test_without_a_maker_the_first_configured_seller_answers(
+    table: Table, lookup: Lookup
+) -> None:
+    for seller in ("zebra", "baseten", "aws", "openrouter"):
+        table.prices.append(price(seller, f"model at {seller} and before"))
+        table.prices += [price(seller, "gpt-oss-120b")]
+    answer = await lookup.get("gpt-oss-120b")
+    assert (answer.quote.price.provider, answer.quote.rule) == (
+        "openrouter",
+        MatchRule.EXACT_AT_SELLER,
+    )
+
+
+async def test_an_id_with_a_slash_is_the_router_s_own_id(table: Table, lookup: Lookup) -> None:
+    table.prices += [price("openai", "gpt-4o", priced("1"))]
+    table.prices += [price("openrouter", "openai/gpt-4o", priced("2"))]
+    answer = await lookup.get("openai/gpt-4o")
+    assert (answer.quote.price.provider, answer.quote.headline.prompt) == (
+        "openrouter",
+        Decimal(2),
+    )
+    assert answer.quote.rule is MatchRule.EXACT_AT_SELLER
+
+
+async def test_a_seller_that_still_lists_a_model_answers_before_one_that_does_not(
+    table: Table, lookup: Lookup
+) -> None:
+    gone = replace(price("openai", "gpt-4o"), delisted_at=NOON)
+    table.prices += [gone, price("zebra", "gpt-4o")]
+    assert (await lookup.get("gpt-4o")).quote.price.provider == "zebra"
+    assert (await lookup.get("gpt-4o", "openai")).quote.price == gone
+
+
+async def test_the_answer_does_not_depend_on_the_order_of_the_table(clock: Clock) -> None:
+    prices = [price(at, "m") for at in ("zebra", "openai", "aws", "anthropic", "avian")]
+    for order in (prices, prices[::-1]):
+        answer = await new_lookup(Table(order), clock).get("m")
+        assert answer.quote.price.provider == "anthropic"
+
+
+@pytest.mark.parametrize("spelling", ["x-ai", "xai", "XAI", "x_ai"])
+async def test_a_provider_answers_to_every_spelling(
+    table: Table, lookup: Lookup, spelling: str
+) -> None:
+    table.prices += [price("x-ai", "grok-4"), price("openrouter", "grok-4")]
+    answer = await lookup.get("grok-4", spelling)
+    assert (answer.quote.price.provider, answer.quote.rule) == ("x-ai", MatchRule.EXACT)
+    await lookup.get("grok-4", "x-ai")
+    assert table.finds == 1, "all spellings share one cached price"
+
+
+async def test_the_provider_asked_for_answers_and_no_other(table: Table, lookup: Lookup) -> None:
+    table.prices += [price("openai", "gpt-4o"), price("azure", "gpt-4o-mini")]
+    with pytest.raises(ModelNotFound):
+        await lookup.get("gpt-4o", "azure")
+
+
+# Not found.
+
+
+async def test_a_model_that_nobody_knows_is_not_found_with_names_that_look_alike(
+    table: Table, lookup: Lookup
+) -> None:
+    table.prices += [
+        price("openrouter", "openai/gpt-4o"),
+        price("openai", "gpt-4o"),
+        price("openai", "gpt-4o-mini"),
+        price("anthropic", "claude-fable-5"),
+    ]
+    with pytest.raises(ModelNotFound) as caught:
+        await lookup.get("gpt4o")
+    assert caught.value.near_matches[0] == ("openai", "gpt-4o")
+    assert ("anthropic", "claude-fable-5") not in caught.value.near_matches
+    assert caught.value.provider is None
+
+
+async def test_near_matches_at_a_provider_are_that_provider_s(table: Table, lookup: Lookup) -> None:
+    table.prices += [price("openai", "gpt-4o"), price("azure", "gpt-4o-2024")]
+    with pytest.raises(ModelNotFound) as caught:
+        await lookup.get("gpt-4o", "azure-openai")
+    assert caught.value.near_matches == (("azure", "gpt-4o-2024"),)
+    assert caught.value.provider == "azure-openai", "as the caller wrote it"
+
+
+async def test_a_provider_that_nobody_knows_is_told_apart_from_a_model(
+    table: Table, lookup: Lookup
+) -> None:
+    table.prices.append(price("together", "m"))
+    with pytest.raises(ProviderNotFound) as caught:
+        await lookup.get("m", "togehter")
+    assert (caught.value.provider, caught.value.near_matches) == ("togehter", ("together",))
+    with pytest.raises(ModelNotFound):
+        await lookup.get("n", "together")
+
+
+async def test_the_same_unknown_name_is_asked_once_and_answered_the_same(
+    table: Table, lookup: Lookup
+) -> None:
+    table.prices.append(price("openai", "gpt-4o"))
+    told = []
+    for _ in range(5):
+        with pytest.raises(ModelNotFound) as caught:
+            await lookup.get("gpt4o")
+        told.append((str(caught.value), caught.value.near_matches))
+    assert len(set(told)) == 1
+    assert (table.finds, table.name_reads) == (1, 1)
+
+
+async def test_a_scan_of_made_up_names_reads_all_names_once_and_costs_no_price(
+    table: Table, lookup: Lookup
+) -> None:
+    table.prices.append(price("openai", "gpt-4o"))
+    await lookup.get("gpt-4o")
+
+    async def miss(number: int) -> None:
+        with pytest.raises(ModelNotFound):
+            await lookup.get(f"made up {number}")
+
+    await asyncio.gather(*(miss(number) for number in range(500)))
+    assert table.name_reads == 1
+    finds = table.finds
+    await lookup.get("gpt-4o")
+    assert table.finds == finds
+
+
+async def test_near_matches_know_the_names_of_the_latest_sync(table: Table, lookup: Lookup) -> None:
+    table.prices.append(price("openai", "gpt-4o"))
+    with pytest.raises(ModelNotFound):
+        await lookup.get("claude-fable")
+    head = table.commit(price("anthropic", "claude-fable-5"))
+    lookup.committed(head.revision, head.epoch)
+    with pytest.raises(ModelNotFound) as caught:
+        await lookup.get("claude-fable")
+    assert caught.value.near_matches == (("anthropic", "claude-fable-5"),)
+
+
+async def test_the_names_of_an_outage_are_forgotten_when_the_database_answers(
+    table: Table, lookup: Lookup
+) -> None:
+    table.prices.append(price("featherless", "llama"))
+    await lookup.get("llama")
+    table.is_down = True
+    with pytest.raises(PricingError):
+        await lookup.get("anything", "google", accept=CATALOG_ONLY)
+    table.is_down = False
+    # The catalogue does not know this seller, the price table does.
+    with pytest.raises(ModelNotFound) as caught:
+        await lookup.get("llamma", "featherless")
+    assert caught.value.near_matches == (("featherless", "llama"),)
+
+
+async def test_whoever_gives_up_does_not_take_the_names_from_the_others(
+    table: Table, lookup: Lookup
+) -> None:
+    table.prices.append(price("openai", "gpt-4o"))
+    impatient = asyncio.create_task(lookup.get("gpt4o"))
+    await table.names_asked.wait()
+    patient = asyncio.create_task(lookup.get("gpt4o"))
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    with pytest.raises(ModelNotFound):
+        await patient
+    assert table.name_reads == 1
+
+
+# Time.
+
+
+NIGHT = Conditions(utc_window=UtcWindow(13 * 60, 14 * 60))
+
+
+async def test_an_hourly_price_changes_at_its_hour_although_it_was_cached(
+    table: Table, lookup: Lookup, clock: Clock
+) -> None:
+    hourly = priced("3", Rate(Meter.INPUT_TOKENS, Decimal(1), NIGHT))
+    table.prices.append(price("deepseek", "chat", hourly))
+    told = []
+    for minutes in (0, 59, 60, 119, 120, 60 + 24 * 60):
+        clock.now = NOON + timedelta(minutes=minutes)
+        quote = (await lookup.get("chat")).quote
+        told.append((quote.headline.prompt, quote.effective_time, quote.valid_until))
+    yesterday, opens, closes = NOON - 22 * HOUR, NOON + HOUR, NOON + 2 * HOUR
+    night, day = Decimal(1), Decimal(3)
+    assert told == [
+        (day, yesterday, opens),
+        (day, yesterday, opens),
+        (night, opens, closes),
+        (night, opens, closes),
+        (day, closes, opens + 24 * HOUR),
+        (night, opens + 24 * HOUR, closes + 24 * HOUR),
+    ]
+    assert table.finds == 4, "once per price"
+
+
+async def test_a_price_announced_for_a_date_begins_on_it(
+    table: Table, lookup: Lookup, clock: Clock
+) -> None:
+    change = NOON + 48 * HOUR
+    later = Rate(Meter.INPUT_TOKENS, Decimal(2), Conditions(effective_from=change))
+    table.prices.append(price("google", "gemini-4-argon", priced("1", later)))
+    quote = (await lookup.get("gemini-4-argon")).quote
+    assert (quote.headline.prompt, quote.valid_until) == (Decimal(1), change)
+    assert quote.effective_time == NOON - 24 * HOUR, "when its source first stated it"
+    clock.now = change
+    quote = (await lookup.get("gemini-4-argon")).quote
+    assert (quote.headline.prompt, quote.valid_until) == (Decimal(2), None)
+    assert quote.effective_time == change
+
+
+@pytest.mark.parametrize("card", [DYNAMIC, UNPRICED])
+async def test_a_model_without_a_headline_is_an_answer(
+    table: Table, lookup: Lookup, card: RateCard
+) -> None:
+    table.prices.append(price("openrouter", "openrouter/auto", card))
+    quote = (await lookup.get("openrouter/auto")).quote
+    assert (quote.headline.state, quote.headline.prompt) == (card.state, None)
+    assert quote.valid_until is None
+
+
+# Names that look alike.
+
+
+def test_the_best_match_comes_first_and_makers_before_others() -> None:
+    names = NameIndex(
+        [("zebra", "gpt-4o"), ("openai", "gpt-4o"), ("openai", "gpt-4o-mini"), ("aws", "titan")]
+    )
+    assert names.near_models("GPT_4o", None) == [
+        ("openai", "gpt-4o"),
+        ("zebra", "gpt-4o"),
+        ("openai", "gpt-4o-mini"),
+    ]
+    assert names.near_models("gpt-4o", "aws") == []
+    assert names.near_models("qqqqqqqq", None) == []
+    assert names.near_models("\U0001f600", None) == []
+    assert len(NameIndex(("s", f"model-{n}") for n in range(50)).near_models("model", None)) == 5
+    assert names.near_providers("openia") == ["openai"]

@@ -1,0 +1,535 @@
+"""Sync runs: detached from their caller, and failing without telling more than they should."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import NoReturn
+
+import pytest
+from structlog.testing import capture_logs
+
+from llmpricing.meters import Meter
+from llmpricing.rate_card import PriceState, Rate, RateCard
+from pricing_server.errors import (
+    DatabaseUnavailable,
+    KeyMissing,
+    PricingError,
+    ShuttingDown,
+    SourceNotFound,
+    SyncInProgress,
+)
+from pricing_server.fetch import ConnectionFailed, FetchError, Payload
+from pricing_server.providers.source import (
+    Fault,
+    KeyUse,
+    ListedModel,
+    Listing,
+    Notice,
+    Release,
+    Source,
+    SourceError,
+)
+from pricing_server.sync.plan import TableState, make_plan
+from pricing_server.sync.run import (
+    AppliedPlan,
+    StartedRun,
+    SyncOutcome,
+    SyncRequest,
+    SyncSession,
+    SyncStatus,
+)
+from pricing_server.sync.runner import SyncRunner
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LATER = NOON + timedelta(seconds=9)
+SECRET = "postgresql://prices:hunter22@db/prices"
+CARD = RateCard.of(PriceState.PRICED, [Rate(Meter.INPUT_TOKENS, Decimal(1))])
+
+
+class Interrupted(Exception):
+    """Something of ours is broken; its text is for the log only."""
+
+
+def read(document: object, received_at: datetime) -> Listing:
+    """What the fake source's adapter makes of a document: a list of model ids."""
+    if not isinstance(document, list):
+        raise SourceError("the payload is not a list of models")
+    models = tuple(ListedModel("acme", str(name), CARD, "{}") for name in document)
+    faults = (Fault("odd", "pricing is missing", ("acme", "odd")),)
+    return Listing(models, faults, (Notice("zero:prompt", "zero", 1, "odd"),), received_at)
+
+
+ACME = Source("acme", "Acme", 100, read, provider="acme", endpoint="https://acme.test/models")
+KEYED = replace(ACME, slug="keyed-api", key_use=KeyUse.REQUIRED)
+HOMELESS = replace(ACME, slug="homeless", endpoint=None)
+BUNDLED = replace(
+    ACME, slug="bundled", endpoint=None, release=Release("1.0", NOON, lambda: ["from release"])
+)
+SOURCES = {source.slug: source for source in (ACME, KEYED, HOMELESS, BUNDLED)}
+
+
+@dataclass
+class Store:
+    """The sync log in memory. What is in `breaks` raises instead of working."""
+
+    log: list[str] = field(default_factory=list)
+    rows: dict[int, tuple[str, str]] = field(default_factory=dict)
+    breaks: dict[str, Exception] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    revision: int = 7
+
+    def step(self, name: str) -> None:
+        self.log.append(name)
+        if name in self.breaks:
+            raise self.breaks[name]
+
+    @asynccontextmanager
+    async def session(self, source: Source) -> AsyncIterator[SyncSession]:
+        self.step("session")
+        if source.slug in self.held:
+            raise SyncInProgress(source.slug, 41)
+        self.held.add(source.slug)
+        try:
+            yield Session(self, source)
+        finally:
+            self.held.remove(source.slug)
+            self.log.append("freed")
+
+
+class Session:
+    """A session of the fake store."""
+
+    def __init__(self, store: Store, source: Source) -> None:
+        self._store = store
+        self._source = source
+
+    async def head(self) -> tuple[int, str]:
+        self._store.step("head")
+        return self._store.revision, "epoch"
+
+    async def start(self, triggered_by: str) -> StartedRun:
+        self._store.step("start")
+        run_id = 42 + len(self._store.rows)
+        self._store.rows[run_id] = ("in_progress", triggered_by)
+        return StartedRun(run_id, NOON)
+
+    async def preview(self, listing: Listing, *, register_unknown: bool) -> AppliedPlan:
+        self._store.step("preview")
+        return self._planned(listing, register_unknown, self._store.revision)
+
+    async def apply(
+        self, run: StartedRun, listing: Listing, *, register_unknown: bool
+    ) -> AppliedPlan:
+        self._store.step("apply")
+        self._finish(run, "success")
+        self._store.revision += 1
+        return self._planned(listing, register_unknown, self._store.revision)
+
+    async def fail(self, run: StartedRun, message: str) -> datetime:
+        self._store.step("fail")
+        self._finish(run, message)
+        return LATER
+
+    def _finish(self, run: StartedRun, status: str) -> None:
+        before, triggered_by = self._store.rows[run.sync_run_id]
+        assert before == "in_progress", "a row moves to its final status once"
+        self._store.rows[run.sync_run_id] = (status, triggered_by)
+
+    def _planned(self, listing: Listing, register_unknown: bool, revision: int) -> AppliedPlan:
+        plan = make_plan(
+            TableState({}, {}),
+            listing,
+            self._source,
+            {},
+            register_unknown=register_unknown,
+            changed_at=LATER,
+        )
+        return AppliedPlan(plan, revision, "epoch", LATER)
+
+
+@dataclass
+class Api:
+    """The other side: answers when it may, or fails."""
+
+    document: object = field(default_factory=lambda: ["a", "b"])
+    failure: Exception | None = None
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def fetch_json(self, url: str, *, api_key: str | None = None) -> Payload:
+        self.requests.append((url, api_key))
+        self.asked.set()
+        await self.may_answer.wait()
+        if self.failure is not None:
+            raise self.failure
+        return Payload(self.document, NOON, "", url, 0)
+
+
+@dataclass
+class Operator:
+    """What the operator set."""
+
+    urls: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def url_of(self, source: Source) -> str | None:
+        return self.urls.get(source.slug, source.endpoint)
+
+    def key_of(self, source: Source) -> str | None:
+        return self.keys.get(source.slug)
+
+
+@dataclass
+class Rig:
+    """A runner between fakes."""
+
+    store: Store
+    api: Api
+    operator: Operator
+    committed: list[tuple[int, str]]
+    runner: SyncRunner
+
+    async def sync(self, source: str = "acme", *, dry_run: bool = False) -> SyncOutcome:
+        return await self.runner.sync(SyncRequest(source, dry_run=dry_run, triggered_by="test"))
+
+
+def new_rig(told: Callable[[int, str], None] | None = None) -> Rig:
+    store, api, operator = Store(), Api(), Operator()
+    committed: list[tuple[int, str]] = []
+
+    def tell(revision: int, epoch: str) -> None:
+        committed.append((revision, epoch))
+        if told is not None:
+            told(revision, epoch)
+
+    return Rig(store, api, operator, committed, SyncRunner(store, api, operator, SOURCES, tell))
+
+
+@pytest.fixture
+async def slow() -> Rig:
+    """The API answers when `may_answer` is set."""
+    return new_rig()
+
+
+@pytest.fixture
+async def rig(slow: Rig) -> Rig:
+    """The API answers at once."""
+    slow.api.may_answer.set()
+    return slow
+
+
+async def under_way(rig: Rig) -> asyncio.Task[SyncOutcome]:
+    """A sync that waits for its API."""
+    task = asyncio.create_task(rig.sync())
+    await rig.api.asked.wait()
+    return task
+
+
+async def all_ended(rig: Rig) -> None:
+    """Let what runs detached come to its end."""
+    async with asyncio.timeout(10):
+        while rig.store.held:  # noqa: ASYNC110  # There is nothing to wait on, by design.
+            await asyncio.sleep(0.001)
+
+
+# A run that succeeds.
+
+
+async def test_a_run_reads_applies_tells_and_reports(rig: Rig) -> None:
+    outcome = await rig.sync()
+    assert rig.store.log == ["session", "start", "apply", "freed"]
+    assert rig.committed == [(8, "epoch")]
+    assert rig.store.rows == {42: ("success", "test")}
+    assert rig.api.requests == [("https://acme.test/models", None)]
+    assert outcome.status is SyncStatus.SUCCESS
+    assert (outcome.source, outcome.sync_run_id, outcome.dry_run) == ("acme", 42, False)
+    assert (outcome.revision, outcome.epoch) == (8, "epoch")
+    assert (outcome.started_at, outcome.completed_at) == (NOON, LATER)
+    assert outcome.counts["models_registered"] == 2
+    assert (outcome.counts["models_fetched"], outcome.counts["errors"]) == (3, 1)
+    assert [change.model_id for change in outcome.changes] == ["a", "b"]
+    assert [fault.model_id for fault in outcome.faults] == ["odd"]
+    assert [notice.code for notice in outcome.notices] == ["zero:prompt"]
+    assert outcome.error_message is None
+
+
+async def test_the_process_serves_the_new_prices_before_the_outcome_is_told() -> None:
+    outcomes: list[bool] = []
+    rig = new_rig(lambda revision, epoch: outcomes.append(run.done()))
+    rig.api.may_answer.set()
+    run = asyncio.create_task(rig.sync())
+    await run
+    assert outcomes == [False]
+
+
+async def test_a_dry_run_writes_nothing_not_even_a_log_row(rig: Rig) -> None:
+    outcome = await rig.sync(dry_run=True)
+    assert rig.store.log == ["session", "preview", "freed"]
+    assert (rig.store.rows, rig.committed, rig.store.revision) == ({}, [], 7)
+    assert (outcome.dry_run, outcome.sync_run_id, outcome.revision) == (True, None, 7)
+    assert outcome.status is SyncStatus.SUCCESS
+    assert outcome.counts["models_registered"] == 2
+
+
+async def test_the_policy_for_unknown_models_is_passed_on(rig: Rig) -> None:
+    outcome = await rig.runner.sync(SyncRequest("acme", register_unknown=False))
+    assert (outcome.counts["models_skipped"], outcome.counts["models_registered"]) == (2, 0)
+
+
+async def test_the_operator_s_address_and_key_are_used(rig: Rig) -> None:
+    rig.operator.urls = {"keyed-api": "http://127.0.0.1:1/"}
+    rig.operator.keys = {"keyed-api": "sk-1", "acme": "sk-2"}
+    await rig.sync("keyed-api")
+    await rig.sync("acme")
+    assert rig.api.requests == [
+        ("http://127.0.0.1:1/", "sk-1"),
+        ("https://acme.test/models", "sk-2"),
+    ]
+
+
+async def test_a_bundled_catalogue_is_read_without_fetching_and_is_as_old_as_its_release(
+    rig: Rig,
+) -> None:
+    outcome = await rig.sync("bundled")
+    assert rig.api.requests == []
+    assert [change.model_id for change in outcome.changes] == ["from release"]
+    assert outcome.changes[0].effective_time == NOON
+
+
+# Detached.
+
+
+async def test_a_caller_that_goes_away_does_not_end_the_run(slow: Rig) -> None:
+    caller = await under_way(slow)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert slow.store.rows == {42: ("in_progress", "test")}
+    slow.api.may_answer.set()
+    await all_ended(slow)
+    assert slow.store.rows == {42: ("success", "test")}
+    assert slow.committed == [(8, "epoch")]
+
+
+async def test_a_caller_whose_time_is_up_does_not_end_the_run(slow: Rig) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await slow.sync()
+    slow.api.may_answer.set()
+    await all_ended(slow)
+    assert slow.store.rows == {42: ("success", "test")}
+
+
+async def test_a_failure_that_no_caller_waits_for_is_logged_and_troubles_nobody(
+    slow: Rig,
+) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    slow.store.breaks["fail"] = Interrupted(SECRET)
+    slow.api.failure = ConnectionFailed("acme.test: no complete answer")
+    caller = await under_way(slow)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    slow.api.may_answer.set()
+    await all_ended(slow)
+    await asyncio.sleep(0)
+    assert complaints == []
+
+
+async def test_two_sources_run_side_by_side_and_one_source_once(slow: Rig) -> None:
+    first = await under_way(slow)
+    with pytest.raises(SyncInProgress) as caught:
+        await slow.sync()
+    assert (caught.value.source, caught.value.sync_run_id) == ("acme", 41)
+    assert (await slow.sync("bundled")).status is SyncStatus.SUCCESS
+    slow.api.may_answer.set()
+    assert (await first).status is SyncStatus.SUCCESS
+
+
+# No run took place.
+
+
+async def test_an_unknown_source_is_no_run(rig: Rig) -> None:
+    with pytest.raises(SourceNotFound) as caught:
+        await rig.sync("acmee")
+    assert caught.value.known == ("acme", "bundled", "homeless", "keyed-api")
+    assert rig.store.log == []
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_missing_key_is_named_and_no_run(rig: Rig, dry_run: bool) -> None:
+    with pytest.raises(KeyMissing) as caught:
+        await rig.sync("keyed-api", dry_run=dry_run)
+    assert caught.value.variable == "PRICING_KEYED_API_API_KEY"
+    assert (rig.store.log, rig.api.requests) == ([], [])
+
+
+@pytest.mark.parametrize("step", ["session", "start"])
+async def test_without_the_database_there_is_no_run(rig: Rig, step: str) -> None:
+    rig.store.breaks[step] = DatabaseUnavailable()
+    with pytest.raises(DatabaseUnavailable):
+        await rig.sync()
+    assert (rig.store.rows, rig.api.requests, rig.store.held) == ({}, [], set())
+
+
+async def test_a_dry_run_without_the_database_is_no_run(rig: Rig) -> None:
+    rig.store.breaks["preview"] = DatabaseUnavailable()
+    with pytest.raises(DatabaseUnavailable):
+        await rig.sync(dry_run=True)
+
+
+# A run that fails.
+
+
+async def failed(rig: Rig, source: str = "acme", *, dry_run: bool = False) -> str:
+    """The message of a run that fails, which changed nothing."""
+    outcome = await rig.sync(source, dry_run=dry_run)
+    assert outcome.status is SyncStatus.FAILED
+    assert rig.committed == []
+    assert (outcome.revision, outcome.epoch) == (7, "epoch")
+    assert (outcome.changes, outcome.faults) == ((), ())
+    assert set(outcome.counts.values()) == {0}
+    assert outcome.error_message is not None
+    if dry_run:
+        assert (outcome.sync_run_id, rig.store.rows) == (None, {})
+        assert "fail" not in rig.store.log
+    else:
+        assert outcome.sync_run_id == 42
+        assert rig.store.rows == {42: (outcome.error_message, "test")}
+        assert (outcome.started_at, outcome.completed_at) == (NOON, LATER)
+    assert rig.store.held == set()
+    return outcome.error_message
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_fetch_that_fails_is_an_outcome_with_its_reason(rig: Rig, dry_run: bool) -> None:
+    rig.api.failure = FetchError("https://acme.test/models: HTTP status 503")
+    message = await failed(rig, dry_run=dry_run)
+    assert message == "https://acme.test/models: HTTP status 503"
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_senseless_payload_is_an_outcome_with_its_reason(rig: Rig, dry_run: bool) -> None:
+    rig.api.document = {"error": "rate limited"}
+    assert await failed(rig, dry_run=dry_run) == "the payload is not a list of models"
+
+
+async def test_a_source_without_an_address_names_the_setting(rig: Rig) -> None:
+    assert await failed(rig, "homeless") == "no address is known: set PRICING_HOMELESS_URL"
+    rig.operator.urls = {"homeless": "http://127.0.0.1:1/"}
+    assert (await rig.sync("homeless")).status is SyncStatus.SUCCESS
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    "fault", [Interrupted(SECRET), KeyError(SECRET), RecursionError(SECRET), AssertionError(SECRET)]
+)
+async def test_a_fault_of_ours_is_an_outcome_with_a_reference_and_nothing_internal(
+    rig: Rig, fault: Exception, dry_run: bool
+) -> None:
+    rig.store.breaks["preview" if dry_run else "apply"] = fault
+    message = await failed(rig, dry_run=dry_run)
+    assert message.startswith("internal fault, reference ")
+    for internal in (SECRET, "hunter22", type(fault).__name__, "Traceback"):
+        assert internal not in message
+
+
+async def test_the_reference_of_a_fault_is_in_the_log_beside_its_cause(
+    rig: Rig,
+) -> None:
+    cause = rig.store.breaks["apply"] = Interrupted("the cause")
+    with capture_logs() as logged:
+        message = await failed(rig)
+    reference = message.removeprefix("internal fault, reference ").split()[0]
+    (entry,) = [entry for entry in logged if entry.get("reference") == reference]
+    assert (entry["log_level"], entry["exc_info"]) == ("error", cause)
+
+
+async def test_an_adapter_that_breaks_fails_its_run_and_nothing_else(rig: Rig) -> None:
+    def broken(document: object, received_at: datetime) -> NoReturn:
+        raise Interrupted(SECRET)
+
+    sources = {"broken": replace(ACME, slug="broken", read=broken), "acme": ACME}
+    told: list[int] = []
+    runner = SyncRunner(
+        rig.store, rig.api, rig.operator, sources, lambda revision, _: told.append(revision)
+    )
+    outcome = await runner.sync(SyncRequest("broken"))
+    assert outcome.status is SyncStatus.FAILED
+    assert SECRET not in (outcome.error_message or "")
+    assert (await runner.sync(SyncRequest("acme"))).status is SyncStatus.SUCCESS
+    assert told == [8]
+
+
+async def test_a_database_that_goes_away_during_a_run_is_an_outcome(rig: Rig) -> None:
+    rig.store.breaks |= {step: DatabaseUnavailable() for step in ("apply", "fail")}
+    outcome = await rig.sync()
+    assert (outcome.status, outcome.sync_run_id) == (SyncStatus.FAILED, 42)
+    assert outcome.error_message == "the price database cannot be reached; try again"
+    assert rig.committed == []
+    assert outcome.completed_at >= outcome.started_at
+
+
+async def test_a_run_that_took_place_is_an_outcome_even_if_its_row_cannot_be_closed(
+    rig: Rig,
+) -> None:
+    # As when another process declared the run dead in the meantime. An error would
+    # tell the caller that no run took place.
+    rig.store.breaks |= {"apply": Interrupted("dead"), "fail": Interrupted(SECRET)}
+    outcome = await rig.sync()
+    assert outcome.status is SyncStatus.FAILED
+    assert SECRET not in (outcome.error_message or "")
+
+
+# Shutting down.
+
+
+async def test_a_draining_runner_starts_nothing(rig: Rig) -> None:
+    await rig.runner.drain(0)
+    with pytest.raises(ShuttingDown):
+        await rig.sync()
+    assert rig.store.log == []
+
+
+async def test_a_run_under_way_may_end_while_the_runner_drains(slow: Rig) -> None:
+    run = await under_way(slow)
+    draining = asyncio.create_task(slow.runner.drain(10))
+    await asyncio.sleep(0)
+    with pytest.raises(PricingError):
+        await slow.sync("bundled")
+    slow.api.may_answer.set()
+    await draining
+    assert (await run).status is SyncStatus.SUCCESS
+    assert slow.store.rows == {42: ("success", "test")}
+
+
+async def test_a_run_that_takes_too_long_is_cancelled_and_says_so_in_the_log(slow: Rig) -> None:
+    run = await under_way(slow)
+    await slow.runner.drain(0.01)
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert slow.store.rows == {42: ("the server was shut down during the sync", "test")}
+    assert slow.committed == []
+    assert slow.store.held == set()
+
+
+async def test_a_run_whose_caller_left_is_drained_too(slow: Rig) -> None:
+    caller = await under_way(slow)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await slow.runner.drain(0.01)
+    assert slow.store.rows == {42: ("the server was shut down during the sync", "test")}
+
+
+async def test_draining_without_a_run_ends_at_once(rig: Rig) -> None:
+    await rig.sync()
+    async with asyncio.timeout(1):
+        await rig.runner.drain(60)
