@@ -106,9 +106,9 @@ class PriceCache(Generic[K, V, U]):
         # Of two epochs nothing tells the newer one but who came last: a load that a clear
         # has overtaken may bring a later revision of the same epoch, never another epoch.
         is_current = self._loading.get(key) is mine
-        if self._is_news(head) and (
-            is_current or self._head is None or head.epoch == self._head.epoch
-        ):
+        if self._head is None:
+            self._head = head  # The first load of all: nothing is older than it.
+        elif self._is_news(head) and (is_current or head.epoch == self._head.epoch):
             # Another process changed the table and this load is the first to see it.
             self.clear(head)
             is_current = True
