@@ -47,6 +47,7 @@ async def latencies(call: Callable[[], Awaitable[object]], count: int) -> list[f
 
 
 async def measure(address: str, seconds: float) -> None:
+    """Print a line for each kind of call."""
     async with grpc.aio.insecure_channel(address) as channel:
         prices = pricing_pb2_grpc.PricingServiceStub(channel)
         health = health_pb2_grpc.HealthStub(channel)
@@ -74,6 +75,7 @@ async def measure(address: str, seconds: float) -> None:
 
 
 async def unknown(prices: pricing_pb2_grpc.PricingServiceAsyncStub) -> None:
+    """Ask for a name that nobody knows."""
     try:
         await prices.GetPricing(pricing_pb2.GetPricingRequest(model_id="made-up"))
     except grpc.aio.AioRpcError:

@@ -57,6 +57,7 @@ CREATE TABLE pricing_sync_log (
     status text NOT NULL DEFAULT 'in_progress' CHECK (status IN ('in_progress', 'success', 'failed')),
     triggered_by text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     completed_at timestamptz,
     duration_ms bigint GENERATED ALWAYS AS
         (round(extract(epoch FROM completed_at - started_at) * 1000)::bigint) STORED,
@@ -82,6 +83,8 @@ CREATE TABLE pricing_sync_log (
 );
 CREATE INDEX pricing_sync_log_by_source ON pricing_sync_log (source, sync_run_id DESC);
 CREATE INDEX pricing_sync_log_in_progress ON pricing_sync_log (source) WHERE status = 'in_progress';
+COMMENT ON COLUMN pricing_sync_log.heartbeat_at IS
+    'The last sign of life of the process that runs it; old while in progress: the process is frozen.';
 COMMENT ON COLUMN pricing_sync_log.obtained_at IS 'When the data that the run read was obtained.';
 COMMENT ON COLUMN pricing_sync_log.release IS 'The version of a bundled catalogue; null for an API.';
 
@@ -89,6 +92,9 @@ CREATE FUNCTION guard_sync_log() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' AND NEW.status <> 'in_progress' THEN
         RAISE EXCEPTION 'a sync run begins in progress';
+    ELSIF TG_OP = 'UPDATE' AND OLD.status = 'in_progress'
+          AND to_jsonb(NEW) - 'heartbeat_at' = to_jsonb(OLD) - 'heartbeat_at' THEN
+        RETURN NEW;  -- A sign of life.
     ELSIF TG_OP = 'UPDATE' AND (OLD.status <> 'in_progress' OR NEW.status = 'in_progress') THEN
         RAISE EXCEPTION 'a sync run moves to its final status exactly once'
             USING ERRCODE = 'integrity_constraint_violation';
@@ -98,6 +104,14 @@ END
 $$;
 CREATE TRIGGER guard_sync_log BEFORE INSERT OR UPDATE ON pricing_sync_log
     FOR EACH ROW EXECUTE FUNCTION guard_sync_log();
+
+CREATE VIEW held_sources AS
+SELECT objid AS lock_key, pid
+FROM pg_locks
+WHERE locktype = 'advisory' AND classid = 727001 AND objsubid = 2 AND granted
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+COMMENT ON VIEW held_sources IS
+    'Sessions that hold a source for a sync: pg_try_advisory_lock(727001, hashtext(source)).';
 
 -- Models ------------------------------------------------------------------------
 
@@ -165,7 +179,8 @@ CREATE TABLE price_quotes (
     PRIMARY KEY (model_key, source)
 );
 CREATE INDEX price_quotes_by_source ON price_quotes (source);
-COMMENT ON COLUMN price_quotes.fragment IS 'The source''s own statement, as it was written.';
+COMMENT ON COLUMN price_quotes.fragment IS
+    'The source''s own statement, as it was written; after a revert {"reverted_sync_run_id", "stated"}.';
 COMMENT ON COLUMN price_quotes.obtained_at IS 'When the data that last stated this card was obtained.';
 COMMENT ON COLUMN price_quotes.sync_run_id IS 'The run that last read the statement.';
 COMMENT ON COLUMN price_quotes.missing_syncs IS 'Successful syncs in a row that did not list the model.';

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 import grpc
 import structlog
@@ -14,19 +16,34 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from llmpricing.v1 import pricing_pb2, pricing_pb2_grpc
-from pricing_server.errors import SyncInProgress
+from pricing_server import fault_points
+from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.fetch import Fetcher
 from pricing_server.grpc_api.boundary import Boundary
 from pricing_server.grpc_api.service import PricingService
+from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.catalog import Catalog
+from pricing_server.lookup.guard import GuardedReader
+from pricing_server.lookup.last_good import LastGood
 from pricing_server.lookup.lookup import Lookup
+from pricing_server.lookup.manual import ManualPrices
+from pricing_server.lookup.manual_file import ManualFileError
+from pricing_server.lookup.table import PriceTable
 from pricing_server.postgres.audit_reader import PostgresAuditReader
-from pricing_server.postgres.connection import read_pool
+from pricing_server.postgres.connection import READER, WRITER, read_pool
+from pricing_server.postgres.head_watcher import HeadWatcher
+from pricing_server.postgres.migrations import (
+    DatabaseNotReached,
+    MigrationError,
+    apply_migrations,
+    check_access,
+)
 from pricing_server.postgres.price_reader import PostgresPriceReader
+from pricing_server.postgres.reaper import Reaper
 from pricing_server.postgres.sync_store import PostgresSyncStore
 from pricing_server.providers import SOURCES, genai_prices
 from pricing_server.sellers import ALIASES
-from pricing_server.settings import Settings, split_address
+from pricing_server.settings import Logins, Settings, SettingsError, split_address
 from pricing_server.sync.run import SyncRequest, SyncStatus
 from pricing_server.sync.runner import SyncRunner
 
@@ -34,6 +51,7 @@ SERVICE_NAME: Final = pricing_pb2.DESCRIPTOR.services_by_name["PricingService"].
 CALL_GRACE_SECONDS: Final = 3
 SYNC_GRACE_SECONDS: Final = 5
 BUNDLED_POLL_SECONDS: Final = 0.1
+PREPARE_RETRY_SECONDS: Final = 1
 
 OPTIONS: Final = (
     # A second server on the same port is a mistake, not a way to share load.
@@ -62,30 +80,47 @@ class RunningServer:
 
 @asynccontextmanager
 async def running_server(
-    settings: Settings, conninfo: str, *, on_failure: Callable[[str], None] = lambda _: None
+    settings: Settings, conninfo: str | None, migrations: Path
 ) -> AsyncIterator[RunningServer]:
-    """Serve until the context ends; the database has its schema.
+    """Serve until the context ends.
 
-    A bundled catalogue that is newer than the one last applied is synced first, so
-    that the first answer is complete. `on_failure` is told if that did not work.
-    Raises DatabaseUnavailable, CannotListen.
+    First the schema is brought up to date, and a bundled catalogue that is newer than the
+    one last applied is synced, so that the first answer is complete. If the database does
+    not answer, that is done once it does, and look-ups are served meanwhile.
+    `conninfo` is the owner's, who migrates and does what has no login of its own in the
+    settings. Raises SettingsError, MigrationError, CannotListen.
     """
+    fault_points.arm(settings.fault_point)
     async with AsyncExitStack() as stack:
-        store = PostgresSyncStore(conninfo)
-        await store.prepare(SOURCES.values(), ALIASES)
-        pool = read_pool(conninfo, size=settings.database_connections)
+        manual = await asyncio.to_thread(_manual_prices, settings)
+        logins = settings.logins(conninfo)
+        store = PostgresSyncStore(logins.writer)
+        pool = read_pool(logins.reader, size=settings.database_connections)
         await stack.enter_async_context(pool)
-        lookup = Lookup(
-            PostgresPriceReader(pool),
-            Catalog(genai_prices.SOURCE),
-            SOURCES,
+        reader = GuardedReader(PostgresPriceReader(pool))
+        stack.push_async_callback(reader.aclose)
+        last_good = LastGood(settings.data_dir / "last_good.sqlite")
+        await stack.enter_async_context(last_good)
+        table = PriceTable(
+            reader,
+            last_good,
             cache_size=settings.cache_size,
             cache_ttl_seconds=settings.cache_ttl_seconds,
+            clock=utc_now,
         )
+        lookup = Lookup(table, manual, Catalog(genai_prices.SOURCE), SOURCES)
         fetcher = await stack.enter_async_context(Fetcher())
-        syncs = SyncRunner(store, fetcher, settings, SOURCES, lookup.committed)
+        syncs = SyncRunner(store, fetcher, settings, SOURCES, table.clear)
         stack.push_async_callback(syncs.drain, SYNC_GRACE_SECONDS)
-        await _sync_bundled(store, syncs, on_failure)
+        prepared = partial(_prepare, logins, migrations, store, syncs)
+        try:
+            await prepared()
+        except (DatabaseNotReached, DatabaseUnavailable) as error:
+            log.error("start.without_database", error=str(error))
+            await stack.enter_async_context(_in_background(_until_reached(prepared)))
+        await stack.enter_async_context(_in_background(Reaper(logins.writer).run()))
+        watcher = HeadWatcher(logins.reader, table.head_read)
+        await stack.enter_async_context(_in_background(watcher.run()))
 
         token = settings.admin_token
         server = grpc.aio.server(
@@ -117,9 +152,47 @@ async def running_server(
         yield RunningServer(f"{shown}:{port}")
 
 
-async def _sync_bundled(
-    store: PostgresSyncStore, syncs: SyncRunner, on_failure: Callable[[str], None]
+async def _prepare(
+    logins: Logins, migrations: Path, store: PostgresSyncStore, syncs: SyncRunner
 ) -> None:
+    """Bring the database to where this build needs it."""
+    if logins.owner is not None:
+        for applied in await asyncio.to_thread(apply_migrations, logins.owner, migrations):
+            log.info("migration.applied", file=applied)
+    for login, role in ((logins.reader, READER), (logins.writer, WRITER)):
+        await asyncio.to_thread(check_access, login, role, migrations)
+    await store.prepare(SOURCES.values(), ALIASES)
+    await _sync_bundled(store, syncs)
+
+
+async def _until_reached(prepared: Callable[[], Awaitable[None]]) -> None:
+    """Prepare the database as soon as it answers."""
+    while True:
+        await asyncio.sleep(PREPARE_RETRY_SECONDS)
+        try:
+            await prepared()
+            log.info("start.database_prepared")
+            return
+        except (DatabaseNotReached, DatabaseUnavailable):
+            continue
+        except MigrationError as error:
+            # Nothing but a newer build or a hand will mend it; look-ups still answer.
+            log.error("start.not_migrated", error=str(error))
+            return
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a task for as long as the context lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task}, timeout=CALL_GRACE_SECONDS)
+
+
+async def _sync_bundled(store: PostgresSyncStore, syncs: SyncRunner) -> None:
     for source in SOURCES.values():
         release = source.release
         while release is not None and await store.latest_release(source) != release.version:
@@ -130,5 +203,15 @@ async def _sync_bundled(
                 await asyncio.sleep(BUNDLED_POLL_SECONDS)
                 continue
             if outcome.status is not SyncStatus.SUCCESS:
-                on_failure(f"the sync of {source.slug} failed: {outcome.error_message}")
+                log.error("start.incomplete", source=source.slug, error=outcome.error_message)
             break
+
+
+def _manual_prices(settings: Settings) -> ManualPrices | None:
+    path = settings.manual_pricing_file
+    if path is None:
+        return None
+    try:
+        return ManualPrices(path)
+    except ManualFileError as error:
+        raise SettingsError(f"PRICING_MANUAL_PRICING_FILE: {path}: {error}") from None

@@ -10,19 +10,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import structlog
-
 from pricing_server.app import CannotListen, running_server
-from pricing_server.errors import DatabaseUnavailable
 from pricing_server.log import configure_logging
+from pricing_server.lookup.manual_file import UNITS
+from pricing_server.manual_import import import_manual
 from pricing_server.postgres.connection import is_conninfo
 from pricing_server.postgres.embedded import EmbeddedPostgresError, embedded_postgres
 from pricing_server.postgres.migrations import MigrationError, apply_migrations
+from pricing_server.postgres.verify import NotAPriceTable, verify
 from pricing_server.settings import Settings, SettingsError, load_settings
 
 PACKAGE = Path(__file__).parent
-
-log = structlog.get_logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,23 +31,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="apply migrations, then serve until stopped")
     commands.add_parser("migrate", help="apply migrations and exit")
-    command = parser.parse_args(arguments).command
+    commands.add_parser("verify", help="check the price table against its history, and exit")
+    importing = commands.add_parser(
+        "import-manual", help="convert an old file of manual prices, once, and name its faults"
+    )
+    importing.add_argument("file", type=Path, help="the old file")
+    importing.add_argument(
+        "--unit", required=True, choices=UNITS, help="what its prompt and completion are per"
+    )
+    importing.add_argument("--output", type=Path, help="where to write; else standard output")
+    options = parser.parse_args(arguments)
+    command = options.command
+    if command == "import-manual":
+        return import_manual(options.file, options.unit, options.output)
     configure_logging()
     try:
         settings = load_settings()
         with _stopped_by_signals(), _database(settings) as conninfo:
-            for applied in apply_migrations(conninfo, migrations_directory()):
-                log.info("migration.applied", file=applied)
+            if command == "verify":
+                return _verify(settings.logins(conninfo).reader)
             if command == "serve":
                 asyncio.run(_serve(settings, conninfo))
+            elif conninfo is None:
+                raise SettingsError("PRICING_DATABASE_URL: is missing; the owner migrates")
+            else:
+                for applied in apply_migrations(conninfo, migrations_directory()):
+                    print(f"applied {applied}")
     except KeyboardInterrupt:
         return 0
     except (
         SettingsError,
         EmbeddedPostgresError,
         MigrationError,
-        DatabaseUnavailable,
         CannotListen,
+        NotAPriceTable,
     ) as error:
         print(f"pricing-server: {error}", file=sys.stderr)
         return 1
@@ -62,16 +77,20 @@ def migrations_directory() -> Path:
     return installed if installed.is_dir() else PACKAGE.parent / "migrations"
 
 
-async def _serve(settings: Settings, conninfo: str) -> None:
+def _verify(conninfo: str) -> int:
+    code = 0
+    for check in verify(conninfo):
+        print(check, flush=True)
+        code = 1 if check.broken else code
+    return code
+
+
+async def _serve(settings: Settings, conninfo: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-
-    def complain(message: str) -> None:
-        log.error("start.incomplete", error=message)
-
-    async with running_server(settings, conninfo, on_failure=complain) as server:
+    async with running_server(settings, conninfo, migrations_directory()) as server:
         print(f"serving on {server.address}", flush=True)
         print(
             "try: grpcurl -plaintext -d "
@@ -84,13 +103,19 @@ async def _serve(settings: Settings, conninfo: str) -> None:
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[str]:
-    """The conninfo of the operator's Postgres, or of the embedded one, which runs meanwhile."""
-    if settings.database_url is not None:
-        conninfo = settings.database_url.get_secret_value()
-        if not is_conninfo(conninfo):
-            raise SettingsError("PRICING_DATABASE_URL is not a Postgres URL or conninfo")
-        yield conninfo
+def _database(settings: Settings) -> Iterator[str | None]:
+    """The owner's conninfo: of the operator's Postgres, or of the embedded one, which runs
+    meanwhile. None if there are logins for the rest only."""
+    urls = {
+        name: url.get_secret_value()
+        for name in ("database_url", "database_reader_url", "database_writer_url")
+        if (url := getattr(settings, name)) is not None
+    }
+    for name, url in urls.items():
+        if not is_conninfo(url):
+            raise SettingsError(f"PRICING_{name.upper()} is not a Postgres URL or conninfo")
+    if urls:
+        yield urls.get("database_url")
     else:
         with embedded_postgres(settings.data_dir) as conninfo:
             yield conninfo

@@ -36,6 +36,8 @@ def configure_logging() -> None:
             ],
         )
     )
+    # It reports every attempt; that the database is down is said once, by who notices.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)

@@ -88,6 +88,9 @@ SELLER_ORDER: Final = ("openrouter", "aws", "azure", "google-vertex")
 use, then the large clouds. All others follow by name, so that the answer never depends on
 which source was read first."""
 
+WITHOUT_PRICES: Final = ("featherless",)
+"""Sellers by subscription, who list models without a price: after all who have one."""
+
 
 def canonical(provider_name: str) -> str:
     """The slug of a seller for any known spelling, in any case; an unknown name in lower case."""
@@ -101,4 +104,4 @@ def answer_order(provider: str) -> tuple[int, int, str]:
         return 0, MAKERS.index(provider), provider
     if provider in SELLER_ORDER:
         return 1, SELLER_ORDER.index(provider), provider
-    return 2, 0, provider
+    return (3 if provider in WITHOUT_PRICES else 2), 0, provider

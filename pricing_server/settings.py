@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pricing_server.fault_points import FaultPoint
 from pricing_server.providers import SOURCES
 from pricing_server.providers.source import Source
 
@@ -45,6 +47,18 @@ class SettingsError(Exception):
     """A setting makes no sense. The message is one line that names it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """Who the server is to the database: URLs or conninfos."""
+
+    owner: str | None
+    """Applies migrations; None where somebody else does."""
+    reader: str
+    """Looks up, as pricing_reader."""
+    writer: str
+    """Syncs, as pricing_writer."""
+
+
 class Settings(BaseSettings):
     """All settings of a server, checked. Secrets do not show in `repr`."""
 
@@ -56,6 +70,10 @@ class Settings(BaseSettings):
     """host:port; port 0 takes a free one. Not loopback only with an admin token."""
     database_url: SecretStr | None = None
     """A Postgres to use instead of the embedded one: a URL or a libpq conninfo."""
+    database_reader_url: SecretStr | None = None
+    """A login for look-ups, a member of pricing_reader; else `database_url` acts as it."""
+    database_writer_url: SecretStr | None = None
+    """A login for syncs, a member of pricing_writer; else `database_url` acts as it."""
     data_dir: Path = Path(".data")
     """Where the embedded Postgres keeps its data."""
     manual_pricing_file: Path | None = None
@@ -68,6 +86,9 @@ class Settings(BaseSettings):
     """By source: replaces the declared endpoint (`PRICING_<SLUG>_URL`)."""
     source_keys: Mapping[str, SecretStr] = {}
     """By source: the API key (`PRICING_<SLUG>_API_KEY`)."""
+
+    fault_point: FaultPoint | None = None
+    """For tests only: the step of a sync at which the process kills itself."""
 
     @field_validator("listen")
     @classmethod
@@ -130,6 +151,17 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_logins(self) -> Settings:
+        if self.database_url is None:
+            reader, writer = self.database_reader_url, self.database_writer_url
+            if (reader is None) != (writer is None):
+                missing = "READER" if reader is None else "WRITER"
+                raise ValueError(
+                    f"PRICING_DATABASE_{missing}_URL: is missing, and so is PRICING_DATABASE_URL"
+                )
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -141,6 +173,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment beats the file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def logins(self, owner: str | None) -> Logins:
+        """How to connect, where the owner's login does what has none of its own."""
+
+        def chosen(url: SecretStr | None) -> str:
+            conninfo = url.get_secret_value() if url else owner
+            assert conninfo is not None, "_check_logins has seen to it"
+            return conninfo
+
+        return Logins(owner, chosen(self.database_reader_url), chosen(self.database_writer_url))
 
     def url_of(self, source: Source) -> str | None:
         """Where to fetch a source from: the setting, else the declared endpoint."""

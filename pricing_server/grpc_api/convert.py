@@ -24,8 +24,9 @@ from llmpricing.schedule import headline, last_change
 from llmpricing.units import PricingFormat, format_price, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.audit import ProviderCoverage, SourceHealth
-from pricing_server.lookup.lookup import Answer, Freshness, MatchRule
+from pricing_server.lookup.lookup import Answer, Freshness
 from pricing_server.lookup.price import Layer
+from pricing_server.lookup.quote import MatchRule
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.providers.source import Fault, KeyUse, Notice, Source
 from pricing_server.sync.run import SyncOutcome, SyncRun, SyncStatus

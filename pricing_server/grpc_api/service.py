@@ -11,10 +11,12 @@ from llmpricing.v1 import pricing_pb2_grpc
 from pricing_server.audit import AuditReader, ChangeFilter
 from pricing_server.errors import InvalidArgument, NotImplementedYet, SyncRunNotFound
 from pricing_server.grpc_api import convert
+from pricing_server.grpc_api.convert_revert import revert_sync_run_response
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
 from pricing_server.lookup.lookup import ALL_LAYERS, Lookup
 from pricing_server.providers.source import Source
 from pricing_server.sellers import canonical
+from pricing_server.sync.revert import RevertRequest
 from pricing_server.sync.run import SyncRequest
 from pricing_server.sync.runner import SyncRunner
 
@@ -49,10 +51,13 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         for number in request.accept_sources:
             if number not in _LAYERS:
                 raise InvalidArgument("accept_sources", f"has the unknown value {number}")
+        if request.min_revision < 0:
+            raise InvalidArgument("min_revision", "is negative")
         answer = await self._lookup.get(
             model_id,
             provider,
             frozenset(_LAYERS[number] for number in request.accept_sources) or ALL_LAYERS,
+            request.min_revision if request.HasField("min_revision") else None,
         )
         return convert.get_pricing_response(answer, request.unit or pb.PRICE_UNIT_PER_1M_TOKENS)
 
@@ -60,20 +65,29 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self, request: pb.SyncProviderRequest, context: Any
     ) -> pb.SyncProviderResponse:
         check_enum("unknown_models", pb.UnknownModels, request.unknown_models)
-        if request.triggered_by:
-            check_name("triggered_by", request.triggered_by)
-        if len(request.triggered_by) > MAX_TRIGGERED_BY:
-            raise InvalidArgument("triggered_by", f"is over {MAX_TRIGGERED_BY} characters")
+        triggered_by = _triggered_by(request.triggered_by)
         outcome = await self._syncs.sync(
             SyncRequest(
                 source=check_name("provider", request.provider),
                 dry_run=request.dry_run,
-                triggered_by=request.triggered_by or "grpc",
+                triggered_by=triggered_by,
                 register_unknown=request.unknown_models != pb.UNKNOWN_MODELS_SKIP,
             )
         )
         # In a thread, so that look-ups go on while thousands of changes are written out.
         return await asyncio.to_thread(convert.sync_provider_response, outcome)
+
+    async def RevertSyncRun(
+        self, request: pb.RevertSyncRunRequest, context: Any
+    ) -> pb.RevertSyncRunResponse:
+        sync_run_id = _sync_run_id(check_name("sync_run_id", request.sync_run_id))
+        triggered_by = _triggered_by(request.triggered_by)
+        if sync_run_id is None:
+            raise SyncRunNotFound(request.sync_run_id)
+        outcome = await self._syncs.revert(
+            RevertRequest(sync_run_id, dry_run=request.dry_run, triggered_by=triggered_by)
+        )
+        return await asyncio.to_thread(revert_sync_run_response, outcome)
 
     async def GetSyncRun(
         self, request: pb.GetSyncRunRequest, context: Any
@@ -157,6 +171,14 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
 
 def _optional_name(request: Any, field: str) -> str | None:
     return check_name(field, getattr(request, field)) if request.HasField(field) else None
+
+
+def _triggered_by(text: str) -> str:
+    if text:
+        check_name("triggered_by", text)
+    if len(text) > MAX_TRIGGERED_BY:
+        raise InvalidArgument("triggered_by", f"is over {MAX_TRIGGERED_BY} characters")
+    return text or "grpc"
 
 
 def _sync_run_id(text: str) -> int | None:

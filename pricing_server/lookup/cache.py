@@ -84,6 +84,13 @@ class PriceCache(Generic[K, V, U]):
         # Whoever waits for one of these keeps waiting; whoever comes now loads anew.
         self._loading.clear()
 
+    def see(self, head: Head) -> None:
+        """The price table was seen at `head`: forget everything if that is news."""
+        if self._head is None:
+            self._head = head  # Nothing was read before it that could be older.
+        elif self._is_news(head):
+            self.clear(head)
+
     async def load(
         self, key: K, loader: Callable[[], Awaitable[tuple[Head, V | None]]]
     ) -> tuple[Head, V | None]:

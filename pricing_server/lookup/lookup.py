@@ -1,4 +1,4 @@
-"""Look-ups: cache, then price table, then bundled catalogue."""
+"""Look-ups: the price table first, then the layers for what it has no price of."""
 
 from __future__ import annotations
 
@@ -8,24 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from llmpricing.schedule import Headline, headline, last_change, next_change
 from pricing_server.errors import DatabaseUnavailable, ModelNotFound, ProviderNotFound
-from pricing_server.lookup.cache import PriceCache, utc_now
+from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.catalog import Catalog
+from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.names import NameIndex
-from pricing_server.lookup.price import Head, Layer, Price, PriceReader
+from pricing_server.lookup.price import Head, Layer, Price
+from pricing_server.lookup.quote import Quote, evaluate
+from pricing_server.lookup.table import PriceTable, Unknown
 from pricing_server.providers.source import Source
-from pricing_server.sellers import MAKERS, answer_order, canonical
+from pricing_server.sellers import canonical
 
 ALL_LAYERS = frozenset(Layer)
-
-
-class MatchRule(StrEnum):
-    """The rule by which a request's names led to a model."""
-
-    EXACT = "exact"
-    EXACT_AT_MAKER = "exact_at_maker"
-    EXACT_AT_SELLER = "exact_at_seller"
 
 
 class Freshness(StrEnum):
@@ -34,17 +28,6 @@ class Freshness(StrEnum):
     FRESH = "fresh"
     UNCONFIRMED = "unconfirmed"
     DATABASE_DOWN = "database_down"
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """A price evaluated at an instant; it holds from `effective_time` until `valid_until`."""
-
-    price: Price
-    rule: MatchRule
-    headline: Headline
-    effective_time: datetime
-    valid_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,119 +41,92 @@ class Answer:
     """None for an answer that does not come from the price table."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Unknown:
-    """What is kept of a name that no layer knows."""
-
-    is_known_provider: bool
-    near_models: Sequence[tuple[str, str]]
-    near_providers: Sequence[str]
-
-
-_Key = tuple[str | None, str]
-
-
 class Lookup:
     """Answers prices for one process."""
 
     def __init__(
         self,
-        reader: PriceReader,
+        table: PriceTable,
+        manual: ManualPrices | None,
         catalog: Catalog,
         sources: Mapping[str, Source],
         *,
-        cache_size: int,
-        cache_ttl_seconds: float,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._reader = reader
+        self._table = table
+        self._manual = manual
         self._catalog = catalog
         self._sources = sources
         self._clock = clock
-        self._cache: PriceCache[_Key, Quote, _Unknown] = PriceCache(
-            size=cache_size,
-            unknown_size=max(64, cache_size // 10),
-            ttl_seconds=cache_ttl_seconds,
-            ends_at=lambda quote: quote.valid_until,
-            clock=clock,
-        )
-        self._names: tuple[Head | None, asyncio.Task[NameIndex]] | None = None
-
-    def committed(self, revision: int, epoch: str) -> None:
-        """A sync was committed: forget everything that was read before."""
-        self._cache.clear(Head(revision, epoch))
 
     async def get(
         self,
         model_id: str,
         provider: str | None = None,
         accept: Collection[Layer] = ALL_LAYERS,
+        min_revision: int | None = None,
     ) -> Answer:
-        """The price of a model, in effect now.
+        """The price of a model, in effect now; at or after `min_revision` if given.
 
-        Raises ModelNotFound, ProviderNotFound, or DatabaseUnavailable when the database
-        cannot be asked and no other accepted layer knows the model.
+        Raises ModelNotFound, ProviderNotFound, RevisionNotReached, or DatabaseUnavailable
+        when the database cannot be asked and no other accepted layer knows the model.
         """
         seller = canonical(provider) if provider is not None else None
-        missed_at: Head | None = None
+        head: Head | None = None
+        listed: Quote | None = None
         database_down: DatabaseUnavailable | None = None
-        if Layer.DATABASE in accept:
+        if Layer.DATABASE in accept or Layer.CROSS_REFERENCE in accept:
             try:
-                missed_at, quote = await self._from_database(model_id, seller)
-                if quote is not None:
-                    return self._answer(quote, missed_at)
+                head, listed = await self._table.find(model_id, seller, min_revision or 0)
             except DatabaseUnavailable as error:
                 database_down = error
-        if Layer.CATALOG in accept:
-            prices = await asyncio.to_thread(self._catalog.find, model_id, seller)
-            if prices:
-                quote = self._evaluated(prices, seller)
-                return self._answer(quote, None, database_down=database_down is not None)
+        if listed is not None and Layer.DATABASE in accept and listed.has_price:
+            return self._answer(listed, head)
+        later: Quote | None = None
+        if min_revision is None:  # The layers below have no revision.
+            at = listed.price.provider if listed is not None else seller
+            later = await self._from_files(model_id, at, seller, accept)
+            if later is not None and later.has_price:
+                return self._answer(later, None)
+        if listed is not None and not listed.has_price and Layer.CROSS_REFERENCE in accept:
+            try:
+                seen, reference = await self._table.find_reference(listed, min_revision or 0)
+                if reference is not None:
+                    return self._answer(reference, seen)
+            except DatabaseUnavailable as error:
+                database_down = error
+        # No layer has a price: the first that lists the model says that it has none.
+        if listed is not None and Layer.DATABASE in accept:
+            return self._answer(listed, head)
+        if later is not None:
+            return self._answer(later, None)
         if database_down is not None:
             raise database_down
-        raise await self._not_found(model_id, provider, seller, missed_at)
+        raise await self._not_found(model_id, provider, seller, head)
 
-    async def _from_database(self, model_id: str, seller: str | None) -> tuple[Head, Quote | None]:
-        key = (seller, model_id)
-        quote = self._cache.get(key)
-        if quote is not None and self._cache.head is not None:
-            return self._cache.head, quote
-        if self._cache.unknown(key) is not None and self._cache.head is not None:
-            return self._cache.head, None
-        return await self._cache.load(key, lambda: self._read(model_id, seller))
+    async def _from_files(
+        self, model_id: str, at: str | None, seller: str | None, accept: Collection[Layer]
+    ) -> Quote | None:
+        """What the price file or else the catalogue says of a model, `at` one seller or at all."""
+        prices: Sequence[Price] = ()
+        if Layer.MANUAL in accept and self._manual is not None:
+            prices = await self._manual.find(model_id, at)
+        if not prices and Layer.CATALOG in accept:
+            prices = await asyncio.to_thread(self._catalog.find, model_id, at)
+        return evaluate(prices, seller, self._clock()) if prices else None
 
-    async def _read(self, model_id: str, seller: str | None) -> tuple[Head, Quote | None]:
-        head, prices = await self._reader.find(model_id, seller)
-        return head, self._evaluated(prices, seller) if prices else None
-
-    def _evaluated(self, prices: Sequence[Price], seller: str | None) -> Quote:
-        price = min(
-            prices,
-            key=lambda price: (price.delisted_at is not None, answer_order(price.provider)),
-        )
-        if seller is not None:
-            rule = MatchRule.EXACT
-        elif price.provider in MAKERS:
-            rule = MatchRule.EXACT_AT_MAKER
-        else:
-            rule = MatchRule.EXACT_AT_SELLER
-        now = self._clock()
-        return Quote(
-            price=price,
-            rule=rule,
-            headline=headline(price.card, now),
-            effective_time=last_change(price.card, now) or price.effective_time,
-            valid_until=next_change(price.card, now),
-        )
-
-    def _answer(self, quote: Quote, head: Head | None, *, database_down: bool = False) -> Answer:
+    def _answer(self, quote: Quote, head: Head | None) -> Answer:
         price = quote.price
         source = self._sources.get(price.source)
-        detail = source.display_name if source else price.source
+        detail = price.detail or (source.display_name if source else price.source)
+        if price.doubt is not None:
+            detail += f": {price.doubt}"
         overdue = source is not None and self._clock() - price.obtained_at > source.fresh_for
-        if database_down:
+        if self._table.is_down:
             freshness = Freshness.DATABASE_DOWN
             detail += ": the price database cannot be reached"
+        elif price.doubt is not None:
+            freshness = Freshness.UNCONFIRMED
         elif price.delisted_at is not None:
             freshness = Freshness.UNCONFIRMED
             detail += ": no longer listed, last known price"
@@ -187,35 +143,23 @@ class Lookup:
     async def _not_found(
         self, model_id: str, provider: str | None, seller: str | None, missed_at: Head | None
     ) -> ModelNotFound | ProviderNotFound:
-        key = (seller, model_id)
-        unknown = self._cache.unknown(key)
+        unknown = self._table.unknown(model_id, seller)
         if unknown is None:
             try:
-                names = await self._name_index()
+                names = await self._table.names()
             except DatabaseUnavailable:
                 names = await asyncio.to_thread(lambda: NameIndex(self._catalog.names()))
-            unknown = _Unknown(
+            unknown = Unknown(
                 is_known_provider=seller is None or seller in names.providers,
                 near_models=names.near_models(model_id, seller),
                 near_providers=names.near_providers(seller) if seller else (),
             )
             if missed_at is not None:
                 # Only what the price table was asked for, and at the state it was asked at.
-                self._cache.remember_unknown(key, unknown, missed_at)
-        if provider is not None and not unknown.is_known_provider:
+                self._table.remember_unknown(model_id, seller, unknown, missed_at)
+        is_known_by_hand = (
+            self._manual is not None and seller is not None and self._manual.sells(seller)
+        )
+        if provider is not None and not unknown.is_known_provider and not is_known_by_hand:
             return ProviderNotFound(provider, unknown.near_providers)
         return ModelNotFound(model_id, provider, unknown.near_models)
-
-    async def _name_index(self) -> NameIndex:
-        """All names at the state of the cache; loaded once for all who ask."""
-        head = self._cache.head
-        if self._names is None or self._names[0] != head or _has_failed(self._names[1]):
-            self._names = (head, asyncio.create_task(self._load_names()))
-        return await asyncio.shield(self._names[1])
-
-    async def _load_names(self) -> NameIndex:
-        return await asyncio.to_thread(NameIndex, await self._reader.names())
-
-
-def _has_failed(task: asyncio.Task[NameIndex]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)

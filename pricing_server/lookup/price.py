@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from llmpricing.rate_card import RateCard
 
@@ -19,6 +19,10 @@ class Layer(StrEnum):
     CROSS_REFERENCE = "cross_reference"
     CATALOG = "catalog"
     OVERRIDE = "override"
+
+
+Key: TypeAlias = tuple[Layer, str | None, str]
+"""(layer, seller or None, model id): what was asked of the price table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,12 @@ class Price:
     hugging_face_id: str | None = None
     alias_target: str | None = None
     delisted_at: datetime | None = None
+    canonical_slug: str | None = None
+    """Set where it serves to find the same model at another seller."""
+    detail: str | None = None
+    """What to tell people of the source instead of its name."""
+    doubt: str | None = None
+    """Why the source may no longer state this."""
 
 
 class PriceReader(Protocol):
@@ -57,5 +67,17 @@ class PriceReader(Protocol):
     async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
         """The prices of exactly this id, at one seller or at all, and the head they hold at."""
 
+    async def head(self) -> Head:
+        """The state of the whole price table."""
+
     async def names(self) -> Sequence[tuple[str, str]]:
         """(provider, model id) of every model."""
+
+    async def find_references(
+        self, model_id: str, provider: str, reference_provider: str
+    ) -> tuple[Head, Price | None, Sequence[Price]]:
+        """A seller's model, and those of another seller that may be the same; with the head.
+
+        Those of the other seller share its Hugging Face id in any case, or their canonical
+        slug is its own or, if it has none, its id.
+        """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import psycopg
 from psycopg import AsyncConnection
@@ -19,9 +20,25 @@ Connection: TypeAlias = AsyncConnection[DictRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
 Row: TypeAlias = Mapping[str, Any]
 
+ORIGIN: Final = uuid.uuid4().hex
+"""This process, in the notifications that it sends."""
+
+READER: Final = "pricing_reader"
+WRITER: Final = "pricing_writer"
+
 CONNECT_TIMEOUT_SECONDS = 3
-READ_TIMEOUT_MS = 2_000
+READ_TIMEOUT_MS = 1_000
 WRITE_TIMEOUT_MS = 60_000
+
+# A lock is freed soon after its holder is gone: if its process died while a statement
+# runs, if its host vanished, or if it froze in the middle of a transaction.
+_FREED_SOON = {
+    "client_connection_check_interval": "1s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "idle_in_transaction_session_timeout": "30s",
+}
 
 
 def is_conninfo(text: str) -> bool:
@@ -33,12 +50,15 @@ def is_conninfo(text: str) -> bool:
 
 
 def read_pool(conninfo: str, *, size: int) -> Pool:
-    """A pool for look-ups, not yet open: short waits, bounded queries, read-only."""
+    """A pool for look-ups, not yet open: short waits, bounded queries, read-only.
+
+    It acts as pricing_reader, of which the login is a member.
+    """
     return AsyncConnectionPool(
         conninfo,
         connection_class=AsyncConnection[DictRow],
         kwargs={
-            **_options("pricing-read", READ_TIMEOUT_MS),
+            **_options("pricing-read", READER, READ_TIMEOUT_MS),
             "autocommit": True,
         },
         min_size=1,
@@ -52,12 +72,19 @@ def read_pool(conninfo: str, *, size: int) -> Pool:
     )
 
 
-async def connect_writer(conninfo: str) -> Connection:
-    """A connection of its own for one sync run. Raises DatabaseUnavailable."""
+async def connect_writer(conninfo: str, name: str = "pricing-sync") -> Connection:
+    """A connection of its own for what changes prices. Raises DatabaseUnavailable."""
+    options = _options(name, WRITER, WRITE_TIMEOUT_MS)
+    options["options"] += "".join(f" -c {name}={value}" for name, value in _FREED_SOON.items())
     with translated_errors():
-        return await AsyncConnection[DictRow].connect(
-            conninfo, autocommit=True, **_options("pricing-sync", WRITE_TIMEOUT_MS)
-        )
+        return await AsyncConnection[DictRow].connect(conninfo, autocommit=True, **options)
+
+
+def listener_options() -> dict[str, Any]:
+    """How a connection that waits for notifications connects."""
+    options = _options("pricing-watch", READER, READ_TIMEOUT_MS)
+    del options["row_factory"]
+    return options
 
 
 @contextmanager
@@ -65,7 +92,13 @@ def translated_errors() -> Iterator[None]:
     """Turn "cannot be asked now" into DatabaseUnavailable; faults of ours pass as they are."""
     try:
         yield
-    except (psycopg.OperationalError, PoolTimeout, PoolClosed, TooManyRequests) as error:
+    except (
+        psycopg.OperationalError,
+        psycopg.errors.IdleInTransactionSessionTimeout,
+        PoolTimeout,
+        PoolClosed,
+        TooManyRequests,
+    ) as error:
         raise DatabaseUnavailable from error
 
 
@@ -80,14 +113,25 @@ def card_of(row: Row, prefix: str = "") -> RateCard:
     )
 
 
+def only(row: Row | None) -> Row:
+    """The row of a statement that always returns one."""
+    assert row is not None, "the statement always returns a row"
+    return row
+
+
 async def _read_only(connection: Connection) -> None:
     await connection.set_read_only(True)
 
 
-def _options(name: str, statement_timeout_ms: int) -> dict[str, Any]:
+def _options(name: str, role: str, statement_timeout_ms: int) -> dict[str, Any]:
     return {
         "row_factory": dict_row,
         "application_name": name,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-        "options": f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC",
+        # A host that vanished without a word is noticed within half a minute.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        # As an option of the session, the role outlives RESET ROLE and DISCARD ALL.
+        "options": f"-c role={role} -c statement_timeout={statement_timeout_ms} -c timezone=UTC",
     }

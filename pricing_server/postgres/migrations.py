@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _LOCK = 0x6C6C6D7072696365  # "llmprice"; any number that nobody else locks
+_CONNECT_SECONDS = 5
+_MIGRATE = "run pricing-server migrate with PRICING_DATABASE_URL of the owner"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version    int         PRIMARY KEY,
@@ -27,6 +30,10 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 class MigrationError(Exception):
     """The schema cannot be brought up to date; files before the one named stay applied."""
+
+
+class DatabaseNotReached(MigrationError):
+    """The database does not answer, now; nothing is known of its migrations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,11 @@ def apply_migrations(conninfo: str, directory: Path) -> list[str]:
     """
     migrations = _read(directory)
     try:
-        with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+    except psycopg.OperationalError as error:
+        raise DatabaseNotReached(f"cannot migrate the database: {_reason(error)}") from error
+    try:
+        with connection:
             # Held by the session: it ends with this process, however that ends.
             connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
             connection.execute(_TABLE)
@@ -59,6 +70,35 @@ def apply_migrations(conninfo: str, directory: Path) -> list[str]:
     except psycopg.Error as error:
         raise MigrationError(f"cannot migrate the database: {_reason(error)}") from error
     return [migration.name for migration in pending]
+
+
+def check_access(conninfo: str, role: str, directory: Path) -> None:
+    """Makes sure that this login may act as the role and finds the schema of this build.
+
+    Raises MigrationError if not.
+    """
+    migrations = _read(directory)
+    user = role
+    try:
+        with psycopg.connect(
+            conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
+        ) as connection:
+            user = connection.info.user
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+            pending = _pending(connection, migrations)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MigrationError(
+            f"the login {user} cannot act as {role}: {_reason(error)}; "
+            f"let an administrator run: GRANT {role} TO {user}"
+        ) from error
+    except (psycopg.errors.InvalidParameterValue, psycopg.errors.UndefinedTable) as error:
+        raise MigrationError(f"{_reason(error)}: {_MIGRATE}") from error
+    except psycopg.OperationalError as error:
+        raise DatabaseNotReached(f"cannot connect as {role}: {_reason(error)}") from error
+    except psycopg.Error as error:
+        raise MigrationError(f"cannot act as {role}: {_reason(error)}") from error
+    if pending:
+        raise MigrationError(f"{pending[0].name} is not applied: {_MIGRATE}")
 
 
 def _read(directory: Path) -> list[_Migration]:
@@ -77,6 +117,11 @@ def _pending(connection: psycopg.Connection, migrations: list[_Migration]) -> li
     applied = connection.execute(
         "SELECT version, name, sha256 FROM schema_migrations ORDER BY version"
     ).fetchall()
+    if not applied and _has_tables(connection):
+        raise MigrationError(
+            "the database has this service's tables and no record of its migrations: were they "
+            "applied with psql? Record each in schema_migrations (version, name, sha256)"
+        )
     if len(applied) > len(migrations):
         raise MigrationError(
             f"the database is newer than this build, which ends at {migrations[-1].name}: "
@@ -88,6 +133,11 @@ def _pending(connection: psycopg.Connection, migrations: list[_Migration]) -> li
         if sha256 != migration.sha256:
             raise MigrationError(f"{migration.name} was edited after it was applied as {name}")
     return migrations[len(applied) :]
+
+
+def _has_tables(connection: psycopg.Connection) -> bool:
+    row = connection.execute("SELECT to_regclass('price_table_head') IS NOT NULL").fetchone()
+    return bool(row and row[0])
 
 
 def _apply(connection: psycopg.Connection, migration: _Migration) -> None:

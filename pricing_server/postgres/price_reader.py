@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pricing_server.lookup.price import Head, Layer, Price
-from pricing_server.postgres.connection import Pool, card_of, translated_errors
+from pricing_server.postgres.connection import Pool, Row, card_of, translated_errors
 from pricing_server.postgres.statements import statements
 
 _SQL = statements("lookup")
@@ -26,24 +26,16 @@ class PostgresPriceReader:
                 )
                 rows = await cursor.fetchall()
         head = Head(rows[0]["head_revision"], rows[0]["head_epoch"])
-        return head, [
-            Price(
-                provider=row["provider"],
-                model_id=row["model_id"],
-                card=card_of(row),
-                layer=Layer.DATABASE,
-                source=row["source"],
-                obtained_at=row["obtained_at"],
-                effective_time=row["effective_time"],
-                is_listed=row["missing_syncs"] == 0,
-                price_revision=row["price_revision"],
-                hugging_face_id=row["hugging_face_id"],
-                alias_target=row["alias_target"],
-                delisted_at=row["delisted_at"],
-            )
-            for row in rows
-            if row["provider"] is not None
-        ]
+        return head, [_price(row) for row in rows if row["provider"] is not None]
+
+    async def head(self) -> Head:
+        """The state of the whole price table."""
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_SQL["read_head"])
+                row = await cursor.fetchone()
+        assert row is not None, "the head always exists"
+        return Head(row["revision"], row["epoch"])
 
     async def names(self) -> Sequence[tuple[str, str]]:
         """(provider, model id) of every model."""
@@ -51,3 +43,43 @@ class PostgresPriceReader:
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(_SQL["list_names"])
                 return [(row["provider"], row["model_id"]) async for row in cursor]
+
+    async def find_references(
+        self, model_id: str, provider: str, reference_provider: str
+    ) -> tuple[Head, Price | None, Sequence[Price]]:
+        """A seller's model, and those of another seller that may be the same; with the head."""
+        names = {
+            "model_id": model_id,
+            "provider": provider,
+            "reference_provider": reference_provider,
+        }
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_SQL["find_references"], names)
+                rows = await cursor.fetchall()
+        head = Head(rows[0]["head_revision"], rows[0]["head_epoch"])
+        prices = {
+            (row["provider"], row["model_id"]): _price(row)
+            for row in rows
+            if row["provider"] is not None
+        }
+        asked = prices.pop((provider, model_id), None)
+        return head, asked, list(prices.values())
+
+
+def _price(row: Row) -> Price:
+    return Price(
+        provider=row["provider"],
+        model_id=row["model_id"],
+        card=card_of(row),
+        layer=Layer.DATABASE,
+        source=row["source"],
+        obtained_at=row["obtained_at"],
+        effective_time=row["effective_time"],
+        is_listed=row["missing_syncs"] == 0,
+        price_revision=row["price_revision"],
+        hugging_face_id=row["hugging_face_id"],
+        alias_target=row["alias_target"],
+        delisted_at=row["delisted_at"],
+        canonical_slug=row.get("canonical_slug"),
+    )

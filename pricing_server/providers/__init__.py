@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from pricing_server.providers import featherless as featherless
 from pricing_server.providers import genai_prices as genai_prices
 from pricing_server.providers import openrouter as openrouter
 from pricing_server.providers.source import Source
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
-    {source.slug: source for source in (openrouter.SOURCE, genai_prices.SOURCE)}
+    {source.slug: source for source in (openrouter.SOURCE, featherless.SOURCE, genai_prices.SOURCE)}
 )

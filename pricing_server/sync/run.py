@@ -12,6 +12,7 @@ from typing import Protocol
 from pricing_server.price_change import PriceChange
 from pricing_server.providers.source import Fault, Listing, Notice, Source
 from pricing_server.sync.plan import Plan
+from pricing_server.sync.revert import RevertOutcome, RevertRequest
 
 COUNTS = (
     "models_fetched",
@@ -91,6 +92,16 @@ class StartedRun:
     started_at: datetime
 
 
+class RunDeclaredDead(Exception):
+    """The run is no longer in progress: another process ended it. It can not commit any more."""
+
+    def __init__(self, sync_run_id: int) -> None:
+        super().__init__(
+            f"sync run {sync_run_id} was declared dead while it ran, and changed nothing: "
+            "its database session was lost, or it gave no sign of life in time"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class AppliedPlan:
     """A committed (or, dry, only planned) listing and the state of the table after it."""
@@ -116,10 +127,13 @@ class SyncSession(Protocol):
     async def apply(
         self, run: StartedRun, listing: Listing, *, register_unknown: bool
     ) -> AppliedPlan:
-        """Apply a listing and finish the run, in one transaction: all of it or nothing."""
+        """Apply a listing and finish the run, in one transaction: all of it or nothing.
+
+        Raises RunDeclaredDead if another process has meanwhile ended the run.
+        """
 
     async def fail(self, run: StartedRun, message: str) -> datetime:
-        """Move the run to failed; when it did."""
+        """Move the run to failed; when it did. Raises RunDeclaredDead."""
 
 
 class SyncStore(Protocol):
@@ -127,3 +141,6 @@ class SyncStore(Protocol):
 
     def session(self, source: Source) -> AbstractAsyncContextManager[SyncSession]:
         """Take hold of a source. Raises SyncInProgress if another run has it."""
+
+    async def revert(self, request: RevertRequest) -> RevertOutcome:
+        """Restore the prices before a run. Raises SyncRunNotFound, RunNotRevertible."""

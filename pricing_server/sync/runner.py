@@ -1,24 +1,30 @@
-"""Runs syncs, detached from whoever asked for them."""
+"""Runs syncs and reverts, detached from whoever asked for them."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from pricing_server.errors import (
+    DatabaseUnavailable,
     KeyMissing,
     PricingError,
     ShuttingDown,
     SourceNotFound,
 )
+from pricing_server.fault_points import FaultPoint, pass_fault_point
 from pricing_server.fetch import FetchError, Payload
+from pricing_server.lookup.price import Head
 from pricing_server.providers.source import KeyUse, Listing, Source, SourceError
+from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
+    RunDeclaredDead,
     StartedRun,
     SyncOutcome,
     SyncRequest,
@@ -26,6 +32,8 @@ from pricing_server.sync.run import (
     SyncStatus,
     SyncStore,
 )
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -48,10 +56,10 @@ class SourceSettings(Protocol):
 
 
 class SyncRunner:
-    """Runs syncs as tasks of their own: a caller that goes away does not stop them.
+    """Runs syncs and reverts as tasks of their own: a caller that goes away does not stop them.
 
-    `committed(revision, epoch)` is called before a run that applied anything is
-    reported, so that the process serves the new prices by then.
+    `committed(head)` is called before one that applied anything is reported, so
+    that the process serves the new prices by then.
     """
 
     def __init__(
@@ -60,14 +68,14 @@ class SyncRunner:
         fetcher: JsonFetcher,
         settings: SourceSettings,
         sources: Mapping[str, Source],
-        committed: Callable[[int, str], None],
+        committed: Callable[[Head], None],
     ) -> None:
         self._store = store
         self._fetcher = fetcher
         self._settings = settings
         self._sources = sources
         self._committed = committed
-        self._tasks: set[asyncio.Task[SyncOutcome]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = False
 
     async def sync(self, request: SyncRequest) -> SyncOutcome:
@@ -81,12 +89,14 @@ class SyncRunner:
             raise SourceNotFound(request.source, sorted(self._sources))
         if source.key_use is KeyUse.REQUIRED and self._settings.key_of(source) is None:
             raise KeyMissing(source.slug, source.key_variable)
-        if self._draining:
-            raise ShuttingDown("the server is shutting down and starts no sync")
-        task = asyncio.create_task(self._run(source, request), name=f"sync {source.slug}")
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        return await self._detached(self._run(source, request), f"sync {source.slug}")
+
+    async def revert(self, request: RevertRequest) -> RevertOutcome:
+        """Restore the prices before a run and wait for the outcome.
+
+        Raises SyncRunNotFound, RunNotRevertible, DatabaseUnavailable or ShuttingDown.
+        """
+        return await self._detached(self._revert(request), f"revert {request.sync_run_id}")
 
     async def drain(self, grace_seconds: float) -> None:
         """Take no new runs, and give those under way some time before they are cancelled."""
@@ -97,12 +107,35 @@ class SyncRunner:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _finished(self, task: asyncio.Task[SyncOutcome]) -> None:
+    async def _detached(self, work: Coroutine[Any, Any, T], name: str) -> T:
+        if self._draining:
+            work.close()
+            raise ShuttingDown("the server is shutting down and starts no sync")
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             # The caller may be gone; the log is then the only place that tells.
             reason = str(error) if isinstance(error, PricingError) else type(error).__name__
             log.warning("sync.not_run", task=task.get_name(), error=reason)
+
+    async def _revert(self, request: RevertRequest) -> RevertOutcome:
+        outcome = await self._store.revert(request)
+        if outcome.changes and not request.dry_run:
+            self._committed(Head(outcome.revision, outcome.epoch))
+        log.info(
+            "sync.reverted",
+            run=request.sync_run_id,
+            dry_run=request.dry_run,
+            revision=outcome.revision,
+            models_reverted=len(outcome.changes),
+            models_refused=len(outcome.refused),
+        )
+        return outcome
 
     async def _run(self, source: Source, request: SyncRequest) -> SyncOutcome:
         started_at = datetime.now(UTC)
@@ -110,10 +143,12 @@ class SyncRunner:
             run = None
             if not request.dry_run:
                 run = await session.start(request.triggered_by)
+                pass_fault_point(FaultPoint.AFTER_START)
                 started_at = run.started_at
             log.info("sync.started", source=source.slug, run=run and run.sync_run_id)
             try:
                 listing = await self._read(source)
+                pass_fault_point(FaultPoint.AFTER_FETCH)
                 if run is None:
                     applied = await session.preview(
                         listing, register_unknown=request.register_unknown
@@ -122,12 +157,13 @@ class SyncRunner:
                     applied = await session.apply(
                         run, listing, register_unknown=request.register_unknown
                     )
-                    self._committed(applied.revision, applied.epoch)
-            except (FetchError, SourceError) as error:
+                    self._committed(Head(applied.revision, applied.epoch))
+            except (FetchError, SourceError, RunDeclaredDead) as error:
                 return await self._failed(session, source, request, run, started_at, str(error))
             except asyncio.CancelledError:
                 if run is not None:
-                    await session.fail(run, "the server was shut down during the sync")
+                    with suppress(RunDeclaredDead, DatabaseUnavailable):
+                        await session.fail(run, "the server was shut down during the sync")
                 raise
             except Exception as error:
                 return await self._broken(session, source, request, run, started_at, error)
@@ -199,7 +235,10 @@ class SyncRunner:
         revision, epoch = 0, ""
         try:
             if run is not None:
-                completed_at = await session.fail(run, message)
+                try:
+                    completed_at = await session.fail(run, message)
+                except RunDeclaredDead as error:
+                    message = str(error)
             revision, epoch = await session.head()
         except Exception as error:
             # The row stays in progress until the next run of the source closes it.

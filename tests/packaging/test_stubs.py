@@ -66,13 +66,14 @@ def use_sync(channel: grpc.Channel) -> None:
     status: pb.SyncStatus.ValueType = run.status
     changed: list[str] = [change.model_id for change in run.price_changes]
     row: pb.SyncRun = stub.GetSyncRun(pb.GetSyncRunRequest(sync_run_id=run.sync_run_id)).run
+    back: int = stub.RevertSyncRun(pb.RevertSyncRunRequest(sync_run_id="1")).models_reverted
     runs: int = len(stub.ListSyncRuns(pb.ListSyncRunsRequest(page_size=10)).runs)
     changes: int = len(stub.ListPriceChanges(pb.ListPriceChangesRequest()).changes)
     names: list[str] = [p.provider for p in stub.ListProviders(pb.ListProvidersRequest()).providers]
     for event in stub.StreamPriceChanges(pb.StreamPriceChangesRequest(after_revision=1)):
         revision: int = event.revision
         print(revision)
-    print(answer, cheap, pb.SyncStatus.Name(status), changed, row, runs, changes, names)
+    print(answer, cheap, pb.SyncStatus.Name(status), changed, row, back, runs, changes, names)
 
 
 async def use_async(channel: grpc.aio.Channel) -> None:
@@ -82,6 +83,7 @@ async def use_async(channel: grpc.aio.Channel) -> None:
     run = await stub.SyncProvider(pb.SyncProviderRequest(provider="openrouter"))
     status: pb.SyncStatus.ValueType = run.status
     row: pb.SyncRun = (await stub.GetSyncRun(pb.GetSyncRunRequest(sync_run_id="1"))).run
+    back: int = (await stub.RevertSyncRun(pb.RevertSyncRunRequest(dry_run=True))).models_reverted
     runs: int = len((await stub.ListSyncRuns(pb.ListSyncRunsRequest())).runs)
     changes: int = len((await stub.ListPriceChanges(pb.ListPriceChangesRequest())).changes)
     names: list[str] = [
@@ -90,7 +92,7 @@ async def use_async(channel: grpc.aio.Channel) -> None:
     async for event in stub.StreamPriceChanges(pb.StreamPriceChangesRequest(providers=["p"])):
         revision: int = event.revision
         print(revision)
-    print(answer, status, row, runs, changes, names)
+    print(answer, status, row, back, runs, changes, names)
 """
 
 

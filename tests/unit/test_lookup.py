@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,7 +16,6 @@ from llmpricing.rate_card import (
     DYNAMIC,
     UNPRICED,
     Conditions,
-    PriceState,
     Rate,
     RateCard,
     UtcWindow,
@@ -28,80 +27,28 @@ from pricing_server.errors import (
     ProviderNotFound,
 )
 from pricing_server.lookup.catalog import Catalog
-from pricing_server.lookup.lookup import ALL_LAYERS, Freshness, Lookup, MatchRule
+from pricing_server.lookup.guard import GuardedReader
+from pricing_server.lookup.lookup import ALL_LAYERS, Freshness, Lookup
+from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.names import NameIndex
-from pricing_server.lookup.price import Head, Layer, Price, PriceReader
+from pricing_server.lookup.price import Head, Layer
+from pricing_server.lookup.quote import MatchRule
+from pricing_server.lookup.table import PriceTable
 from pricing_server.providers.source import ListedModel, Listing, Release, Source
+from tests.unit._price_table import (
+    HOUR,
+    NOON,
+    Clock,
+    Table,
+    guarded,
+    new_price_table,
+    price,
+    priced,
+    up_again,
+)
 
-NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 RELEASED = datetime(2026, 11, 10, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 DATABASE_ONLY, CATALOG_ONLY = {Layer.DATABASE}, {Layer.CATALOG}
-
-
-def priced(prompt: str, *others: Rate) -> RateCard:
-    rates = [*others, Rate(Meter.INPUT_TOKENS, Decimal(prompt))]
-    return RateCard.of(PriceState.PRICED, rates)
-
-
-def price(provider: str, model_id: str, card: RateCard | None = None) -> Price:
-    return Price(
-        provider=provider,
-        model_id=model_id,
-        card=card or priced("1"),
-        layer=Layer.DATABASE,
-        source="api",
-        obtained_at=NOON - HOUR,
-        effective_time=NOON - 24 * HOUR,
-        price_revision=1,
-    )
-
-
-class Table:
-    """The price table in memory, which can be unreachable and counts what it is asked."""
-
-    def __init__(self, prices: Iterable[Price] = ()) -> None:
-        self.prices = list(prices)
-        self.head = Head(1, "epoch")
-        self.is_down = False
-        self.finds = 0
-        self.name_reads = 0
-        self.names_asked = asyncio.Event()
-
-    def commit(self, *prices: Price) -> Head:
-        self.prices += prices
-        self.head = replace(self.head, revision=self.head.revision + 1)
-        return self.head
-
-    async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
-        self.finds += 1
-        head, prices = self.head, list(self.prices)
-        await asyncio.sleep(0)
-        if self.is_down:
-            raise DatabaseUnavailable
-        return head, [
-            price
-            for price in prices
-            if price.model_id == model_id and provider in (None, price.provider)
-        ]
-
-    async def names(self) -> Sequence[tuple[str, str]]:
-        self.name_reads += 1
-        self.names_asked.set()
-        await asyncio.sleep(0)
-        if self.is_down:
-            raise DatabaseUnavailable
-        return [(price.provider, price.model_id) for price in self.prices]
-
-
-class Clock:
-    """A wall clock moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 API = Source("api", "The API", 100, lambda document, at: Listing((), (), (), at))
@@ -130,21 +77,32 @@ def table() -> Table:
     return Table()
 
 
-def new_lookup(reader: PriceReader, clock: Clock, catalogue: Source | None = None) -> Lookup:
-    catalogue = catalogue or bundled(("google", "only-bundled"))
-    return Lookup(
-        reader,
-        Catalog(catalogue),
-        {source.slug: source for source in (API, catalogue)},
-        cache_size=1_000,
-        cache_ttl_seconds=86_400,
-        clock=clock,
-    )
+@pytest.fixture
+async def guard(table: Table) -> AsyncIterator[GuardedReader]:
+    guard = guarded(table)
+    yield guard
+    await guard.aclose()
 
 
 @pytest.fixture
-def lookup(table: Table, clock: Clock) -> Lookup:
-    return new_lookup(table, clock)
+def prices(guard: GuardedReader, clock: Clock) -> PriceTable:
+    return new_price_table(guard, clock)
+
+
+def new_lookup(
+    prices: PriceTable,
+    clock: Clock,
+    catalogue: Source | None = None,
+    manual: ManualPrices | None = None,
+) -> Lookup:
+    catalogue = catalogue or bundled(("google", "only-bundled"))
+    sources = {source.slug: source for source in (API, catalogue)}
+    return Lookup(prices, manual, Catalog(catalogue), sources, clock=clock)
+
+
+@pytest.fixture
+def lookup(prices: PriceTable, clock: Clock) -> Lookup:
+    return new_lookup(prices, clock)
 
 
 # Layers.
@@ -215,7 +173,7 @@ async def test_without_the_database_the_catalogue_answers_and_says_so(
 
 
 async def test_without_the_database_a_model_that_no_other_layer_knows_is_unavailable(
-    table: Table, lookup: Lookup
+    table: Table, guard: GuardedReader, lookup: Lookup
 ) -> None:
     table.is_down = True
     for accept in (ALL_LAYERS, DATABASE_ONLY):
@@ -223,9 +181,9 @@ async def test_without_the_database_a_model_that_no_other_layer_knows_is_unavail
             await lookup.get("gpt-4o", accept=accept)
     with pytest.raises(DatabaseUnavailable):
         await lookup.get("only-bundled", accept=DATABASE_ONLY)
-    table.is_down = False
     table.prices.append(price("openai", "gpt-4o"))
-    assert (await lookup.get("gpt-4o")).head == table.head
+    await up_again(table, guard)
+    assert (await lookup.get("gpt-4o")).head == table.at
 
 
 async def test_a_cached_price_outlives_the_database(table: Table, lookup: Lookup) -> None:
@@ -239,27 +197,29 @@ async def test_a_cached_price_outlives_the_database(table: Table, lookup: Lookup
 
 
 async def test_a_price_cached_before_a_sync_is_the_new_one_after_it(
-    table: Table, lookup: Lookup
+    table: Table, prices: PriceTable, lookup: Lookup
 ) -> None:
     table.prices.append(price("openai", "gpt-4o", priced("1")))
     assert (await lookup.get("gpt-4o")).quote.headline.prompt == 1
     table.prices.clear()
     head = table.commit(price("openai", "gpt-4o", priced("2")))
-    lookup.committed(head.revision, head.epoch)
+    prices.clear(head)
     answer = await lookup.get("gpt-4o")
     assert (answer.quote.headline.prompt, answer.head) == (Decimal(2), head)
 
 
-async def test_a_model_that_a_sync_adds_is_found_at_once(table: Table, lookup: Lookup) -> None:
+async def test_a_model_that_a_sync_adds_is_found_at_once(
+    table: Table, prices: PriceTable, lookup: Lookup
+) -> None:
     with pytest.raises(ModelNotFound):
         await lookup.get("gpt-9")
     head = table.commit(price("openai", "gpt-9"))
-    lookup.committed(head.revision, head.epoch)
+    prices.clear(head)
     assert (await lookup.get("gpt-9")).head == head
 
 
 async def test_a_miss_that_began_before_a_sync_does_not_hide_what_the_sync_adds(
-    table: Table, clock: Clock
+    table: Table, prices: PriceTable, clock: Clock
 ) -> None:
     asked, may_answer = threading.Event(), threading.Event()
 
@@ -268,12 +228,12 @@ async def test_a_miss_that_began_before_a_sync_does_not_hide_what_the_sync_adds(
         assert may_answer.wait(10)
 
     slow = replace(bundled(), release=Release("1.0", RELEASED, load_slowly))
-    lookup = new_lookup(table, clock, slow)
+    lookup = new_lookup(prices, clock, slow)
     # The table has been asked, and the catalogue is being: now a sync adds the model.
     missed = asyncio.create_task(lookup.get("gpt-9"))
     assert await asyncio.to_thread(asked.wait, 10)
     head = table.commit(price("openai", "gpt-9"))
-    lookup.committed(head.revision, head.epoch)
+    prices.clear(head)
     may_answer.set()
     await asyncio.gather(missed, return_exceptions=True)  # Either answer was true once.
     assert (await lookup.get("gpt-9")).head == head
@@ -379,9 +339,10 @@ async def test_a_seller_that_still_lists_a_model_answers_before_one_that_does_no
 
 
 async def test_the_answer_does_not_depend_on_the_order_of_the_table(clock: Clock) -> None:
-    prices = [price(at, "m") for at in ("zebra", "openai", "aws", "anthropic", "avian")]
-    for order in (prices, prices[::-1]):
-        answer = await new_lookup(Table(order), clock).get("m")
+    listed = [price(at, "m") for at in ("zebra", "openai", "aws", "anthropic", "avian")]
+    for order in (listed, listed[::-1]):
+        prices = new_price_table(guarded(Table(order)), clock)
+        answer = await new_lookup(prices, clock).get("m")
         assert answer.quote.price.provider == "anthropic"
 
 
@@ -470,26 +431,29 @@ async def test_a_scan_of_made_up_names_reads_all_names_once_and_costs_no_price(
     assert table.finds == finds
 
 
-async def test_near_matches_know_the_names_of_the_latest_sync(table: Table, lookup: Lookup) -> None:
+async def test_near_matches_know_the_names_of_the_latest_sync(
+    table: Table, prices: PriceTable, lookup: Lookup
+) -> None:
     table.prices.append(price("openai", "gpt-4o"))
     with pytest.raises(ModelNotFound):
         await lookup.get("claude-fable")
     head = table.commit(price("anthropic", "claude-fable-5"))
-    lookup.committed(head.revision, head.epoch)
+    prices.clear(head)
     with pytest.raises(ModelNotFound) as caught:
         await lookup.get("claude-fable")
     assert caught.value.near_matches == (("anthropic", "claude-fable-5"),)
 
 
 async def test_the_names_of_an_outage_are_forgotten_when_the_database_answers(
-    table: Table, lookup: Lookup
+    table: Table, guard: GuardedReader, lookup: Lookup
 ) -> None:
     table.prices.append(price("featherless", "llama"))
     await lookup.get("llama")
     table.is_down = True
     with pytest.raises(PricingError):
         await lookup.get("anything", "google", accept=CATALOG_ONLY)
-    table.is_down = False
+    assert guard.is_down
+    await up_again(table, guard)
     # The catalogue does not know this seller, the price table does.
     with pytest.raises(ModelNotFound) as caught:
         await lookup.get("llamma", "featherless")

@@ -24,6 +24,8 @@ from pricing_server.errors import (
     SyncInProgress,
 )
 from pricing_server.fetch import ConnectionFailed, FetchError, Payload
+from pricing_server.lookup.price import Head
+from pricing_server.price_change import PriceChange
 from pricing_server.providers.source import (
     Fault,
     KeyUse,
@@ -35,6 +37,7 @@ from pricing_server.providers.source import (
     SourceError,
 )
 from pricing_server.sync.plan import TableState, make_plan
+from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
     AppliedPlan,
     StartedRun,
@@ -82,6 +85,7 @@ class Store:
     breaks: dict[str, Exception] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     revision: int = 7
+    changes_to_revert: tuple[PriceChange, ...] = ()
 
     def step(self, name: str) -> None:
         self.log.append(name)
@@ -99,6 +103,12 @@ class Store:
         finally:
             self.held.remove(source.slug)
             self.log.append("freed")
+
+    async def revert(self, request: RevertRequest) -> RevertOutcome:
+        self.step("revert")
+        if self.changes_to_revert and not request.dry_run:
+            self.revision += 1
+        return RevertOutcome(request, self.revision, "epoch", self.changes_to_revert, ())
 
 
 class Session:
@@ -192,21 +202,21 @@ class Rig:
     store: Store
     api: Api
     operator: Operator
-    committed: list[tuple[int, str]]
+    committed: list[Head]
     runner: SyncRunner
 
     async def sync(self, source: str = "acme", *, dry_run: bool = False) -> SyncOutcome:
         return await self.runner.sync(SyncRequest(source, dry_run=dry_run, triggered_by="test"))
 
 
-def new_rig(told: Callable[[int, str], None] | None = None) -> Rig:
+def new_rig(told: Callable[[Head], None] | None = None) -> Rig:
     store, api, operator = Store(), Api(), Operator()
-    committed: list[tuple[int, str]] = []
+    committed: list[Head] = []
 
-    def tell(revision: int, epoch: str) -> None:
-        committed.append((revision, epoch))
+    def tell(head: Head) -> None:
+        committed.append(head)
         if told is not None:
-            told(revision, epoch)
+            told(head)
 
     return Rig(store, api, operator, committed, SyncRunner(store, api, operator, SOURCES, tell))
 
@@ -244,7 +254,7 @@ async def all_ended(rig: Rig) -> None:
 async def test_a_run_reads_applies_tells_and_reports(rig: Rig) -> None:
     outcome = await rig.sync()
     assert rig.store.log == ["session", "start", "apply", "freed"]
-    assert rig.committed == [(8, "epoch")]
+    assert rig.committed == [Head(8, "epoch")]
     assert rig.store.rows == {42: ("success", "test")}
     assert rig.api.requests == [("https://acme.test/models", None)]
     assert outcome.status is SyncStatus.SUCCESS
@@ -261,7 +271,7 @@ async def test_a_run_reads_applies_tells_and_reports(rig: Rig) -> None:
 
 async def test_the_process_serves_the_new_prices_before_the_outcome_is_told() -> None:
     outcomes: list[bool] = []
-    rig = new_rig(lambda revision, epoch: outcomes.append(run.done()))
+    rig = new_rig(lambda head: outcomes.append(run.done()))
     rig.api.may_answer.set()
     run = asyncio.create_task(rig.sync())
     await run
@@ -314,7 +324,7 @@ async def test_a_caller_that_goes_away_does_not_end_the_run(slow: Rig) -> None:
     slow.api.may_answer.set()
     await all_ended(slow)
     assert slow.store.rows == {42: ("success", "test")}
-    assert slow.committed == [(8, "epoch")]
+    assert slow.committed == [Head(8, "epoch")]
 
 
 async def test_a_caller_whose_time_is_up_does_not_end_the_run(slow: Rig) -> None:
@@ -459,7 +469,7 @@ async def test_an_adapter_that_breaks_fails_its_run_and_nothing_else(rig: Rig) -
     sources = {"broken": replace(ACME, slug="broken", read=broken), "acme": ACME}
     told: list[int] = []
     runner = SyncRunner(
-        rig.store, rig.api, rig.operator, sources, lambda revision, _: told.append(revision)
+        rig.store, rig.api, rig.operator, sources, lambda head: told.append(head.revision)
     )
     outcome = await runner.sync(SyncRequest("broken"))
     assert outcome.status is SyncStatus.FAILED

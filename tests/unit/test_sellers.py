@@ -99,3 +99,8 @@ def test_sellers_without_a_configured_place_follow_by_name() -> None:
         "baseten",
         "novita",
     ]
+
+
+def test_a_seller_without_prices_answers_after_all_who_may_have_one() -> None:
+    assert min(["featherless", "together"], key=answer_order) == "together"
+    assert min(["featherless", "zhipuai"], key=answer_order) == "zhipuai"

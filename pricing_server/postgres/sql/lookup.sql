@@ -38,3 +38,53 @@ SELECT revision, epoch::text AS epoch FROM price_table_head;
 -- name: list_names
 -- Every model's names, for near matches.
 SELECT provider, model_id FROM models ORDER BY provider, model_id;
+
+-- name: find_references
+-- A seller's model, and the models of another seller that may be the same: by Hugging
+-- Face id in any case, or by canonical slug. With the head; one statement, so all of it
+-- is of one snapshot. Two index scans: of lower(hugging_face_id), and of the other
+-- seller's models. Without a match: one row with the head alone.
+WITH asked AS (
+    SELECT model_key, model_id, hugging_face_id, canonical_slug
+    FROM models
+    WHERE provider = %(provider)s AND model_id = %(model_id)s
+), named AS (
+    SELECT model_key FROM asked
+    UNION
+    SELECT models.model_key
+    FROM asked
+    JOIN models ON lower(models.hugging_face_id) = lower(asked.hugging_face_id)
+    WHERE models.provider = %(reference_provider)s
+    UNION
+    SELECT models.model_key
+    FROM asked
+    JOIN models ON models.canonical_slug = coalesce(asked.canonical_slug, asked.model_id)
+    WHERE models.provider = %(reference_provider)s
+)
+SELECT head.revision AS head_revision,
+       head.epoch::text AS head_epoch,
+       found.*
+FROM price_table_head AS head
+LEFT JOIN LATERAL (
+    SELECT models.provider,
+           models.model_id,
+           models.hugging_face_id,
+           models.canonical_slug,
+           models.alias_target,
+           models.delisted_at,
+           pricing.source,
+           pricing.effective_time,
+           pricing.revision AS price_revision,
+           quotes.obtained_at,
+           quotes.missing_syncs,
+           cards.card_id,
+           cards.state,
+           cards.currency,
+           cards.rates
+    FROM named
+    JOIN models USING (model_key)
+    JOIN model_pricing AS pricing USING (model_key)
+    JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
+                               AND quotes.source = pricing.source
+    JOIN rate_cards AS cards ON cards.card_id = pricing.card_id
+) AS found ON true;

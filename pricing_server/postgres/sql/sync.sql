@@ -44,6 +44,36 @@ SET status = 'failed', completed_at = clock_timestamp(),
     error_message = 'the process that ran this sync ended before it did'
 WHERE source = %(source)s AND status = 'in_progress';
 
+-- name: fail_dead
+-- Every run in progress whose source nobody holds: the lock is taken before the row is
+-- written and freed after its final status, or when the process dies. Looks at the lock
+-- instead of taking it, so that no sync is refused because of the look.
+UPDATE pricing_sync_log AS log
+SET status = 'failed', completed_at = clock_timestamp(),
+    error_message = 'the process that ran this sync ended before it did'
+WHERE status = 'in_progress'
+  AND NOT EXISTS (SELECT FROM held_sources WHERE held_sources.lock_key = hashtext(log.source)::oid)
+RETURNING sync_run_id, source;
+
+-- name: frozen_runs
+-- Runs whose process holds the source and gave no sign of life for the time of a lease.
+SELECT log.sync_run_id, log.source, held_sources.pid
+FROM pricing_sync_log AS log
+JOIN held_sources ON held_sources.lock_key = hashtext(log.source)::oid
+WHERE status = 'in_progress' AND heartbeat_at < clock_timestamp() - %(lease)s::interval;
+
+-- name: terminate_holder
+-- Only while the session still holds the source: its process id may be another's by now.
+SELECT pg_terminate_backend(pid) FROM held_sources
+WHERE pid = %(pid)s AND lock_key = hashtext(%(source)s)::oid;
+
+-- name: fail_frozen
+UPDATE pricing_sync_log
+SET status = 'failed', completed_at = clock_timestamp(), error_message = %(error_message)s
+WHERE sync_run_id = %(sync_run_id)s AND status = 'in_progress'
+  AND heartbeat_at < clock_timestamp() - %(lease)s::interval
+RETURNING sync_run_id;
+
 -- name: latest_release
 -- The version of a bundled catalogue that was last applied.
 SELECT release FROM pricing_sync_log
@@ -55,6 +85,16 @@ LIMIT 1;
 INSERT INTO pricing_sync_log (source, triggered_by, release)
 VALUES (%(source)s, %(triggered_by)s, %(release)s)
 RETURNING sync_run_id, started_at;
+
+-- name: renew_lease
+-- A sign of life, from another connection than the run's own; no row once the run has ended.
+UPDATE pricing_sync_log SET heartbeat_at = clock_timestamp()
+WHERE sync_run_id = %(sync_run_id)s AND status = 'in_progress'
+RETURNING sync_run_id;
+
+-- name: read_status
+-- Waits for a commit of the row that is on its way.
+SELECT status FROM pricing_sync_log WHERE sync_run_id = %(sync_run_id)s FOR SHARE;
 
 -- name: fail_run
 UPDATE pricing_sync_log
@@ -208,5 +248,6 @@ WHERE models.provider = staged.provider AND models.model_id = staged.model_id
 UPDATE price_table_head SET revision = revision + 1 RETURNING revision;
 
 -- name: notify
--- A wake-up for other processes, never data: they read the head.
-SELECT pg_notify('price_table', %(revision)s::text);
+-- A wake-up for other processes, never data: they read the head. The origin lets a process
+-- know its own, whose commit it has heard of already.
+SELECT pg_notify('price_table', %(origin)s::text);

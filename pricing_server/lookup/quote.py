@@ -1,0 +1,58 @@
+"""A price evaluated at an instant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from llmpricing.rate_card import PriceState
+from llmpricing.schedule import Headline, headline, last_change, next_change
+from pricing_server.lookup.price import Price
+from pricing_server.sellers import MAKERS, answer_order
+
+
+class MatchRule(StrEnum):
+    """The rule by which a request's names led to a model."""
+
+    EXACT = "exact"
+    EXACT_AT_MAKER = "exact_at_maker"
+    EXACT_AT_SELLER = "exact_at_seller"
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A price evaluated at an instant; it holds from `effective_time` until `valid_until`."""
+
+    price: Price
+    rule: MatchRule
+    headline: Headline
+    effective_time: datetime
+    valid_until: datetime | None
+
+    @property
+    def has_price(self) -> bool:
+        """Whether a price is known: dynamic and free count, unpriced does not."""
+        return self.headline.state is not PriceState.UNPRICED
+
+
+def evaluate(prices: Sequence[Price], seller: str | None, now: datetime) -> Quote:
+    """The price that answers, evaluated now: of a listed model before a delisted one, then
+    by seller. `prices` are those of one model id, of `seller` alone if one was asked for."""
+    price = min(
+        prices, key=lambda price: (price.delisted_at is not None, answer_order(price.provider))
+    )
+    if seller is not None:
+        rule = MatchRule.EXACT
+    elif price.provider in MAKERS:
+        rule = MatchRule.EXACT_AT_MAKER
+    else:
+        rule = MatchRule.EXACT_AT_SELLER
+    return Quote(
+        price=price,
+        rule=rule,
+        headline=headline(price.card, now),
+        effective_time=last_change(price.card, now) or price.effective_time,
+        valid_until=next_change(price.card, now),
+    )

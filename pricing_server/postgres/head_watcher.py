@@ -1,0 +1,96 @@
+"""Tells when the price table changed, in any process.
+
+A notification is a wake-up, never data: it can be lost, so the head is read every
+POLL_SECONDS regardless, and after every reconnect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+
+from pricing_server.bounded import bounded
+from pricing_server.lookup.price import Head
+from pricing_server.postgres.connection import ORIGIN, Connection, listener_options
+from pricing_server.postgres.statements import statements
+
+POLL_SECONDS: Final = 2.0
+RECONNECT_SECONDS: Final = 0.25
+ANSWER_SECONDS: Final = 2.0
+"""How long the head may take to be read before the connection is given up."""
+
+CHANNEL: Final = "price_table"
+
+log = structlog.get_logger(__name__)
+
+
+class HeadWatcher:
+    """Watches the head on a connection of its own; `changed` is called with what is read.
+
+    `changed(head, notified)`: notified says that another process committed a sync, even one
+    that changed no price.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        changed: Callable[[Head, bool], None],
+        *,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        self._conninfo = conninfo
+        self._changed = changed
+        self._poll_seconds = poll_seconds
+
+    async def run(self) -> None:
+        """Watch until cancelled, through any outage."""
+        is_up = True
+        while True:
+            connection = None
+            try:
+                connection = await bounded(self._connect(), ANSWER_SECONDS)
+                # LISTEN first, then read: whatever commits in between is read or announced.
+                await bounded(_listen(connection), ANSWER_SECONDS)
+                self._changed(await bounded(_head(connection), ANSWER_SECONDS), False)
+                if not is_up:
+                    log.info("head_watcher.up")
+                is_up = True
+                await self._watch(connection)
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                if is_up:
+                    log.warning("head_watcher.down", error=type(error).__name__)
+                is_up = False
+            finally:
+                if connection is not None:
+                    # Without a word to the server, which may be frozen.
+                    connection.pgconn.finish()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _connect(self) -> Connection:
+        return await AsyncConnection.connect(
+            self._conninfo, autocommit=True, row_factory=dict_row, **listener_options()
+        )
+
+    async def _watch(self, connection: Connection) -> None:
+        while True:
+            notified = False
+            async for notice in connection.notifies(timeout=self._poll_seconds, stop_after=1):
+                notified = notified or notice.payload != ORIGIN
+            self._changed(await bounded(_head(connection), ANSWER_SECONDS), notified)
+
+
+async def _listen(connection: Connection) -> None:
+    await connection.execute(f"LISTEN {CHANNEL}")
+
+
+async def _head(connection: Connection) -> Head:
+    cursor = await connection.execute(statements("lookup")["read_head"])
+    row = await cursor.fetchone()
+    assert row is not None, "the head always exists"
+    return Head(row["revision"], row["epoch"])

@@ -1,0 +1,86 @@
+"""Featherless' models API: which models it serves. It sells by subscription and states no price.
+
+Shape: its API reference and a recorded payload of 6,504 rows. Asked without paging
+parameters it answers everything at once; asked for a page it adds `pagination`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from llmpricing.rate_card import UNPRICED
+from pricing_server.providers.source import (
+    OWN_API_RANK,
+    KeyUse,
+    ListedModel,
+    Listing,
+    ListingBuilder,
+    Source,
+    SourceError,
+    fragment_text,
+)
+
+_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+"""The form of a repository's name at Hugging Face: owner/name."""
+
+_EVIDENCE: Final = ("id", "model_class", "is_gated", "pricing")
+
+
+def read(document: object, received_at: datetime) -> Listing:
+    """Turn a payload into a listing in which every model is UNPRICED.
+
+    Models are named by their repository at Hugging Face. A row that is there twice states
+    nothing else the second time: that the model is served.
+    """
+    listing = ListingBuilder()
+    seen: set[object] = set()
+    for row in _rows(document):
+        fields = row if isinstance(row, Mapping) else {}
+        model_id = fields.get("id")
+        if isinstance(model_id, str):
+            if model_id in seen:
+                listing.notice("repeated_row", "the payload lists this model again", model_id)
+                continue
+            seen.add(model_id)
+        listing.read_row("featherless", model_id, partial(_listed_model, fields, listing))
+    return listing.build(received_at, {"featherless": "Featherless"})
+
+
+def _listed_model(row: Mapping[str, object], listing: ListingBuilder, model_id: str) -> ListedModel:
+    if row.get("pricing") is not None:
+        listing.notice("price_not_read:pricing", "a price without declared unit", model_id)
+    return ListedModel(
+        provider="featherless",
+        model_id=model_id,
+        card=UNPRICED,
+        fragment=fragment_text({key: row[key] for key in _EVIDENCE if key in row}),
+        hugging_face_id=model_id if _REPOSITORY.fullmatch(model_id) else None,
+    )
+
+
+def _rows(document: object) -> list[object]:
+    if not isinstance(document, Mapping) or not isinstance(document.get("data"), list):
+        raise SourceError("the payload is not an object with a list of models under 'data'")
+    rows: list[object] = document["data"]
+    pagination = document.get("pagination")
+    announced = pagination if isinstance(pagination, Mapping) else {}
+    pages, total = announced.get("total_pages"), announced.get("total_items", document.get("total"))
+    if (isinstance(pages, int) and pages > 1) or (isinstance(total, int) and total > len(rows)):
+        # Models on the other pages would seem to be gone.
+        raise SourceError("the payload is one page of several; ask without 'page' and 'per_page'")
+    return rows
+
+
+SOURCE: Final = Source(
+    slug="featherless",
+    display_name="Featherless models API",
+    rank=OWN_API_RANK,
+    read=read,
+    provider="featherless",
+    endpoint="https://api.featherless.ai/v1/models",
+    key_use=KeyUse.OPTIONAL,
+)

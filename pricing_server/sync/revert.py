@@ -1,0 +1,165 @@
+"""What reverting a sync run changes in the price table: a pure function of the run's history.
+
+The rules:
+
+- A model whose price changed again after the run is refused and left as it is.
+- Else the card before the run is in force again. A model that the run added has none:
+  it stays registered, and its price is not known.
+- A model that the run delisted is listed again, and the other way round.
+- The quote of the run's source follows, so that a sync of another source does not bring
+  the reverted price back: it points to the restored card if that was this source's, else
+  to no known price, which yields to the source that told the restored card.
+
+The next sync of the same source states its price again, and then that is in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from llmpricing.rate_card import UNPRICED, RateCard
+from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.sync.plan import MISSING_SYNCS_TO_DELIST
+
+
+@dataclass(frozen=True, slots=True)
+class RevertRequest:
+    """What a caller asks of a revert."""
+
+    sync_run_id: int
+    dry_run: bool = False
+    triggered_by: str = "grpc"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Which source told a card, and when its data first stated it."""
+
+    source: str
+    effective_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunChange:
+    """One change that the run made, with what the price table says of the model now."""
+
+    model_key: int
+    provider: str
+    model_id: str
+    kind: ChangeKind
+    source: str
+    """That told the card after the change; not always the source of the run."""
+    old: RateCard | None
+    new: RateCard
+    before: Told | None
+    """Of the card before the change; None for the model's first."""
+    later_revision: int | None
+    """Of the model's newest change after the run; None if there is none."""
+    missing_syncs: int
+    """Of the quote of the run's source."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteReset:
+    """What the quote of the run's source becomes. None leaves a card and its time as they are."""
+
+    model_key: int
+    card_id: str | None
+    obtained_at: datetime | None
+    missing_syncs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A model that is left as it is, and the later change that a revert would undo as well."""
+
+    provider: str
+    model_id: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevertPlan:
+    """Everything that a revert writes."""
+
+    changes: tuple[PriceChange, ...]
+    resets: tuple[QuoteReset, ...]
+    refused: tuple[Refused, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevertOutcome:
+    """What a revert did, or in a dry run would have done."""
+
+    request: RevertRequest
+    revision: int
+    epoch: str
+    changes: Sequence[PriceChange]
+    refused: Sequence[Refused]
+
+
+def make_revert_plan(
+    run_changes: Sequence[RunChange],
+    run_source: str,
+    request: RevertRequest,
+    changed_at: datetime,
+) -> RevertPlan:
+    """Plan the revert of a run of `run_source` that made these changes."""
+    changes: list[PriceChange] = []
+    resets: list[QuoteReset] = []
+    refused: list[Refused] = []
+    for change in run_changes:
+        if change.later_revision is not None:
+            refused.append(Refused(change.provider, change.model_id, change.later_revision))
+            continue
+        kind = _opposite(change.kind)
+        card = UNPRICED if change.old is None else change.old
+        if kind is ChangeKind.CHANGED and card.card_id == change.new.card_id:
+            continue  # Added without a price: nothing to take back.
+        told = change.before or Told(change.source, changed_at)
+        changes.append(
+            PriceChange(
+                kind=kind,
+                provider=change.provider,
+                model_id=change.model_id,
+                old=change.new,
+                new=card,
+                source=told.source,
+                effective_time=told.effective_time,
+                changed_at=changed_at,
+                changed_by=f"revert:{request.sync_run_id}:{request.triggered_by}",
+            )
+        )
+        resets.append(_reset(change, kind, card, told, run_source))
+    return RevertPlan(tuple(changes), tuple(resets), tuple(refused))
+
+
+def _opposite(kind: ChangeKind) -> ChangeKind:
+    match kind:
+        case ChangeKind.ADDED | ChangeKind.CHANGED:
+            return ChangeKind.CHANGED
+        case ChangeKind.DELISTED:
+            return ChangeKind.RESTORED
+        case ChangeKind.RESTORED:
+            return ChangeKind.DELISTED
+    assert_never(kind)
+
+
+def _reset(
+    change: RunChange, kind: ChangeKind, card: RateCard, told: Told, run_source: str
+) -> QuoteReset:
+    missing_syncs = (
+        max(change.missing_syncs, MISSING_SYNCS_TO_DELIST)
+        if kind is ChangeKind.DELISTED
+        else min(change.missing_syncs, MISSING_SYNCS_TO_DELIST - 1)
+    )
+    if told.source == run_source:
+        # When the card was last stated is not known: not before it was first stated.
+        obtained_at = told.effective_time if change.old is not None else None
+        return QuoteReset(change.model_key, card.card_id, obtained_at, missing_syncs)
+    if change.source == run_source:
+        return QuoteReset(change.model_key, UNPRICED.card_id, None, missing_syncs)
+    return QuoteReset(change.model_key, None, None, missing_syncs)

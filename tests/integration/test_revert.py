@@ -1,0 +1,246 @@
+"""A revert restores the prices before a run, as a revision of its own, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from llmpricing.v1 import pricing_pb2 as pb
+from tests.integration._runs import (
+    Bench,
+    ServerProcess,
+    bench_on,
+    cluster_with_catalogue,
+    refusal,
+)
+
+pytestmark = pytest.mark.integration
+
+SHARED = "anthropic/claude-3-haiku"
+"""The bundled catalogue states what OpenRouter charges for it, too."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    with cluster_with_catalogue() as conninfo:
+        yield conninfo
+
+
+@pytest.fixture
+def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    with bench_on(cluster, request.node.name) as bench:
+        yield bench
+        bench.assert_whole()
+
+
+@pytest.fixture
+def server(bench: Bench) -> ServerProcess:
+    return bench.start()
+
+
+def changes_of(server: ServerProcess, model_id: str) -> list[pb.PriceChange]:
+    request = pb.ListPriceChangesRequest(provider="openrouter", model_id=model_id)
+    return list(server.stub.ListPriceChanges(request, timeout=10).changes)
+
+
+def test_the_prices_before_the_run_are_in_force_again(bench: Bench, server: ServerProcess) -> None:
+    bench.feed.prices = {"acme/one": 1, "acme/two": 2, "acme/same": 9}
+    server.synced()
+    first_card = server.get("acme/one").pricing.rate_card_id
+    bench.feed.prices = {"acme/one": 10, "acme/two": 20, "acme/same": 9, "acme/new": 5}
+    run = server.synced()
+    assert server.prompt("acme/one") == "10.00"
+
+    dry = server.revert(run.sync_run_id, dry_run=True)
+    assert (dry.dry_run, dry.revision, dry.models_reverted) == (True, run.revision, 3)
+    assert server.prompt("acme/one") == "10.00"
+    assert len(changes_of(server, "acme/one")) == 2
+
+    done = server.revert(run.sync_run_id, triggered_by="ann")
+    assert (done.sync_run_id, done.dry_run) == (run.sync_run_id, False)
+    assert (done.revision, done.models_reverted) == (run.revision + 1, 3)
+    assert not done.refused
+    assert {server.prompt(f"acme/{name}") for name in ("one", "two")} == {"1.00", "2.00"}
+    answer = server.get("acme/one")
+    assert answer.revision == answer.pricing.price_revision == done.revision
+    assert answer.pricing.rate_card_id == first_card
+    change = changes_of(server, "acme/one")[0]
+    assert change.status == pb.CHANGE_KIND_CHANGED
+    assert (change.old_input, change.new_input) == ("10.00", "1.00")
+    assert change.changed_by == f"revert:{run.sync_run_id}:ann"
+    assert change.sync_run_id == ""
+    assert change.revision == done.revision
+    assert [one for one in done.price_changes if one.model_id == "acme/one"] == [change]
+    assert [(one.model_id, one.new_input) for one in dry.price_changes] == [
+        (one.model_id, one.new_input) for one in done.price_changes
+    ]
+
+
+def test_a_model_that_the_run_added_stays_known_without_a_price(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/new": 5, "acme/unpriced": None}
+    run = server.synced()
+    done = server.revert(run.sync_run_id)
+    assert [change.model_id for change in done.price_changes] == ["acme/new"]
+    pricing = server.get("acme/new").pricing
+    assert pricing.state == pb.PRICE_STATE_UNPRICED
+    assert not pricing.HasField("prompt")
+    assert server.get("acme/unpriced").pricing.state == pb.PRICE_STATE_UNPRICED
+
+
+def test_a_model_that_changed_since_is_refused_and_left(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1, "acme/two": 2}
+    server.synced()
+    bench.feed.prices = {"acme/one": 10, "acme/two": 20}
+    run = server.synced()
+    bench.feed.prices = {"acme/one": 10, "acme/two": 21}
+    later = server.synced()
+    done = server.revert(run.sync_run_id)
+    assert [(one.provider, one.model_id, one.revision) for one in done.refused] == [
+        ("openrouter", "acme/two", later.revision)
+    ]
+    assert done.models_reverted == 1
+    assert (server.prompt("acme/one"), server.prompt("acme/two")) == ("1.00", "21.00")
+
+
+def test_the_second_revert_of_a_run_changes_nothing(bench: Bench, server: ServerProcess) -> None:
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    bench.feed.prices = {"acme/one": 10}
+    run = server.synced()
+    once = server.revert(run.sync_run_id)
+    twice = server.revert(run.sync_run_id)
+    assert (twice.models_reverted, twice.revision) == (0, once.revision)
+    assert [one.revision for one in twice.refused] == [once.revision]
+    assert server.prompt("acme/one") == "1.00"
+
+
+def test_the_next_sync_of_the_same_source_states_its_price_again(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    bench.feed.prices = {"acme/one": 10}
+    run = server.synced()
+    server.revert(run.sync_run_id)
+    assert server.synced().models_updated == 1
+    assert server.prompt("acme/one") == "10.00"
+
+
+def test_a_delisted_model_is_listed_again_until_the_next_news(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1, "acme/two": 2}
+    server.synced()
+    bench.feed.prices = {"acme/two": 2}
+    server.synced()
+    run = server.synced()
+    assert server.get("acme/one").pricing.HasField("delisted_time")
+    done = server.revert(run.sync_run_id)
+    assert [one.status for one in done.price_changes] == [pb.CHANGE_KIND_RESTORED]
+    pricing = server.get("acme/one").pricing
+    assert not pricing.HasField("delisted_time")
+    assert pricing.prompt == "1.00"
+    assert server.synced("genai-prices").revision == done.revision
+    assert not server.get("acme/one").pricing.HasField("delisted_time")
+    server.synced()
+    assert server.get("acme/one").pricing.HasField("delisted_time")
+
+
+def test_a_restored_model_is_delisted_again_at_its_old_price(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1, "acme/two": 2}
+    server.synced()
+    bench.feed.prices = {"acme/two": 2}
+    server.synced()
+    server.synced()
+    bench.feed.prices = {"acme/one": 10, "acme/two": 2}
+    run = server.synced()
+    assert server.prompt("acme/one") == "10.00"
+    done = server.revert(run.sync_run_id)
+    assert [one.status for one in done.price_changes] == [pb.CHANGE_KIND_DELISTED]
+    pricing = server.get("acme/one").pricing
+    assert pricing.HasField("delisted_time")
+    assert pricing.prompt == "1.00"
+    server.synced()
+    assert server.prompt("acme/one") == "10.00"
+
+
+def test_the_price_of_another_source_comes_back_with_its_name_and_stays(
+    bench: Bench, server: ServerProcess
+) -> None:
+    before = server.get(SHARED).pricing
+    assert "genai-prices" in before.source_detail
+    bench.feed.prices = {SHARED: 777}
+    run = server.synced()
+    assert server.prompt(SHARED) == "777.00"
+    done = server.revert(run.sync_run_id)
+    for _ in range(2):
+        after = server.get(SHARED).pricing
+        assert after.rate_card_id == before.rate_card_id
+        assert after.source_detail == before.source_detail
+        assert after.verified_time == before.verified_time
+        # A sync of the other source, whose data is the same.
+        assert server.synced("genai-prices").revision == done.revision
+    server.synced()
+    assert server.prompt(SHARED) == "777.00"
+
+
+def test_a_sync_of_another_source_does_not_bring_the_reverted_price_back(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {SHARED: 666}
+    server.synced()
+    bench.feed.prices = {SHARED: 777}
+    run = server.synced()
+    done = server.revert(run.sync_run_id)
+    assert server.synced("genai-prices").revision == done.revision
+    assert server.prompt(SHARED) == "666.00"
+
+
+def test_the_bundled_catalogue_can_be_reverted_as_a_whole_and_read_again(
+    bench: Bench, server: ServerProcess
+) -> None:
+    run = server.newest_run("genai-prices")
+    done = server.revert(run.sync_run_id)
+    assert done.models_reverted > 1_000
+    assert server.table_prompt("gpt-4o", "openai") is None
+    again = server.synced("genai-prices")
+    assert again.models_updated == done.models_reverted
+    assert server.table_prompt("gpt-4o", "openai") is not None
+
+
+def test_only_a_run_that_succeeded_can_be_reverted(bench: Bench, server: ServerProcess) -> None:
+    for unknown in ("4711", "nonsense", "9" * 40):
+        with pytest.raises(grpc.RpcError) as error:
+            server.revert(unknown)
+        assert error.value.code() == grpc.StatusCode.NOT_FOUND
+        assert refusal(error.value) == ("SYNC_RUN_NOT_FOUND", {"sync_run_id": unknown})
+    bench.feed.prices = {}
+    failed = server.sync()
+    assert failed.status == pb.SYNC_STATUS_FAILED
+    for dry_run in (True, False):
+        with pytest.raises(grpc.RpcError) as error:
+            server.revert(failed.sync_run_id, dry_run=dry_run)
+        assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+        assert refusal(error.value) == (
+            "RUN_NOT_REVERTIBLE",
+            {"sync_run_id": failed.sync_run_id, "status": "failed"},
+        )
+    for fields in ({"triggered_by": "a" * 201}, {"triggered_by": "a\nb"}):
+        with pytest.raises(grpc.RpcError) as error:
+            server.revert("1", **fields)
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_only_an_admin_reverts(bench: Bench) -> None:
+    server = bench.start(PRICING_ADMIN_TOKEN="correct-horse")
+    with pytest.raises(grpc.RpcError) as error:
+        server.revert("1")
+    assert error.value.code() == grpc.StatusCode.PERMISSION_DENIED

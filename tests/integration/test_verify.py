@@ -1,0 +1,131 @@
+"""`pricing-server verify` passes on a whole price table and names what is wrong in any other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration._postgres import scratch_directory
+from tests.integration._runs import Bench, bench_on, clean_environment, cluster_with_catalogue
+
+pytestmark = pytest.mark.integration
+
+NOT_APPEND_ONLY = "ALTER TABLE {0} DISABLE TRIGGER append_only; {1}"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    with cluster_with_catalogue() as conninfo:
+        yield conninfo
+
+
+@pytest.fixture
+def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    with bench_on(cluster, request.node.originalname) as bench:
+        yield bench
+
+
+def test_a_whole_price_table_passes_with_figures(bench: Bench) -> None:
+    code, output = bench.verify()
+    assert code == 0
+    lines = output.splitlines()
+    assert len(lines) == 8
+    assert all(line.startswith("ok    ") for line in lines)
+    (prices,) = bench.rows("SELECT count(*) AS count FROM model_pricing")
+    assert f"{prices['count']} prices, {prices['count']} changes" in lines[0]
+    assert lines[-1].endswith("0 in progress")
+
+
+@pytest.mark.parametrize(
+    ("damage", "promise"),
+    [
+        (
+            "UPDATE model_pricing SET card_id = (SELECT max(card_id) FROM rate_cards) "
+            "WHERE model_key = (SELECT min(model_key) FROM model_pricing)",
+            "prices in force are those of the history replayed",
+        ),
+        (
+            "DELETE FROM model_pricing WHERE model_key = (SELECT min(model_key) FROM models)",
+            "prices in force are those of the history replayed",
+        ),
+        (
+            "INSERT INTO model_pricing_history SELECT revision + 1, model_key, 'changed', "
+            "(SELECT max(card_id) FROM rate_cards), card_id, 47, 11, input_price, output_price, "
+            "source, effective_time, changed_at, changed_by, NULL "
+            "FROM model_pricing_history LIMIT 1; "
+            "UPDATE price_table_head SET revision = 2; "
+            "UPDATE model_pricing SET revision = 2 WHERE model_key = (SELECT model_key "
+            "FROM model_pricing_history WHERE revision = 2)",
+            "each change begins where the one before ended",
+        ),
+        (
+            "UPDATE models SET is_active = false, delisted_at = now() WHERE model_key = "
+            "(SELECT max(model_key) FROM models)",
+            "models are listed or delisted as the history says",
+        ),
+        (
+            "UPDATE price_table_head SET revision = 3",
+            "revisions are dense and each has changes",
+        ),
+        (
+            "UPDATE price_table_head SET revision = 0",
+            "revisions are dense and each has changes",
+        ),
+        (
+            NOT_APPEND_ONLY.format(
+                "rate_cards",
+                "UPDATE rate_cards SET rates = jsonb_set(rates, '{0,price}', '\"47\"') "
+                "WHERE card_id = (SELECT max(card_id) FROM rate_cards WHERE state = 'priced')",
+            ),
+            "each rate card's id is the SHA-256 of its document",
+        ),
+        (
+            "ALTER TABLE pricing_sync_log DISABLE TRIGGER guard_sync_log; "
+            "UPDATE pricing_sync_log SET models_registered = models_registered + 1, "
+            "models_fetched = models_fetched + 1",
+            "the log of syncs adds up and agrees with the history",
+        ),
+        (
+            "ALTER TABLE pricing_sync_log DISABLE TRIGGER guard_sync_log; "
+            "UPDATE pricing_sync_log SET status = 'failed', revision = NULL, error_message = 'no'",
+            "the log of syncs adds up and agrees with the history",
+        ),
+        (
+            "INSERT INTO pricing_sync_log (source, triggered_by) VALUES ('openrouter', 'test')",
+            "each run in progress has a process",
+        ),
+    ],
+)
+def test_damage_is_named(bench: Bench, damage: str, promise: str) -> None:
+    for statement in damage.split("; "):
+        bench.rows(statement)
+    code, output = bench.verify()
+    assert code == 1
+    assert f"FAIL  {promise}: " in output
+
+
+def test_a_database_without_the_schema_is_told_apart(cluster: str, bench: Bench) -> None:
+    bench.rows("DROP TABLE model_pricing_history")
+    code, output = bench.verify()
+    assert code == 1
+    assert output.startswith("pricing-server: not the price table of this build (")
+    assert output.count("\n") == 1
+
+
+def test_the_embedded_database_can_be_verified() -> None:
+    with scratch_directory() as scratch:
+        environment = clean_environment() | {"PRICING_DATA_DIR": str(scratch / "data")}
+        for command, expected in (("migrate", ""), ("verify", "ok    ")):
+            done = subprocess.run(
+                [sys.executable, "-m", "pricing_server.cli", command],
+                cwd=scratch,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert done.stdout.startswith(expected)

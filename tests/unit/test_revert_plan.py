@@ -1,0 +1,120 @@
+"""What a revert plans, case by case."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from llmpricing.meters import Meter
+from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
+from pricing_server.price_change import ChangeKind
+from pricing_server.sync.revert import (
+    QuoteReset,
+    Refused,
+    RevertPlan,
+    RevertRequest,
+    RunChange,
+    Told,
+    make_revert_plan,
+)
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+EARLIER = datetime(2026, 11, 1, tzinfo=UTC)
+BEFORE = Told("api", EARLIER)
+
+
+def card(price: int) -> RateCard:
+    return RateCard.of(PriceState.PRICED, [Rate(Meter.INPUT_TOKENS, Decimal(price))])
+
+
+def change(kind: ChangeKind = ChangeKind.CHANGED, **fields: Any) -> RunChange:
+    """By default: the source "api" changed its own price from 1 to 2."""
+    usual: dict[str, Any] = {
+        "model_key": 7,
+        "provider": "acme",
+        "model_id": "one",
+        "source": "api",
+        "old": card(1),
+        "new": card(2),
+        "before": BEFORE,
+        "later_revision": None,
+        "missing_syncs": 0,
+    }
+    return RunChange(kind=kind, **(usual | fields))
+
+
+def plan(*changes: RunChange) -> RevertPlan:
+    return make_revert_plan(changes, "api", RevertRequest(3, triggered_by="ann"), NOW)
+
+
+def test_a_changed_price_goes_back_to_the_card_its_source_and_its_time() -> None:
+    made = plan(change())
+    (back,) = made.changes
+    assert (back.kind, back.old, back.new) == (ChangeKind.CHANGED, card(2), card(1))
+    assert (back.source, back.effective_time) == ("api", EARLIER)
+    assert (back.changed_at, back.changed_by) == (NOW, "revert:3:ann")
+    assert back.sync_run_id is None
+    assert back.revision is None
+    assert made.resets == (QuoteReset(7, card(1).card_id, EARLIER, 0),)
+    assert made.refused == ()
+
+
+def test_a_model_that_changed_since_is_refused_with_that_revision() -> None:
+    made = plan(change(later_revision=12), change(model_key=8, model_id="two"))
+    assert made.refused == (Refused("acme", "one", 12),)
+    assert [one.model_id for one in made.changes] == ["two"]
+    assert [reset.model_key for reset in made.resets] == [8]
+
+
+def test_an_added_model_has_no_known_price_after() -> None:
+    made = plan(change(ChangeKind.ADDED, old=None, before=None))
+    (back,) = made.changes
+    assert (back.kind, back.new) == (ChangeKind.CHANGED, UNPRICED)
+    assert (back.source, back.effective_time) == ("api", NOW)
+    assert made.resets == (QuoteReset(7, UNPRICED.card_id, None, 0),)
+
+
+def test_a_model_that_was_added_without_a_price_stays_as_it_is() -> None:
+    assert plan(change(ChangeKind.ADDED, old=None, new=UNPRICED, before=None)) == RevertPlan(
+        (), (), ()
+    )
+
+
+def test_a_delisted_model_is_restored_and_its_quote_lists_it() -> None:
+    made = plan(change(ChangeKind.DELISTED, new=card(1), missing_syncs=3))
+    (back,) = made.changes
+    assert (back.kind, back.new) == (ChangeKind.RESTORED, card(1))
+    assert made.resets[0].missing_syncs == 1
+
+
+def test_a_restored_model_is_delisted_at_the_card_before_and_its_quote_lists_it_no_more() -> None:
+    made = plan(change(ChangeKind.RESTORED))
+    (back,) = made.changes
+    assert (back.kind, back.new) == (ChangeKind.DELISTED, card(1))
+    assert made.resets == (QuoteReset(7, card(1).card_id, EARLIER, 2),)
+
+
+def test_the_quote_of_a_source_that_took_over_yields_to_the_one_that_told_the_card_before() -> None:
+    made = plan(change(before=Told("catalogue", EARLIER)))
+    assert made.changes[0].source == "catalogue"
+    assert made.resets == (QuoteReset(7, UNPRICED.card_id, None, 0),)
+
+
+def test_the_quote_of_a_source_that_lost_to_another_is_restored() -> None:
+    made = plan(change(source="catalogue", missing_syncs=2))
+    assert made.changes[0].source == "api"
+    assert made.resets == (QuoteReset(7, card(1).card_id, EARLIER, 1),)
+
+
+def test_a_quote_that_told_neither_card_keeps_what_it_states() -> None:
+    made = plan(change(source="catalogue", before=Told("other", EARLIER)))
+    assert made.changes[0].source == "other"
+    assert made.resets == (QuoteReset(7, None, None, 0),)
+
+
+@pytest.mark.parametrize("kind", ChangeKind)
+def test_every_kind_has_an_opposite(kind: ChangeKind) -> None:
+    assert len(plan(change(kind)).changes) == 1
