@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
+
 from pricing_server.app import CannotListen, running_server
 from pricing_server.log import configure_logging
 from pricing_server.lookup.manual_file import UNITS
@@ -18,9 +20,11 @@ from pricing_server.postgres.connection import is_conninfo
 from pricing_server.postgres.embedded import EmbeddedPostgresError, embedded_postgres
 from pricing_server.postgres.migrations import MigrationError, apply_migrations
 from pricing_server.postgres.verify import NotAPriceTable, verify
-from pricing_server.settings import Settings, SettingsError, load_settings
+from pricing_server.settings import Settings, SettingsError, load_settings, unknown_variables
 
 PACKAGE = Path(__file__).parent
+
+log = structlog.get_logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging()
     try:
         settings = load_settings()
+        for name in unknown_variables():
+            log.warning("setting.unknown", variable=name)
         with _stopped_by_signals(), _database(settings) as conninfo:
             if command == "verify":
                 return _verify(settings.logins(conninfo).reader)

@@ -213,6 +213,14 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingsError(f"{PREFIX}*: {_one_line(error)}") from None
 
 
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables with our prefix that are no setting: misspelt ones, most likely."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known |= {name_of(source) for name_of in _PER_SOURCE.values() for source in SOURCES.values()}
+    known -= {f"{PREFIX}{field.upper()}" for field in _PER_SOURCE}
+    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+
+
 def split_address(listen: str) -> tuple[str, str]:
     """Host and port of "host:port" or "[host]:port"."""
     host, _, port = listen.rpartition(":")
