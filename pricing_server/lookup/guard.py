@@ -91,14 +91,16 @@ class GuardedReader:
             raise DatabaseUnavailable from None
 
     async def _probe_until_up(self) -> None:
+        is_told = False
         while True:
             try:
                 await self._in_time(self._reader.head)
                 break
             except Exception as error:
-                if not isinstance(error, DatabaseUnavailable):
+                if not isinstance(error, DatabaseUnavailable) and not is_told:
                     # A defect is no reason to keep the database shut out for ever.
                     log.error("database.probe_broken", exc_info=error)
+                    is_told = True
                 await asyncio.sleep(self._probe_seconds)
         self._probe = None
         log.info("database.up")

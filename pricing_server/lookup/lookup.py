@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pricing_server.errors import DatabaseUnavailable, ModelNotFound, ProviderNotFound
+from pricing_server.errors import (
+    DatabaseUnavailable,
+    ModelNotFound,
+    ProviderNotFound,
+    RevisionNotReached,
+)
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.names import NameIndex
 from pricing_server.lookup.price import Head, Layer, Price
 from pricing_server.lookup.quote import Quote, evaluate
-from pricing_server.lookup.table import PriceTable, Unknown
+from pricing_server.lookup.table import Found, PriceTable, Unknown
 from pricing_server.providers.source import Source
 from pricing_server.sellers import canonical
 
@@ -72,37 +77,42 @@ class Lookup:
         when the database cannot be asked and no other accepted layer knows the model.
         """
         seller = canonical(provider) if provider is not None else None
-        head: Head | None = None
-        listed: Quote | None = None
+        found: Found | None = None
         database_down: DatabaseUnavailable | None = None
         if Layer.DATABASE in accept or Layer.CROSS_REFERENCE in accept:
             try:
-                head, listed = await self._table.find(model_id, seller, min_revision or 0)
+                found = await self._table.find(model_id, seller, min_revision or 0)
             except DatabaseUnavailable as error:
                 database_down = error
-        if listed is not None and Layer.DATABASE in accept and listed.has_price:
-            return self._answer(listed, head)
+        elif min_revision is not None:
+            raise RevisionNotReached(None, min_revision)  # Files have no revision to reach.
+        listed = found.quote if found is not None else None
+        is_down = database_down is not None or (found is not None and found.is_last_good)
+        is_table_accepted = Layer.DATABASE in accept
+        if found is not None and listed is not None and is_table_accepted and listed.has_price:
+            return self._answer(listed, found.head, is_down)
         later: Quote | None = None
         if min_revision is None:  # The layers below have no revision.
             at = listed.price.provider if listed is not None else seller
             later = await self._from_files(model_id, at, seller, accept)
             if later is not None and later.has_price:
-                return self._answer(later, None)
+                return self._answer(later, None, is_down)
         if listed is not None and not listed.has_price and Layer.CROSS_REFERENCE in accept:
             try:
-                seen, reference = await self._table.find_reference(listed, min_revision or 0)
-                if reference is not None:
-                    return self._answer(reference, seen)
+                reference = await self._table.find_reference(listed, min_revision or 0)
+                if reference.quote is not None:
+                    is_last_good = is_down or reference.is_last_good
+                    return self._answer(reference.quote, reference.head, is_last_good)
             except DatabaseUnavailable as error:
-                database_down = error
+                database_down, is_down = error, True
         # No layer has a price: the first that lists the model says that it has none.
-        if listed is not None and Layer.DATABASE in accept:
-            return self._answer(listed, head)
+        if found is not None and listed is not None and is_table_accepted:
+            return self._answer(listed, found.head, is_down)
         if later is not None:
-            return self._answer(later, None)
+            return self._answer(later, None, is_down)
         if database_down is not None:
             raise database_down
-        raise await self._not_found(model_id, provider, seller, head)
+        raise await self._not_found(model_id, provider, seller, found.head if found else None)
 
     async def _from_files(
         self, model_id: str, at: str | None, seller: str | None, accept: Collection[Layer]
@@ -115,14 +125,14 @@ class Lookup:
             prices = await asyncio.to_thread(self._catalog.find, model_id, at)
         return evaluate(prices, seller, self._clock()) if prices else None
 
-    def _answer(self, quote: Quote, head: Head | None) -> Answer:
+    def _answer(self, quote: Quote, head: Head | None, is_down: bool) -> Answer:
         price = quote.price
         source = self._sources.get(price.source)
         detail = price.detail or (source.display_name if source else price.source)
         if price.doubt is not None:
             detail += f": {price.doubt}"
         overdue = source is not None and self._clock() - price.obtained_at > source.fresh_for
-        if self._table.is_down:
+        if is_down or self._table.is_down:
             freshness = Freshness.DATABASE_DOWN
             detail += ": the price database cannot be reached"
         elif price.doubt is not None:
@@ -149,6 +159,7 @@ class Lookup:
                 names = await self._table.names()
             except DatabaseUnavailable:
                 names = await asyncio.to_thread(lambda: NameIndex(self._catalog.names()))
+                missed_at = None  # Not all names: nothing to remember.
             unknown = Unknown(
                 is_known_provider=seller is None or seller in names.providers,
                 near_models=names.near_models(model_id, seller),

@@ -26,6 +26,16 @@ class Unknown:
     near_providers: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the price table said, and the state that it said it at."""
+
+    head: Head
+    quote: Quote | None
+    is_last_good: bool = False
+    """Whether it said so before the database went down."""
+
+
 class PriceTable:
     """Quotes from the price table, each with the state of the table that it was read at."""
 
@@ -66,9 +76,7 @@ class PriceTable:
         else:
             self._cache.see(head)
 
-    async def find(
-        self, model_id: str, seller: str | None, min_revision: int
-    ) -> tuple[Head, Quote | None]:
+    async def find(self, model_id: str, seller: str | None, min_revision: int) -> Found:
         """The model at the seller, or at the one that answers for the id; None if not listed.
 
         While the database is down, the last price that was read, at its revision.
@@ -78,18 +86,19 @@ class PriceTable:
         if self._cache.unknown(key) is not None:
             head = self._cache.head
             if head is not None and head.revision >= min_revision:
-                return head, None
+                return Found(head, None)
         return await self._find(key, lambda: self._read(key), min_revision)
 
-    async def find_reference(self, listed: Quote, min_revision: int) -> tuple[Head, Quote | None]:
+    async def find_reference(self, listed: Quote, min_revision: int) -> Found:
         """A listed model that has no price, with the price of the same model elsewhere; None
         if there is none. Raises as `find`."""
         price = listed.price
         key = (Layer.CROSS_REFERENCE, price.provider, price.model_id)
-        head, quote = await self._find(key, lambda: self._read_reference(key), min_revision)
+        found = await self._find(key, lambda: self._read_reference(key), min_revision)
+        quote = found.quote
         if quote is None or quote.price.layer is not Layer.CROSS_REFERENCE or not quote.has_price:
-            return head, None
-        return head, replace(quote, rule=listed.rule)
+            return replace(found, quote=None)
+        return replace(found, quote=replace(quote, rule=listed.rule))
 
     def unknown(self, model_id: str, seller: str | None) -> Unknown | None:
         """What was kept of a name that no layer knows."""
@@ -113,10 +122,10 @@ class PriceTable:
         key: Key,
         read: Callable[[], Awaitable[tuple[Head, Quote | None]]],
         min_revision: int,
-    ) -> tuple[Head, Quote | None]:
+    ) -> Found:
         head, quote = self._cache.head, self._cache.get(key)
         if head is not None and quote is not None and head.revision >= min_revision:
-            return head, quote
+            return Found(head, quote)
         try:
             head, quote = await self._cache.load(key, read)
             if head.revision < min_revision:
@@ -126,10 +135,13 @@ class PriceTable:
             kept = await self._last_good.find(key)
             if kept is None or kept.head.revision < min_revision:
                 raise
-            return kept.head, evaluate([kept.price], key[1], self._clock())
+            if kept.price is None:
+                return Found(kept.head, None, is_last_good=True)
+            quote = evaluate([kept.price], key[1], self._clock())
+            return Found(kept.head, quote, is_last_good=True)
         if head.revision < min_revision:
             raise RevisionNotReached(head.revision, min_revision)
-        return head, quote
+        return Found(head, quote)
 
     async def _read(self, key: Key) -> tuple[Head, Quote | None]:
         _, seller, model_id = key
@@ -152,6 +164,7 @@ class PriceTable:
         own = evaluate([asked], provider, now)
         reference = cross_reference(asked, candidates, now)
         if reference is None:
+            self._last_good.remember_none(key, provider, head)
             return head, own  # kept, so that it is not looked for at every call
         self._last_good.remember(key, reference, head)
         quote = evaluate([reference], provider, now)

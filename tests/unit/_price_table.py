@@ -59,6 +59,7 @@ class Table:
         self.prices = list(prices)
         self.at = Head(1, "epoch")
         self.is_down = False
+        self.names_are_down = False
         self.finds = 0
         self.reference_finds = 0
         self.head_reads = 0
@@ -105,6 +106,8 @@ class Table:
         self.name_reads += 1
         self.names_asked.set()
         await self._answer()
+        if self.names_are_down:
+            raise DatabaseUnavailable
         return [(price.provider, price.model_id) for price in self.prices]
 
     async def _answer(self) -> None:

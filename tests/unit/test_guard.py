@@ -13,9 +13,9 @@ from pricing_server.errors import DatabaseUnavailable
 from pricing_server.lookup.guard import GuardedReader
 from pricing_server.lookup.price import Head, Price
 
-BOUND = 0.05
+BOUND = 0.2
 PROBE = 0.005
-AT_ONCE = 0.02
+AT_ONCE = 0.1
 HEAD = Head(1, "epoch")
 
 
@@ -93,7 +93,7 @@ async def refused(ask: Callable[[], Awaitable[object]]) -> float:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # There is nothing to wait on, by design.
             await asyncio.sleep(0.001)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from llmpricing.rate_card import (
     DYNAMIC,
     UNPRICED,
     Conditions,
+    PriceState,
     Rate,
     RateCard,
     UtcWindow,
@@ -25,19 +28,22 @@ from pricing_server.errors import (
     ModelNotFound,
     PricingError,
     ProviderNotFound,
+    RevisionNotReached,
 )
 from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.guard import GuardedReader
+from pricing_server.lookup.last_good import LastGood, LastGoodPrice
 from pricing_server.lookup.lookup import ALL_LAYERS, Freshness, Lookup
 from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.names import NameIndex
-from pricing_server.lookup.price import Head, Layer
+from pricing_server.lookup.price import Head, Key, Layer, Price
 from pricing_server.lookup.quote import MatchRule
 from pricing_server.lookup.table import PriceTable
 from pricing_server.providers.source import ListedModel, Listing, Release, Source
 from tests.unit._price_table import (
     HOUR,
     NOON,
+    PROBE_SECONDS,
     Clock,
     Table,
     guarded,
@@ -191,6 +197,226 @@ async def test_a_cached_price_outlives_the_database(table: Table, lookup: Lookup
     before = await lookup.get("gpt-4o")
     table.is_down = True
     assert await lookup.get("gpt-4o") == before
+
+
+async def test_a_cached_price_says_that_the_database_is_down(table: Table, lookup: Lookup) -> None:
+    table.prices.append(price("openai", "gpt-4o"))
+    before = await lookup.get("gpt-4o")
+    table.is_down = True
+    with pytest.raises(DatabaseUnavailable):
+        await lookup.get("never asked")
+    after = await lookup.get("gpt-4o")
+    assert (after.quote, after.head) == (before.quote, before.head)
+    assert after.freshness is Freshness.DATABASE_DOWN
+    assert after.source_detail == "The API: the price database cannot be reached"
+
+
+async def test_what_was_read_last_answers_before_the_layers_below(
+    table: Table, prices: PriceTable, lookup: Lookup
+) -> None:
+    table.prices.append(price("google", "only-bundled", priced("1")))
+    before = await lookup.get("only-bundled")
+    prices.clear(Head(2, "epoch"))
+    table.is_down = True
+    answer = await lookup.get("only-bundled")
+    assert (answer.quote, answer.head) == (before.quote, Head(1, "epoch"))
+    assert answer.freshness is Freshness.DATABASE_DOWN
+
+
+class FailsOnce(Table):
+    """A price table of which one read fails, and which answers everything else at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails_next = False
+
+    async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
+        if self.fails_next:
+            self.fails_next = False
+            self.finds += 1
+            raise DatabaseUnavailable
+        return await super().find(model_id, provider)
+
+
+class SlowDisk(LastGood):
+    """Last good prices that take longer to read than a probe takes to ask."""
+
+    async def find(self, key: Key) -> LastGoodPrice | None:
+        await asyncio.sleep(PROBE_SECONDS * 20)
+        return await super().find(key)
+
+
+@pytest.mark.parametrize("was_read", [True, False])
+async def test_an_answer_given_without_the_database_never_passes_for_fresh(
+    clock: Clock, was_read: bool
+) -> None:
+    # The probe may have the database up again before this look-up has ended.
+    table = FailsOnce()
+    guard = guarded(table)
+    prices = new_price_table(guard, clock, SlowDisk(Path("/nowhere/last_good.sqlite")))
+    lookup = new_lookup(prices, clock)
+    if was_read:
+        table.prices.append(price("google", "only-bundled", priced("1")))
+        await lookup.get("only-bundled")
+    head = table.commit(price("google", "only-bundled", priced("2")))
+    prices.clear(head)
+    table.fails_next = True
+    answer = await lookup.get("only-bundled")
+    await guard.aclose()
+    if answer.head != head:
+        assert answer.freshness is Freshness.DATABASE_DOWN
+
+
+# The order of the layers.
+
+
+FREE = RateCard.of(PriceState.FREE, [Rate(Meter.INPUT_TOKENS, Decimal(0))])
+UNPRICED_THERE = replace(price("zebra", "m", UNPRICED), hugging_face_id="acme/M")
+ELSEWHERE = replace(price("openrouter", "acme/m", priced("4")), hugging_face_id="Acme/m")
+
+
+@pytest.fixture
+def by_hand(tmp_path: Path) -> ManualPrices:
+    """The operator's file: zebra's m at 2."""
+    path = tmp_path / "manual_pricing.json"
+    content = {"_metadata": {"unit": "per_1m_tokens"}, "zebra": {"m": {"prompt": "2"}}}
+    path.write_text(json.dumps(content))
+    return ManualPrices(path)
+
+
+@pytest.fixture
+def full(prices: PriceTable, clock: Clock, by_hand: ManualPrices) -> Lookup:
+    """Look-ups of which every layer has a price of zebra's m: the catalogue at 3."""
+    return new_lookup(prices, clock, bundled(("zebra", "m"), card=priced("3")), by_hand)
+
+
+async def layer_of(lookup: Lookup, *without: Layer, min_revision: int | None = None) -> Layer:
+    """Which layer answers for m, and that of all the others none is mixed into it."""
+    answer = await lookup.get("m", accept=ALL_LAYERS - set(without), min_revision=min_revision)
+    assert answer.quote.price.provider == "zebra"
+    return answer.quote.price.layer
+
+
+async def test_the_layers_answer_in_their_order(table: Table, full: Lookup) -> None:
+    table.prices += [replace(UNPRICED_THERE, card=priced("1")), ELSEWHERE]
+    assert await layer_of(full) is Layer.DATABASE
+
+
+async def test_without_a_price_in_the_table_the_file_then_the_catalogue_then_another_seller(
+    table: Table, full: Lookup
+) -> None:
+    table.prices += [UNPRICED_THERE, ELSEWHERE]
+    assert await layer_of(full) is Layer.MANUAL
+    assert await layer_of(full, Layer.MANUAL) is Layer.CATALOG
+    assert await layer_of(full, Layer.MANUAL, Layer.CATALOG) is Layer.CROSS_REFERENCE
+    assert (
+        await layer_of(full, Layer.MANUAL, Layer.CATALOG, Layer.CROSS_REFERENCE) is Layer.DATABASE
+    )
+
+
+async def test_the_order_holds_for_a_model_that_the_table_does_not_list(full: Lookup) -> None:
+    assert await layer_of(full) is Layer.MANUAL
+    assert await layer_of(full, Layer.MANUAL) is Layer.CATALOG
+    with pytest.raises(ModelNotFound):
+        await layer_of(full, Layer.MANUAL, Layer.CATALOG)
+
+
+async def test_the_order_holds_while_the_database_is_down(table: Table, full: Lookup) -> None:
+    table.is_down = True
+    for _ in range(2):
+        assert await layer_of(full) is Layer.MANUAL
+        assert await layer_of(full, Layer.MANUAL) is Layer.CATALOG
+        with pytest.raises(DatabaseUnavailable):
+            await layer_of(full, Layer.MANUAL, Layer.CATALOG)
+
+
+async def test_another_seller_answers_without_the_table_s_own_layer_being_accepted(
+    table: Table, full: Lookup
+) -> None:
+    table.prices += [UNPRICED_THERE, ELSEWHERE]
+    answer = await full.get("m", accept={Layer.CROSS_REFERENCE})
+    assert answer.quote.price.layer is Layer.CROSS_REFERENCE
+    assert answer.source_detail == "OpenRouter's price of acme/m, same Hugging Face id"
+    assert (answer.head, answer.freshness) == (table.at, Freshness.FRESH)
+
+
+async def test_the_layers_below_are_asked_of_the_seller_that_lists_the_model(
+    table: Table, prices: PriceTable, clock: Clock
+) -> None:
+    table.prices.append(UNPRICED_THERE)
+    lookup = new_lookup(prices, clock, bundled(("google", "m")))
+    answer = await lookup.get("m")
+    assert (answer.quote.price.provider, answer.quote.headline.state) == (
+        "zebra",
+        PriceState.UNPRICED,
+    )
+
+
+async def test_a_model_without_a_price_anywhere_is_unpriced_and_never_zero(
+    table: Table, prices: PriceTable, clock: Clock
+) -> None:
+    table.prices.append(UNPRICED_THERE)
+    lookup = new_lookup(prices, clock, bundled(("zebra", "m"), card=UNPRICED))
+    answer = await lookup.get("m")
+    assert (answer.quote.price.layer, answer.head) == (Layer.DATABASE, table.at)
+    assert (answer.quote.headline.state, answer.quote.headline.prompt) == (
+        PriceState.UNPRICED,
+        None,
+    )
+
+
+async def test_unpriced_stands_when_the_reference_cannot_be_read(
+    table: Table, prices: PriceTable, full: Lookup
+) -> None:
+    table.prices += [UNPRICED_THERE, ELSEWHERE]
+    await full.get("m", accept=DATABASE_ONLY)
+    table.is_down = True
+    answer = await full.get("m", accept={Layer.DATABASE, Layer.CROSS_REFERENCE})
+    assert answer.quote.headline.state is PriceState.UNPRICED
+    assert answer.freshness is Freshness.DATABASE_DOWN
+
+
+@pytest.mark.parametrize("card", [DYNAMIC, FREE])
+async def test_a_dynamic_or_free_model_has_a_price(
+    table: Table, full: Lookup, card: RateCard
+) -> None:
+    table.prices += [replace(UNPRICED_THERE, card=card), ELSEWHERE]
+    assert await layer_of(full) is Layer.DATABASE
+
+
+# At or after a revision.
+
+
+async def test_a_layer_without_a_revision_never_answers_for_one(table: Table, full: Lookup) -> None:
+    table.prices += [UNPRICED_THERE, ELSEWHERE]
+    assert await layer_of(full, min_revision=1) is Layer.CROSS_REFERENCE
+    assert await layer_of(full, Layer.CROSS_REFERENCE, min_revision=1) is Layer.DATABASE
+    assert await layer_of(full, min_revision=0) is Layer.CROSS_REFERENCE
+
+
+async def test_a_model_that_only_the_files_know_is_not_found_at_a_revision(full: Lookup) -> None:
+    assert await layer_of(full) is Layer.MANUAL
+    with pytest.raises(ModelNotFound):
+        await full.get("m", min_revision=1)
+
+
+async def test_a_revision_that_is_not_reached_is_not_covered_up_by_a_layer_below(
+    table: Table, full: Lookup
+) -> None:
+    table.prices += [UNPRICED_THERE, ELSEWHERE]
+    with pytest.raises(RevisionNotReached):
+        await full.get("m", min_revision=2)
+    table.is_down = True
+    with pytest.raises(DatabaseUnavailable):
+        await full.get("m", min_revision=2)
+
+
+async def test_layers_without_a_revision_alone_cannot_say_that_a_model_is_unknown_at_one(
+    full: Lookup,
+) -> None:
+    assert await layer_of(full, Layer.DATABASE, Layer.CROSS_REFERENCE) is Layer.MANUAL
+    with pytest.raises(RevisionNotReached):
+        await full.get("m", accept={Layer.MANUAL, Layer.CATALOG}, min_revision=1)
 
 
 # A sync.
@@ -455,6 +681,21 @@ async def test_the_names_of_an_outage_are_forgotten_when_the_database_answers(
     assert guard.is_down
     await up_again(table, guard)
     # The catalogue does not know this seller, the price table does.
+    with pytest.raises(ModelNotFound) as caught:
+        await lookup.get("llamma", "featherless")
+    assert caught.value.near_matches == (("featherless", "llama"),)
+
+
+async def test_an_unknown_name_is_not_remembered_by_the_names_of_an_outage(
+    table: Table, guard: GuardedReader, lookup: Lookup
+) -> None:
+    table.prices.append(price("featherless", "llama"))
+    await lookup.get("llama")
+    table.names_are_down = True  # As when only the long read is too late.
+    with pytest.raises(PricingError):
+        await lookup.get("llamma", "featherless")
+    table.names_are_down = False
+    await up_again(table, guard)
     with pytest.raises(ModelNotFound) as caught:
         await lookup.get("llamma", "featherless")
     assert caught.value.near_matches == (("featherless", "llama"),)

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import PriceState, Rate, RateCard
+from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from pricing_server.errors import (
     DatabaseUnavailable,
     KeyMissing,
@@ -22,10 +22,11 @@ from pricing_server.errors import (
     ShuttingDown,
     SourceNotFound,
     SyncInProgress,
+    SyncRunNotFound,
 )
 from pricing_server.fetch import ConnectionFailed, FetchError, Payload
 from pricing_server.lookup.price import Head
-from pricing_server.price_change import PriceChange
+from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.providers.source import (
     Fault,
     KeyUse,
@@ -40,6 +41,7 @@ from pricing_server.sync.plan import TableState, make_plan
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
     AppliedPlan,
+    RunDeclaredDead,
     StartedRun,
     SyncOutcome,
     SyncRequest,
@@ -498,6 +500,45 @@ async def test_a_run_that_took_place_is_an_outcome_even_if_its_row_cannot_be_clo
     assert SECRET not in (outcome.error_message or "")
 
 
+async def test_a_run_that_was_declared_dead_tells_so_and_that_nothing_changed(rig: Rig) -> None:
+    rig.store.breaks |= {step: RunDeclaredDead(42) for step in ("apply", "fail")}
+    outcome = await rig.sync()
+    assert (outcome.status, outcome.sync_run_id) == (SyncStatus.FAILED, 42)
+    assert outcome.error_message == str(RunDeclaredDead(42))
+    assert rig.committed == []
+
+
+# A revert.
+
+
+REVERTED = PriceChange(
+    ChangeKind.CHANGED, "acme", "a", CARD, UNPRICED, "acme", NOON, LATER, "revert:42:test"
+)
+
+
+async def test_a_revert_is_served_before_it_is_reported(rig: Rig) -> None:
+    rig.store.changes_to_revert = (REVERTED,)
+    outcome = await rig.runner.revert(RevertRequest(42))
+    assert rig.committed == [Head(8, "epoch")]
+    assert (outcome.revision, outcome.changes) == (8, (REVERTED,))
+
+
+@pytest.mark.parametrize(("changes", "dry_run"), [((REVERTED,), True), ((), False)])
+async def test_a_revert_that_changes_nothing_clears_nothing(
+    rig: Rig, changes: tuple[PriceChange, ...], dry_run: bool
+) -> None:
+    rig.store.changes_to_revert = changes
+    await rig.runner.revert(RevertRequest(42, dry_run=dry_run))
+    assert rig.committed == []
+
+
+async def test_a_revert_that_does_not_take_place_is_an_error(rig: Rig) -> None:
+    rig.store.breaks["revert"] = SyncRunNotFound("42")
+    with pytest.raises(SyncRunNotFound):
+        await rig.runner.revert(RevertRequest(42))
+    assert rig.committed == []
+
+
 # Shutting down.
 
 
@@ -505,6 +546,8 @@ async def test_a_draining_runner_starts_nothing(rig: Rig) -> None:
     await rig.runner.drain(0)
     with pytest.raises(ShuttingDown):
         await rig.sync()
+    with pytest.raises(ShuttingDown):
+        await rig.runner.revert(RevertRequest(42))
     assert rig.store.log == []
 
 

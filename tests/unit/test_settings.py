@@ -15,7 +15,6 @@ from pricing_server.settings import (
     is_loopback,
     load_settings,
     split_address,
-    unknown_variables,
 )
 
 OPENROUTER, BUNDLED = SOURCES["openrouter"], SOURCES["genai-prices"]
@@ -319,10 +318,3 @@ def test_settings_do_not_change_while_the_server_runs() -> None:
     with pytest.raises(ValueError, match="frozen"):
         settings.listen = "0.0.0.0:1"
     assert isinstance(settings, Settings)
-
-
-def test_a_misspelt_variable_is_told(variables: pytest.MonkeyPatch) -> None:
-    variables.setenv("PRICING_LISTEN", "127.0.0.1:0")
-    variables.setenv("PRICING_OPENROUTER_URL", "http://127.0.0.1/")
-    variables.setenv("PRICING_CACHE_TTL", "5")
-    assert unknown_variables() == ["PRICING_CACHE_TTL"]
