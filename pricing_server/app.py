@@ -179,6 +179,9 @@ async def _until_reached(prepared: Callable[[], Awaitable[None]]) -> None:
             # Nothing but a newer build or a hand will mend it; look-ups still answer.
             log.error("start.not_migrated", error=str(error))
             return
+        except Exception as error:
+            log.error("start.not_prepared", exc_info=error)
+            return
 
 
 @asynccontextmanager

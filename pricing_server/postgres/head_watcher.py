@@ -62,9 +62,15 @@ class HeadWatcher:
                     log.info("head_watcher.up")
                 is_up = True
                 await self._watch(connection)
-            except (psycopg.Error, OSError, TimeoutError) as error:
+            except Exception as error:
                 if is_up:
-                    log.warning("head_watcher.down", error=type(error).__name__)
+                    is_outage = isinstance(error, (psycopg.Error, OSError, TimeoutError))
+                    # Of a defect the log has the cause; it is no reason to stop watching.
+                    log.warning(
+                        "head_watcher.down",
+                        error=type(error).__name__,
+                        exc_info=None if is_outage else error,
+                    )
                 is_up = False
             finally:
                 if connection is not None:

@@ -68,7 +68,8 @@ def apply_migrations(conninfo: str, directory: Path) -> list[str]:
             for migration in pending:
                 _apply(connection, migration)
     except psycopg.Error as error:
-        raise MigrationError(f"cannot migrate the database: {_reason(error)}") from error
+        kind = DatabaseNotReached if _is_lost(error) else MigrationError
+        raise kind(f"cannot migrate the database: {_reason(error)}") from error
     return [migration.name for migration in pending]
 
 
@@ -151,7 +152,16 @@ def _apply(connection: psycopg.Connection, migration: _Migration) -> None:
                 [migration.version, migration.name, migration.sha256],
             )
     except psycopg.Error as error:
-        raise MigrationError(f"{migration.name} failed: {_reason(error)}") from error
+        kind = DatabaseNotReached if _is_lost(error) else MigrationError
+        raise kind(f"{migration.name} failed: {_reason(error)}") from error
+
+
+def _is_lost(error: psycopg.Error) -> bool:
+    """Whether the connection ended, or the server did: no fault of a statement."""
+    state = error.sqlstate or ""
+    return isinstance(error, psycopg.OperationalError) and (
+        not state or state.startswith(("08", "57P"))
+    )
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
@@ -34,6 +34,9 @@ from pricing_server.sync.run import (
 )
 
 T = TypeVar("T")
+
+CANCEL_SECONDS: Final = 2
+"""How long a cancelled run may take to write down that it failed."""
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +108,9 @@ class SyncRunner:
             _, late = await asyncio.wait(set(self._tasks), timeout=grace_seconds)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                # Not for long: what cannot say that it failed is found dead by any process.
+                await asyncio.wait(late, timeout=CANCEL_SECONDS)
 
     async def _detached(self, work: Coroutine[Any, Any, T], name: str) -> T:
         if self._draining:
