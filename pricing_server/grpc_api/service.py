@@ -10,6 +10,7 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
 from pricing_server.audit import AuditReader, ChangeFilter
 from pricing_server.errors import InvalidArgument, NotImplementedYet, SyncRunNotFound
+from pricing_server.fetch import safe_url
 from pricing_server.grpc_api import convert
 from pricing_server.grpc_api.convert_revert import revert_sync_run_response
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
@@ -166,7 +167,9 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         )
 
     def _shown_url(self, source: Source | None) -> str:
-        return (self._url_of(source) or "") if source is not None else ""
+        # Without user and query, which may hold a key.
+        url = self._url_of(source) if source is not None else None
+        return safe_url(url) if url is not None else ""
 
 
 def _optional_name(request: Any, field: str) -> str | None:

@@ -282,8 +282,8 @@ def test_postgres_out_of_connections_costs_no_answer(bench: Bench, postgres: Pos
             return not control.execute(f"SELECT {ours}".encode()).fetchall()
 
         until(taken, "a Postgres out of connections")
-        with rig.database_away(2):
-            pass
+        # The server may win a slot that one of ours loses, so answers may be fresh meanwhile.
+        time.sleep(2)
         idle.close()
         rig.assert_recovers("starved")
 
