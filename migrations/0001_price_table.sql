@@ -239,3 +239,6 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON model_pricing_
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON rate_cards
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+-- Also where a superuser turned ordinary triggers off.
+ALTER TABLE model_pricing_history ENABLE ALWAYS TRIGGER append_only;
+ALTER TABLE rate_cards ENABLE ALWAYS TRIGGER append_only;

@@ -104,7 +104,6 @@ class PostgresSyncStore:
                     raise SyncInProgress(source.slug, running["sync_run_id"])
                 # Closing frees it as well, but a moment later: too late for whoever comes next.
                 stack.push_async_callback(_unlock, connection, source)
-                await connection.execute(_SQL["fail_orphans"], {"source": source.slug})
             yield PostgresSyncSession(self._conninfo, connection, source, stack)
 
 
@@ -128,6 +127,7 @@ class PostgresSyncSession:
         """Write the row of the log, and renew its lease until the session ends."""
         release = self._source.release
         with translated_errors():
+            await self._connection.execute(_SQL["fail_orphans"], {"source": self._source.slug})
             cursor = await self._connection.execute(
                 _SQL["start_run"],
                 {
