@@ -27,7 +27,7 @@ from llmpricing.rate_card import (
     Threshold,
     UtcWindow,
 )
-from llmpricing.units import PricingFormat, parse_price, same_price
+from llmpricing.units import PricingFormat, same_price
 from pricing_server.names import printable
 from pricing_server.providers.source import (
     OWN_API_RANK,
@@ -159,17 +159,13 @@ def _rates(
             listing.notice(
                 f"unknown_key:{printable(key, 40)}", "a price key without declared unit", model_id
             )
-        elif conditions is not ALWAYS and (_is_dynamic(value) or _is_zero(value)):
-            if declares_free and _is_zero(value):
-                yield Rate(declared.meter, Decimal(0), conditions)
-            else:
-                # Left out, it would be charged at the base price.
-                raise RowError(f"an override's {key} is not a price")
         elif _is_dynamic(value):
+            _refuse_in_override(key, conditions)
             listing.notice(f"dynamic_rate:{key}", "decided per request, no rate", model_id)
         else:
             price = _read(key, declared, value)
             if price == 0 and not declares_free:
+                _refuse_in_override(key, conditions)
                 listing.notice(f"zero:{key}", "zero without being declared free", model_id)
             elif key == "image" and _costs_what_a_token_costs(price, prices):
                 listing.notice(
@@ -229,11 +225,10 @@ def _minute(hhmm: object) -> int:
     return (hours * 60 + minutes) % MINUTES_PER_DAY
 
 
-def _is_zero(value: object) -> bool:
-    try:
-        return parse_price(value) == 0
-    except ValueError:
-        return False
+def _refuse_in_override(key: str, conditions: Conditions) -> None:
+    # Left out of an override, it would be charged at the base price.
+    if conditions is not ALWAYS:
+        raise RowError(f"an override's {key} is not a price")
 
 
 def _is_dynamic(value: object) -> bool:
