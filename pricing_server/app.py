@@ -21,6 +21,7 @@ from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.fetch import Fetcher
 from pricing_server.grpc_api.boundary import Boundary
 from pricing_server.grpc_api.service import PricingService
+from pricing_server.grpc_api.stream import MessageEncoder
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.guard import GuardedReader
@@ -28,8 +29,10 @@ from pricing_server.lookup.last_good import LastGood
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.manual_file import ManualFileError
+from pricing_server.lookup.price import Head
 from pricing_server.lookup.table import PriceTable
 from pricing_server.postgres.audit_reader import PostgresAuditReader
+from pricing_server.postgres.change_history import PostgresChangeHistory
 from pricing_server.postgres.connection import READER, WRITER, read_pool
 from pricing_server.postgres.head_watcher import HeadWatcher
 from pricing_server.postgres.migrations import (
@@ -44,11 +47,14 @@ from pricing_server.postgres.sync_store import PostgresSyncStore
 from pricing_server.providers import SOURCES, genai_prices
 from pricing_server.sellers import ALIASES
 from pricing_server.settings import Logins, Settings, SettingsError, split_address
+from pricing_server.stream.feed import Feed
+from pricing_server.stream.streams import READERS, ChangeStreams
 from pricing_server.sync.run import SyncRequest, SyncStatus
 from pricing_server.sync.runner import SyncRunner
 
 SERVICE_NAME: Final = pricing_pb2.DESCRIPTOR.services_by_name["PricingService"].full_name
 CALL_GRACE_SECONDS: Final = 3
+STREAM_GRACE_SECONDS: Final = 1
 SYNC_GRACE_SECONDS: Final = 5
 BUNDLED_POLL_SECONDS: Final = 0.1
 PREPARE_RETRY_SECONDS: Final = 1
@@ -110,7 +116,34 @@ async def running_server(
         )
         lookup = Lookup(table, manual, Catalog(genai_prices.SOURCE), SOURCES)
         fetcher = await stack.enter_async_context(Fetcher())
-        syncs = SyncRunner(store, fetcher, settings, SOURCES, table.clear)
+        stream_pool = read_pool(logins.reader, size=READERS + 1)
+        await stack.enter_async_context(stream_pool)
+        history = PostgresChangeHistory(stream_pool)
+        encoder = MessageEncoder(SOURCES)
+        feed = Feed(
+            history,
+            encoder,
+            buffer_bytes=settings.stream_buffer_bytes,
+            renew_epoch=store.renew_epoch_behind,
+        )
+        await stack.enter_async_context(_in_background(feed.run()))
+        streams = ChangeStreams(
+            feed,
+            history,
+            encoder,
+            max_streams=settings.max_streams,
+            horizon=settings.stream_horizon,
+        )
+
+        def committed(head: Head) -> None:
+            table.clear(head)
+            feed.announce(head)
+
+        def head_read(head: Head, notified: bool) -> None:
+            table.head_read(head, notified)
+            feed.announce(head)
+
+        syncs = SyncRunner(store, fetcher, settings, SOURCES, committed)
         stack.push_async_callback(syncs.drain, SYNC_GRACE_SECONDS)
         prepared = partial(_prepare, logins, migrations, store, syncs)
         try:
@@ -119,7 +152,7 @@ async def running_server(
             log.error("start.without_database", error=str(error))
             await stack.enter_async_context(_in_background(_until_reached(prepared)))
         await stack.enter_async_context(_in_background(Reaper(logins.writer).run()))
-        watcher = HeadWatcher(logins.reader, table.head_read)
+        watcher = HeadWatcher(logins.reader, head_read, reconnected=store.renew_restored_epoch)
         await stack.enter_async_context(_in_background(watcher.run()))
 
         token = settings.admin_token
@@ -129,7 +162,16 @@ async def running_server(
         )
         audit = PostgresAuditReader(pool)
         pricing_pb2_grpc.add_PricingServiceServicer_to_server(
-            PricingService(lookup, syncs, audit, SOURCES, settings.url_of), server
+            PricingService(
+                lookup,
+                syncs,
+                audit,
+                SOURCES,
+                settings.url_of,
+                streams,
+                stream_write_seconds=settings.stream_write_seconds,
+            ),
+            server,
         )
         healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the type stubs
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
@@ -147,6 +189,8 @@ async def running_server(
             ) from None
         await server.start()
         stack.push_async_callback(server.stop, CALL_GRACE_SECONDS)
+        # Streams have no end of their own: they would take the whole grace of the calls.
+        stack.push_async_callback(streams.drain, STREAM_GRACE_SECONDS)
         stack.push_async_callback(healthy.enter_graceful_shutdown)
         shown = f"[{host}]" if ":" in host else host
         yield RunningServer(f"{shown}:{port}")

@@ -13,7 +13,10 @@ PricingError
 ├── DatabaseUnavailable    the database cannot be asked now
 ├── RevisionNotReached     the price table seen here is older than asked for
 ├── RunNotRevertible       only a successful run can be reverted
-├── NotImplementedYet      declared in the contract, not served by this version
+├── RevisionCompacted      a stream cannot begin that far back
+├── EpochChanged           a revision is of another history than the price table
+├── SlowReader             a stream's caller did not read for too long
+├── TooManyStreams         this process serves as many streams as it may
 └── ShuttingDown           the server drains
 
 Messages are one line and safe to send to a caller.
@@ -22,6 +25,10 @@ Messages are one line and safe to send to a caller.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pricing_server.lookup.price import Head
 
 
 class PricingError(Exception):
@@ -135,9 +142,49 @@ class RunNotRevertible(PricingError):
         self.status = status
 
 
-class NotImplementedYet(PricingError):
-    """Declared in the contract and not served by this version."""
+class RevisionCompacted(PricingError):
+    """A stream cannot begin that far back; `oldest_revision` is as far as it can."""
+
+    def __init__(self, after_revision: int, oldest_revision: int, epoch: str) -> None:
+        super().__init__(
+            f"revision {after_revision} is behind the stream's horizon: begin with a snapshot, "
+            f"or after revision {oldest_revision}"
+        )
+        self.after_revision = after_revision
+        self.oldest_revision = oldest_revision
+        self.epoch = epoch
+
+
+class EpochChanged(PricingError):
+    """A revision is of another history than that of the price table, whose `head` is this."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__(
+            "the revision is not of the price table's history, which is at revision "
+            f"{head.revision} of epoch {head.epoch}: it was restored; begin with a snapshot"
+        )
+        self.head = head
+
+
+class SlowReader(PricingError):
+    """A stream's caller did not read for too long. All up to `resume` was sent before."""
+
+    def __init__(self, resume: Head | None) -> None:
+        super().__init__("the stream was not read for too long; resume it where it was saved")
+        self.resume = resume
+
+
+class TooManyStreams(PricingError):
+    """This process serves as many streams as it may."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"this server serves at most {limit} streams; ask another one")
+        self.limit = limit
 
 
 class ShuttingDown(PricingError):
-    """The server drains and takes no new work."""
+    """The server drains and takes no new work. A stream may be resumed behind `resume`."""
+
+    def __init__(self, message: str, resume: Head | None = None) -> None:
+        super().__init__(message)
+        self.resume = resume

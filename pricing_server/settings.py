@@ -81,6 +81,14 @@ class Settings(BaseSettings):
     cache_ttl_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
     cache_size: Annotated[int, Field(ge=1, le=10_000_000)] = 20_000
     database_connections: Annotated[int, Field(ge=1, le=1_000)] = 4
+    max_streams: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
+    """Change streams at a time, apart from other calls."""
+    stream_horizon: Annotated[int, Field(ge=0)] = 1_000_000
+    """How many revisions back a change stream may begin; history is never pruned."""
+    stream_buffer_bytes: Annotated[int, Field(ge=0, le=2**40)] = 32 * 1024 * 1024
+    """Of the newest revisions, kept in memory for all streams; older ones are read again."""
+    stream_write_seconds: Annotated[float, Field(gt=0, le=3_600)] = 30
+    """How long one message of a stream may wait for its reader."""
     admin_token: SecretStr | None = None
     source_urls: Mapping[str, str] = {}
     """By source: replaces the declared endpoint (`PRICING_<SLUG>_URL`)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -68,13 +68,12 @@ class Boundary(_Interceptor):
                 return _Undecodable()
 
         if handler.response_streaming:
+            # Its messages are bytes already, made once for all streams.
             return grpc.unary_stream_rpc_method_handler(
-                _streaming(handler.unary_stream, check),
-                request_deserializer=deserialize,
-                response_serializer=handler.response_serializer,
+                _guarded(handler.unary_stream, check), request_deserializer=deserialize
             )
         return grpc.unary_unary_rpc_method_handler(
-            _unary(handler.unary_unary, check),
+            _guarded(handler.unary_unary, check),
             request_deserializer=deserialize,
             response_serializer=handler.response_serializer,
         )
@@ -91,7 +90,7 @@ class Boundary(_Interceptor):
             raise AdminTokenInvalid("the bearer token is not the configured admin token")
 
 
-def _unary(method: Any, check: Callable[[Any], None]) -> Any:
+def _guarded(method: Any, check: Callable[[Any], None]) -> Any:
     async def call(request: Any, context: Any) -> Any:
         # grpc's own abort raises a bare exception, so it stays outside the try.
         try:
@@ -100,20 +99,5 @@ def _unary(method: Any, check: Callable[[Any], None]) -> Any:
         except Exception as error:
             fault = error
         await abort(context, fault)
-
-    return call
-
-
-def _streaming(method: Any, check: Callable[[Any], None]) -> Any:
-    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-        fault = None
-        try:
-            check(request)
-            async for response in method(request, context):
-                yield response
-        except Exception as error:
-            fault = error
-        if fault is not None:
-            await abort(context, fault)
 
     return call

@@ -24,7 +24,7 @@ from llmpricing.schedule import headline, last_change
 from llmpricing.units import PricingFormat, format_price, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.audit import ProviderCoverage, SourceHealth
-from pricing_server.lookup.lookup import Answer, Freshness
+from pricing_server.lookup.answer import Answer, Freshness
 from pricing_server.lookup.price import Layer
 from pricing_server.lookup.quote import MatchRule
 from pricing_server.price_change import ChangeKind, PriceChange
@@ -58,7 +58,22 @@ UNITS: Final = {
 
 def get_pricing_response(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.GetPricingResponse:
     """The answer with its headline in `unit`, which is a key of UNITS."""
-    quote, head = answer.quote, answer.head
+    price, head = answer.quote.price, answer.head
+    return pb.GetPricingResponse(
+        pricing=model_pricing(answer, unit),
+        match=pb.Match(
+            provider=price.provider,
+            model_id=price.model_id,
+            rule=MATCH_RULES[answer.quote.rule],
+        ),
+        revision=head.revision if head else None,
+        epoch=head.epoch if head else "",
+    )
+
+
+def model_pricing(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.ModelPricing:
+    """What a model costs, with its headline in `unit`, which is a key of UNITS."""
+    quote = answer.quote
     price, shown = quote.price, quote.headline
     per = UNITS[unit]
     pricing = pb.ModelPricing(
@@ -90,14 +105,7 @@ def get_pricing_response(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.Get
         pricing.valid_until.FromDatetime(quote.valid_until)
     if price.delisted_at is not None:
         pricing.delisted_time.FromDatetime(price.delisted_at)
-    return pb.GetPricingResponse(
-        pricing=pricing,
-        match=pb.Match(
-            provider=price.provider, model_id=price.model_id, rule=MATCH_RULES[quote.rule]
-        ),
-        revision=head.revision if head else None,
-        epoch=head.epoch if head else "",
-    )
+    return pricing
 
 
 def sync_provider_response(outcome: SyncOutcome) -> pb.SyncProviderResponse:
@@ -172,6 +180,9 @@ def price_change(change: PriceChange) -> pb.PriceChange:
         new_rate_card_id=change.new.card_id,
         effective_time=timestamp(last_change(change.new, at) or change.effective_time),
         rates=_rate_changes(change.old, change.new),
+        old_rate_card=rate_card(change.old) if change.old is not None else None,
+        new_rate_card=rate_card(change.new),
+        source=change.source,
     )
     if after.prompt is not None:
         message.new_input = format_price(after.prompt, PricingFormat.PER_1M_TOKENS)
@@ -222,6 +233,16 @@ def source(health: SourceHealth, declared: Source | None, url: str) -> pb.Source
     if health.verified_time is not None:
         message.verified_time.FromDatetime(health.verified_time)
     return message
+
+
+def rate_card(card: RateCard) -> pb.RateCard:
+    """A whole card."""
+    return pb.RateCard(
+        rate_card_id=card.card_id,
+        state=STATES[card.state],
+        currency="USD",
+        rates=[rate_message(rate) for rate in card.rates],
+    )
 
 
 def rate_message(rate: Rate) -> pb.Rate:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
 from pricing_server.audit import AuditReader, ChangeFilter
-from pricing_server.errors import InvalidArgument, NotImplementedYet, SyncRunNotFound
+from pricing_server.errors import InvalidArgument, SyncRunNotFound
 from pricing_server.fetch import safe_url
 from pricing_server.grpc_api import convert
 from pricing_server.grpc_api.convert_revert import revert_sync_run_response
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
+from pricing_server.grpc_api.stream import serve_stream, stream_request
 from pricing_server.lookup.lookup import ALL_LAYERS, Lookup
 from pricing_server.providers.source import Source
 from pricing_server.sellers import canonical
+from pricing_server.stream.streams import ChangeStreams
 from pricing_server.sync.revert import RevertRequest
 from pricing_server.sync.run import SyncRequest
 from pricing_server.sync.runner import SyncRunner
@@ -36,12 +38,17 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         audit: AuditReader,
         sources: Mapping[str, Source],
         url_of: Callable[[Source], str | None],
+        streams: ChangeStreams,
+        *,
+        stream_write_seconds: float,
     ) -> None:
         self._lookup = lookup
         self._syncs = syncs
         self._audit = audit
         self._sources = sources
         self._url_of = url_of
+        self._streams = streams
+        self._stream_write_seconds = stream_write_seconds
 
     async def GetPricing(
         self, request: pb.GetPricingRequest, context: Any
@@ -159,11 +166,12 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
             next_page_token=pages.token(found[limit - 1].provider) if len(found) > limit else "",
         )
 
-    def StreamPriceChanges(
+    # Not a generator, as the stubs have it: only so a write can be given up.
+    async def StreamPriceChanges(  # type: ignore[override]
         self, request: pb.StreamPriceChangesRequest, context: Any
-    ) -> AsyncIterator[pb.StreamPriceChangesResponse]:
-        raise NotImplementedYet(
-            "the change stream is not served by this version; ListPriceChanges has every change"
+    ) -> None:
+        await serve_stream(
+            self._streams, stream_request(request), context, self._stream_write_seconds
         )
 
     def _shown_url(self, source: Source | None) -> str:

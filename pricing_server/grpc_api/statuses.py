@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server import errors
+from pricing_server.lookup.price import Head
 
 DOMAIN = "llmpricing"
 
@@ -102,10 +103,45 @@ def status_of(error: Exception) -> status_pb2.Status:
                 pb.ERROR_REASON_RUN_NOT_REVERTIBLE,
                 {"sync_run_id": error.sync_run_id, "status": error.status},
             )
+        case errors.RevisionCompacted():
+            return _with_reason(
+                code_pb2.OUT_OF_RANGE,
+                error,
+                pb.ERROR_REASON_REVISION_COMPACTED,
+                {
+                    "after_revision": str(error.after_revision),
+                    "oldest_revision": str(error.oldest_revision),
+                    "epoch": error.epoch,
+                },
+            )
+        case errors.EpochChanged():
+            return _with_reason(
+                code_pb2.FAILED_PRECONDITION,
+                error,
+                pb.ERROR_REASON_EPOCH_CHANGED,
+                {"revision": str(error.head.revision), "epoch": error.head.epoch},
+            )
+        case errors.SlowReader():
+            return _with_reason(
+                code_pb2.RESOURCE_EXHAUSTED,
+                error,
+                pb.ERROR_REASON_SLOW_READER,
+                _resume(error.resume),
+            )
+        case errors.TooManyStreams():
+            return _with_reason(
+                code_pb2.RESOURCE_EXHAUSTED,
+                error,
+                pb.ERROR_REASON_TOO_MANY_STREAMS,
+                {"limit": str(error.limit)},
+            )
         case errors.ShuttingDown():
-            return _with_reason(code_pb2.UNAVAILABLE, error, pb.ERROR_REASON_SHUTTING_DOWN)
-        case errors.NotImplementedYet():
-            return _with_reason(code_pb2.UNIMPLEMENTED, error, pb.ERROR_REASON_NOT_IMPLEMENTED)
+            return _with_reason(
+                code_pb2.UNAVAILABLE,
+                error,
+                pb.ERROR_REASON_SHUTTING_DOWN,
+                _resume(error.resume),
+            )
         case _:
             reference = uuid.uuid4().hex[:12]
             log.error("request.broken", reference=reference, exc_info=error)
@@ -121,6 +157,12 @@ async def abort(context: grpc.aio.ServicerContext, error: Exception) -> None:  #
     """End a call with the status of an error. Never returns: grpc raises."""
     status = rpc_status.to_status(status_of(error))
     await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+def _resume(head: Head | None) -> dict[str, str]:
+    if head is None:
+        return {}
+    return {"resume_revision": str(head.revision), "epoch": head.epoch}
 
 
 def _with_reason(

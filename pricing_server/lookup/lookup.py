@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from pricing_server.errors import (
     DatabaseUnavailable,
@@ -14,6 +12,7 @@ from pricing_server.errors import (
     ProviderNotFound,
     RevisionNotReached,
 )
+from pricing_server.lookup.answer import Answer, answer_of
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.manual import ManualPrices
@@ -25,25 +24,6 @@ from pricing_server.providers.source import Source
 from pricing_server.sellers import canonical
 
 ALL_LAYERS = frozenset(Layer)
-
-
-class Freshness(StrEnum):
-    """How well an answer is confirmed."""
-
-    FRESH = "fresh"
-    UNCONFIRMED = "unconfirmed"
-    DATABASE_DOWN = "database_down"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a look-up found, how good it is, and the state of the table that it reflects."""
-
-    quote: Quote
-    freshness: Freshness
-    source_detail: str
-    head: Head | None
-    """None for an answer that does not come from the price table."""
 
 
 class Lookup:
@@ -126,29 +106,8 @@ class Lookup:
         return evaluate(prices, seller, self._clock()) if prices else None
 
     def _answer(self, quote: Quote, head: Head | None, is_down: bool) -> Answer:
-        price = quote.price
-        source = self._sources.get(price.source)
-        detail = price.detail or (source.display_name if source else price.source)
-        if price.doubt is not None:
-            detail += f": {price.doubt}"
-        overdue = source is not None and self._clock() - price.obtained_at > source.fresh_for
-        if is_down or self._table.is_down:
-            freshness = Freshness.DATABASE_DOWN
-            detail += ": the price database cannot be reached"
-        elif price.doubt is not None:
-            freshness = Freshness.UNCONFIRMED
-        elif price.delisted_at is not None:
-            freshness = Freshness.UNCONFIRMED
-            detail += ": no longer listed, last known price"
-        elif not price.is_listed:
-            freshness = Freshness.UNCONFIRMED
-            detail += ": not in its latest data, last known price"
-        elif overdue:
-            freshness = Freshness.UNCONFIRMED
-            detail += ": its data is older than expected"
-        else:
-            freshness = Freshness.FRESH
-        return Answer(quote, freshness, detail, head)
+        is_down = is_down or self._table.is_down
+        return answer_of(quote, head, self._sources, self._clock(), is_down=is_down)
 
     async def _not_found(
         self, model_id: str, provider: str | None, seller: str | None, missed_at: Head | None

@@ -49,7 +49,7 @@ class PostgresAuditReader:
                 "limit": limit,
             },
         )
-        return [((row["revision"], row["model_key"]), _change(row)) for row in rows]
+        return [((row["revision"], row["model_key"]), change_of(row)) for row in rows]
 
     async def providers(self, after: str | None, limit: int) -> Sequence[ProviderCoverage]:
         """The sellers by name."""
@@ -97,7 +97,8 @@ def _run(row: Row) -> SyncRun:
     )
 
 
-def _change(row: Row) -> PriceChange:
+def change_of(row: Row) -> PriceChange:
+    """The change in a row of the history, with both of its cards."""
     return PriceChange(
         kind=ChangeKind(row["kind"]),
         provider=row["provider"],

@@ -7,8 +7,8 @@ POLL_SECONDS regardless, and after every reconnect.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import psycopg
 import structlog
@@ -34,7 +34,8 @@ class HeadWatcher:
     """Watches the head on a connection of its own; `changed` is called with what is read.
 
     `changed(head, notified)`: notified says that another process committed a sync, even one
-    that changed no price.
+    that changed no price. `reconnected` is called before the head is read on a new connection
+    after one was lost: the database may have been restored meanwhile.
     """
 
     def __init__(
@@ -42,21 +43,26 @@ class HeadWatcher:
         conninfo: str,
         changed: Callable[[Head, bool], None],
         *,
+        reconnected: Callable[[], Coroutine[Any, Any, None]],
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._conninfo = conninfo
         self._changed = changed
+        self._reconnected = reconnected
         self._poll_seconds = poll_seconds
 
     async def run(self) -> None:
         """Watch until cancelled, through any outage."""
-        is_up = True
+        is_up, was_connected = True, False
         while True:
             connection = None
             try:
                 connection = await bounded(self._connect(), ANSWER_SECONDS)
                 # LISTEN first, then read: whatever commits in between is read or announced.
                 await bounded(_listen(connection), ANSWER_SECONDS)
+                if was_connected:
+                    await bounded(self._reconnected(), ANSWER_SECONDS)
+                was_connected = True
                 self._changed(await bounded(_head(connection), ANSWER_SECONDS), False)
                 if not is_up:
                     log.info("head_watcher.up")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pricing_server.lookup.price import Head, Layer, Price
-from pricing_server.postgres.connection import Pool, Row, card_of, translated_errors
+from pricing_server.postgres.connection import Pool, Row, card_of, only, translated_errors
 from pricing_server.postgres.statements import statements
 
 _SQL = statements("lookup")
@@ -26,16 +26,11 @@ class PostgresPriceReader:
                 )
                 rows = await cursor.fetchall()
         head = Head(rows[0]["head_revision"], rows[0]["head_epoch"])
-        return head, [_price(row) for row in rows if row["provider"] is not None]
+        return head, [price_of(row) for row in rows if row["provider"] is not None]
 
     async def head(self) -> Head:
         """The state of the whole price table."""
-        with translated_errors():
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(_SQL["read_head"])
-                row = await cursor.fetchone()
-        assert row is not None, "the head always exists"
-        return Head(row["revision"], row["epoch"])
+        return await read_head(self._pool)
 
     async def names(self) -> Sequence[tuple[str, str]]:
         """(provider, model id) of every model."""
@@ -59,7 +54,7 @@ class PostgresPriceReader:
                 rows = await cursor.fetchall()
         head = Head(rows[0]["head_revision"], rows[0]["head_epoch"])
         prices = {
-            (row["provider"], row["model_id"]): _price(row)
+            (row["provider"], row["model_id"]): price_of(row)
             for row in rows
             if row["provider"] is not None
         }
@@ -67,7 +62,17 @@ class PostgresPriceReader:
         return head, asked, list(prices.values())
 
 
-def _price(row: Row) -> Price:
+async def read_head(pool: Pool) -> Head:
+    """The state of the whole price table."""
+    with translated_errors():
+        async with pool.connection() as connection:
+            cursor = await connection.execute(_SQL["read_head"])
+            row = only(await cursor.fetchone())
+    return Head(row["revision"], row["epoch"])
+
+
+def price_of(row: Row) -> Price:
+    """The price in a row of the price table."""
     return Price(
         provider=row["provider"],
         model_id=row["model_id"],

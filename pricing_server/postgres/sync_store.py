@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.fault_points import FaultPoint, pass_fault_point
+from pricing_server.lookup.price import Head
 from pricing_server.postgres.connection import (
     ORIGIN,
     Connection,
@@ -71,6 +72,26 @@ class PostgresSyncStore:
                         _SQL["register_alias"],
                         [{"alias": alias, "provider": to} for alias, to in aliases.items()],
                     )
+
+    async def renew_restored_epoch(self) -> None:
+        """Renew the epoch if the database is not the one that it was made in."""
+        connection = await connect_writer(self._conninfo)
+        with translated_errors():
+            async with connection:
+                await _renew_epoch(connection)
+
+    async def renew_epoch_behind(self, known: Head) -> Head:
+        """Renew the epoch if the price table is behind a state that it once had; its state."""
+        connection = await connect_writer(self._conninfo)
+        with translated_errors():
+            async with connection:
+                await connection.execute(
+                    _SQL["renew_epoch_behind"],
+                    {"revision": known.revision, "epoch": known.epoch},
+                )
+                cursor = await connection.execute(statements("lookup")["read_head"])
+                row = only(await cursor.fetchone())
+                return Head(row["revision"], row["epoch"])
 
     async def latest_release(self, source: Source) -> str | None:
         """The version of a bundled catalogue that was last applied."""

@@ -30,10 +30,11 @@ from pricing_server.errors import (
     ProviderNotFound,
     RevisionNotReached,
 )
+from pricing_server.lookup.answer import Freshness
 from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.guard import GuardedReader
 from pricing_server.lookup.last_good import LastGood, LastGoodPrice
-from pricing_server.lookup.lookup import ALL_LAYERS, Freshness, Lookup
+from pricing_server.lookup.lookup import ALL_LAYERS, Lookup
 from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.names import NameIndex
 from pricing_server.lookup.price import Head, Key, Layer, Price

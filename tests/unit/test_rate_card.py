@@ -33,7 +33,7 @@ from llmpricing.rate_card import (
 from llmpricing.units import PricingFormat
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.grpc_api import convert
-from pricing_server.lookup.lookup import Freshness
+from pricing_server.lookup.answer import Freshness
 from pricing_server.lookup.price import Layer
 from pricing_server.lookup.quote import MatchRule
 from pricing_server.price_change import ChangeKind

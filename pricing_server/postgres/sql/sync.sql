@@ -26,6 +26,11 @@ FROM (
 ) AS here
 WHERE database_identity IS DISTINCT FROM here.identity;
 
+-- name: renew_epoch_behind
+-- A price table that is behind a state it once had was restored, whatever its identity says.
+UPDATE price_table_head SET epoch = gen_random_uuid()
+WHERE epoch = %(epoch)s AND revision < %(revision)s;
+
 -- name: try_lock_source
 -- One sync per source at a time, on all processes and hosts; freed when the session ends.
 SELECT pg_try_advisory_lock(727001, hashtext(%(source)s)) AS locked;

@@ -18,6 +18,7 @@ committed change of the whole price table.
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -106,14 +107,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_ADMIN_TOKEN_INVALID: the bearer token is not the configured one."""
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 9
     """ERROR_REASON_DATABASE_UNAVAILABLE: the database cannot be asked now. Try again."""
-    ERROR_REASON_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 10
-    """ERROR_REASON_NOT_IMPLEMENTED: declared, and not served by this version."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 11
     """ERROR_REASON_INTERNAL: a fault of the server. Metadata: "reference", which
     is in the server's log beside the cause.
     """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 12
-    """ERROR_REASON_SHUTTING_DOWN: the server drains; ask another one."""
+    """ERROR_REASON_SHUTTING_DOWN: the server drains; ask another one. Metadata, on a
+    stream: "resume_revision", "epoch" as for SLOW_READER.
+    """
     ERROR_REASON_REVISION_NOT_REACHED: _ErrorReason.ValueType  # 13
     """ERROR_REASON_REVISION_NOT_REACHED: the price table that this server can see is
     older than min_revision. Metadata: "revision", "min_revision". Try again.
@@ -121,6 +122,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_RUN_NOT_REVERTIBLE: _ErrorReason.ValueType  # 14
     """ERROR_REASON_RUN_NOT_REVERTIBLE: only a successful run can be reverted.
     Metadata: "sync_run_id", "status".
+    """
+    ERROR_REASON_REVISION_COMPACTED: _ErrorReason.ValueType  # 15
+    """ERROR_REASON_REVISION_COMPACTED: after_revision is behind the horizon of the
+    change stream; ListPriceChanges still has those changes. Metadata:
+    "after_revision", "oldest_revision" (the smallest after_revision that is
+    accepted now), "epoch". Begin with a snapshot.
+    """
+    ERROR_REASON_EPOCH_CHANGED: _ErrorReason.ValueType  # 16
+    """ERROR_REASON_EPOCH_CHANGED: the revision is of another history than that of the
+    price table, which was restored from a backup. Metadata: "revision", "epoch"
+    (the price table's now). Begin with a snapshot.
+    """
+    ERROR_REASON_SLOW_READER: _ErrorReason.ValueType  # 17
+    """ERROR_REASON_SLOW_READER: the caller did not read for too long. Metadata:
+    "resume_revision", "epoch": everything up to there was sent before this
+    status, so a caller that has read the stream to its end resumes there.
+    """
+    ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 18
+    """ERROR_REASON_TOO_MANY_STREAMS: this server serves as many streams as it is
+    set to; ask another one. Metadata: "limit".
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -162,14 +183,14 @@ ERROR_REASON_ADMIN_TOKEN_INVALID: ErrorReason.ValueType  # 8
 """ERROR_REASON_ADMIN_TOKEN_INVALID: the bearer token is not the configured one."""
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 9
 """ERROR_REASON_DATABASE_UNAVAILABLE: the database cannot be asked now. Try again."""
-ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 10
-"""ERROR_REASON_NOT_IMPLEMENTED: declared, and not served by this version."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 11
 """ERROR_REASON_INTERNAL: a fault of the server. Metadata: "reference", which
 is in the server's log beside the cause.
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 12
-"""ERROR_REASON_SHUTTING_DOWN: the server drains; ask another one."""
+"""ERROR_REASON_SHUTTING_DOWN: the server drains; ask another one. Metadata, on a
+stream: "resume_revision", "epoch" as for SLOW_READER.
+"""
 ERROR_REASON_REVISION_NOT_REACHED: ErrorReason.ValueType  # 13
 """ERROR_REASON_REVISION_NOT_REACHED: the price table that this server can see is
 older than min_revision. Metadata: "revision", "min_revision". Try again.
@@ -177,6 +198,26 @@ older than min_revision. Metadata: "revision", "min_revision". Try again.
 ERROR_REASON_RUN_NOT_REVERTIBLE: ErrorReason.ValueType  # 14
 """ERROR_REASON_RUN_NOT_REVERTIBLE: only a successful run can be reverted.
 Metadata: "sync_run_id", "status".
+"""
+ERROR_REASON_REVISION_COMPACTED: ErrorReason.ValueType  # 15
+"""ERROR_REASON_REVISION_COMPACTED: after_revision is behind the horizon of the
+change stream; ListPriceChanges still has those changes. Metadata:
+"after_revision", "oldest_revision" (the smallest after_revision that is
+accepted now), "epoch". Begin with a snapshot.
+"""
+ERROR_REASON_EPOCH_CHANGED: ErrorReason.ValueType  # 16
+"""ERROR_REASON_EPOCH_CHANGED: the revision is of another history than that of the
+price table, which was restored from a backup. Metadata: "revision", "epoch"
+(the price table's now). Begin with a snapshot.
+"""
+ERROR_REASON_SLOW_READER: ErrorReason.ValueType  # 17
+"""ERROR_REASON_SLOW_READER: the caller did not read for too long. Metadata:
+"resume_revision", "epoch": everything up to there was sent before this
+status, so a caller that has read the stream to its end resumes there.
+"""
+ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 18
+"""ERROR_REASON_TOO_MANY_STREAMS: this server serves as many streams as it is
+set to; ask another one. Metadata: "limit".
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -633,6 +674,38 @@ CHANGE_KIND_DELISTED: ChangeKind.ValueType  # 3
 CHANGE_KIND_RESTORED: ChangeKind.ValueType  # 4
 """CHANGE_KIND_RESTORED: a delisted model is listed again."""
 Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
+
+class _StreamEvent:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StreamEventEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StreamEvent.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STREAM_EVENT_UNSPECIFIED: _StreamEvent.ValueType  # 0
+    """STREAM_EVENT_UNSPECIFIED is never sent."""
+    STREAM_EVENT_STARTED: _StreamEvent.ValueType  # 1
+    """STREAM_EVENT_STARTED is the first message: revision is where the stream begins."""
+    STREAM_EVENT_SNAPSHOT: _StreamEvent.ValueType  # 2
+    """STREAM_EVENT_SNAPSHOT carries prices as of revision."""
+    STREAM_EVENT_CHANGES: _StreamEvent.ValueType  # 3
+    """STREAM_EVENT_CHANGES carries the changes of revision."""
+    STREAM_EVENT_PROGRESS: _StreamEvent.ValueType  # 4
+    """STREAM_EVENT_PROGRESS says that nothing up to revision is still to come."""
+
+class StreamEvent(_StreamEvent, metaclass=_StreamEventEnumTypeWrapper):
+    """StreamEvent says what a message of the change stream is."""
+
+STREAM_EVENT_UNSPECIFIED: StreamEvent.ValueType  # 0
+"""STREAM_EVENT_UNSPECIFIED is never sent."""
+STREAM_EVENT_STARTED: StreamEvent.ValueType  # 1
+"""STREAM_EVENT_STARTED is the first message: revision is where the stream begins."""
+STREAM_EVENT_SNAPSHOT: StreamEvent.ValueType  # 2
+"""STREAM_EVENT_SNAPSHOT carries prices as of revision."""
+STREAM_EVENT_CHANGES: StreamEvent.ValueType  # 3
+"""STREAM_EVENT_CHANGES carries the changes of revision."""
+STREAM_EVENT_PROGRESS: StreamEvent.ValueType  # 4
+"""STREAM_EVENT_PROGRESS says that nothing up to revision is still to come."""
+Global___StreamEvent: _TypeAlias = StreamEvent  # noqa: Y015
 
 @_typing.final
 class Threshold(_message.Message):
@@ -1123,6 +1196,44 @@ class GetPricingResponse(_message.Message):
 Global___GetPricingResponse: _TypeAlias = GetPricingResponse  # noqa: Y015
 
 @_typing.final
+class RateCard(_message.Message):
+    """RateCard is everything a seller charges for one model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_CARD_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    RATES_FIELD_NUMBER: _builtins.int
+    rate_card_id: _builtins.str
+    """rate_card_id is its content address: the same id is the same rates, for ever."""
+    state: Global___PriceState.ValueType
+    """state says what is known of the price."""
+    currency: _builtins.str
+    """currency is "USD"."""
+    @_builtins.property
+    def rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rate]:
+        """rates in order of precedence: for a meter, the first rate whose conditions
+        hold applies.
+        """
+
+    def __init__(
+        self,
+        *,
+        rate_card_id: _builtins.str = ...,
+        state: Global___PriceState.ValueType = ...,
+        currency: _builtins.str = ...,
+        rates: _abc.Iterable[Global___Rate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "rate_card_id", b"rate_card_id", "rates", b"rates", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RateCard: _TypeAlias = RateCard  # noqa: Y015
+
+@_typing.final
 class RateChange(_message.Message):
     """RateChange is one rate of a price change."""
 
@@ -1208,6 +1319,9 @@ class PriceChange(_message.Message):
     OLD_RATE_CARD_ID_FIELD_NUMBER: _builtins.int
     NEW_RATE_CARD_ID_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    OLD_RATE_CARD_FIELD_NUMBER: _builtins.int
+    NEW_RATE_CARD_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     status: Global___ChangeKind.ValueType
     """status is what happened."""
     provider: _builtins.str
@@ -1238,6 +1352,8 @@ class PriceChange(_message.Message):
     """old_rate_card_id is absent for CHANGE_KIND_ADDED."""
     new_rate_card_id: _builtins.str
     """new_rate_card_id is the card after."""
+    source: _builtins.str
+    """source told the new price: the name of an API or a catalogue."""
     @_builtins.property
     def rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateChange]:
         """rates are the rates that differ between the two cards."""
@@ -1249,6 +1365,14 @@ class PriceChange(_message.Message):
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """effective_time is since when the new price holds, as far as known."""
+
+    @_builtins.property
+    def old_rate_card(self) -> Global___RateCard:
+        """old_rate_card is the whole price before; absent for CHANGE_KIND_ADDED."""
+
+    @_builtins.property
+    def new_rate_card(self) -> Global___RateCard:
+        """new_rate_card is the whole price after."""
 
     def __init__(
         self,
@@ -1270,10 +1394,13 @@ class PriceChange(_message.Message):
         old_rate_card_id: _builtins.str | None = ...,
         new_rate_card_id: _builtins.str = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
+        old_rate_card: Global___RateCard | None = ...,
+        new_rate_card: Global___RateCard | None = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_new_input", b"_new_input", "_new_output", b"_new_output", "_old_input", b"_old_input", "_old_output", b"_old_output", "_old_rate_card_id", b"_old_rate_card_id", "_old_state", b"_old_state", "_revision", b"_revision", "changed_at", b"changed_at", "effective_time", b"effective_time", "new_input", b"new_input", "new_output", b"new_output", "old_input", b"old_input", "old_output", b"old_output", "old_rate_card_id", b"old_rate_card_id", "old_state", b"old_state", "revision", b"revision"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_new_input", b"_new_input", "_new_output", b"_new_output", "_old_input", b"_old_input", "_old_output", b"_old_output", "_old_rate_card", b"_old_rate_card", "_old_rate_card_id", b"_old_rate_card_id", "_old_state", b"_old_state", "_revision", b"_revision", "changed_at", b"changed_at", "effective_time", b"effective_time", "new_input", b"new_input", "new_output", b"new_output", "new_rate_card", b"new_rate_card", "old_input", b"old_input", "old_output", b"old_output", "old_rate_card", b"old_rate_card", "old_rate_card_id", b"old_rate_card_id", "old_state", b"old_state", "revision", b"revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_new_input", b"_new_input", "_new_output", b"_new_output", "_old_input", b"_old_input", "_old_output", b"_old_output", "_old_rate_card_id", b"_old_rate_card_id", "_old_state", b"_old_state", "_revision", b"_revision", "changed_at", b"changed_at", "changed_by", b"changed_by", "effective_time", b"effective_time", "model_id", b"model_id", "new_input", b"new_input", "new_output", b"new_output", "new_rate_card_id", b"new_rate_card_id", "new_state", b"new_state", "old_input", b"old_input", "old_output", b"old_output", "old_rate_card_id", b"old_rate_card_id", "old_state", b"old_state", "provider", b"provider", "rates", b"rates", "revision", b"revision", "status", b"status", "sync_run_id", b"sync_run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_new_input", b"_new_input", "_new_output", b"_new_output", "_old_input", b"_old_input", "_old_output", b"_old_output", "_old_rate_card", b"_old_rate_card", "_old_rate_card_id", b"_old_rate_card_id", "_old_state", b"_old_state", "_revision", b"_revision", "changed_at", b"changed_at", "changed_by", b"changed_by", "effective_time", b"effective_time", "model_id", b"model_id", "new_input", b"new_input", "new_output", b"new_output", "new_rate_card", b"new_rate_card", "new_rate_card_id", b"new_rate_card_id", "new_state", b"new_state", "old_input", b"old_input", "old_output", b"old_output", "old_rate_card", b"old_rate_card", "old_rate_card_id", b"old_rate_card_id", "old_state", b"old_state", "provider", b"provider", "rates", b"rates", "revision", b"revision", "source", b"source", "status", b"status", "sync_run_id", b"sync_run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__new_input: _TypeAlias = _typing.Literal["new_input"]  # noqa: Y015
     _WhichOneofArgType__new_input: _TypeAlias = _typing.Literal["_new_input", b"_new_input"]  # noqa: Y015
@@ -1283,6 +1410,8 @@ class PriceChange(_message.Message):
     _WhichOneofArgType__old_input: _TypeAlias = _typing.Literal["_old_input", b"_old_input"]  # noqa: Y015
     _WhichOneofReturnType__old_output: _TypeAlias = _typing.Literal["old_output"]  # noqa: Y015
     _WhichOneofArgType__old_output: _TypeAlias = _typing.Literal["_old_output", b"_old_output"]  # noqa: Y015
+    _WhichOneofReturnType__old_rate_card: _TypeAlias = _typing.Literal["old_rate_card"]  # noqa: Y015
+    _WhichOneofArgType__old_rate_card: _TypeAlias = _typing.Literal["_old_rate_card", b"_old_rate_card"]  # noqa: Y015
     _WhichOneofReturnType__old_rate_card_id: _TypeAlias = _typing.Literal["old_rate_card_id"]  # noqa: Y015
     _WhichOneofArgType__old_rate_card_id: _TypeAlias = _typing.Literal["_old_rate_card_id", b"_old_rate_card_id"]  # noqa: Y015
     _WhichOneofReturnType__old_state: _TypeAlias = _typing.Literal["old_state"]  # noqa: Y015
@@ -1297,6 +1426,8 @@ class PriceChange(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__old_input) -> _WhichOneofReturnType__old_input | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__old_output) -> _WhichOneofReturnType__old_output | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__old_rate_card) -> _WhichOneofReturnType__old_rate_card | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__old_rate_card_id) -> _WhichOneofReturnType__old_rate_card_id | None: ...
     @_typing.overload
@@ -2140,15 +2271,38 @@ class StreamPriceChangesRequest(_message.Message):
     PROVIDERS_FIELD_NUMBER: _builtins.int
     MODEL_IDS_FIELD_NUMBER: _builtins.int
     AFTER_REVISION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    PROGRESS_INTERVAL_FIELD_NUMBER: _builtins.int
     after_revision: _builtins.int
-    """after_revision resumes behind a revision; absent means from now."""
+    """after_revision resumes: the first change comes from the revision after it.
+    0 begins with the very first change; absent begins now.
+    """
+    epoch: _builtins.str
+    """epoch that after_revision was saved with. Without it a restored database may
+    go unnoticed.
+    """
+    snapshot: _builtins.bool
+    """snapshot asks for all matching prices first, as they are at the starting
+    revision. Not together with after_revision.
+    """
     @_builtins.property
     def providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """providers narrows to sellers, by name or alias; empty means all."""
+        """providers narrows to sellers, by name or alias; empty means all. At most
+        1000. A seller that is not known yet is no error.
+        """
 
     @_builtins.property
     def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """model_ids narrows to models by the sellers' ids; empty means all."""
+        """model_ids narrows to models by the sellers' ids; empty means all. At most
+        1000. A change passes if its provider and its model_id do.
+        """
+
+    @_builtins.property
+    def progress_interval(self) -> _duration_pb2.Duration:
+        """progress_interval is how long the stream may stay silent before a progress
+        message: 0.1 s to 1 h; 15 s if absent.
+        """
 
     def __init__(
         self,
@@ -2156,40 +2310,71 @@ class StreamPriceChangesRequest(_message.Message):
         providers: _abc.Iterable[_builtins.str] | None = ...,
         model_ids: _abc.Iterable[_builtins.str] | None = ...,
         after_revision: _builtins.int | None = ...,
+        epoch: _builtins.str = ...,
+        snapshot: _builtins.bool = ...,
+        progress_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "_progress_interval", b"_progress_interval", "after_revision", b"after_revision", "progress_interval", b"progress_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision", "model_ids", b"model_ids", "providers", b"providers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "_progress_interval", b"_progress_interval", "after_revision", b"after_revision", "epoch", b"epoch", "model_ids", b"model_ids", "progress_interval", b"progress_interval", "providers", b"providers", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after_revision: _TypeAlias = _typing.Literal["after_revision"]  # noqa: Y015
     _WhichOneofArgType__after_revision: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision"]  # noqa: Y015
+    _WhichOneofReturnType__progress_interval: _TypeAlias = _typing.Literal["progress_interval"]  # noqa: Y015
+    _WhichOneofArgType__progress_interval: _TypeAlias = _typing.Literal["_progress_interval", b"_progress_interval"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__after_revision) -> _WhichOneofReturnType__after_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__progress_interval) -> _WhichOneofReturnType__progress_interval | None: ...
 
 Global___StreamPriceChangesRequest: _TypeAlias = StreamPriceChangesRequest  # noqa: Y015
 
 @_typing.final
 class StreamPriceChangesResponse(_message.Message):
-    """StreamPriceChangesResponse is one revision of the price table."""
+    """StreamPriceChangesResponse is one message of the change stream, at most 1 MiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    LAST_FRAGMENT_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """revision that the changes belong to."""
+    """revision that the changes, prices or the progress belong to."""
+    epoch: _builtins.str
+    """epoch names the history that revision counts in."""
+    event: Global___StreamEvent.ValueType
+    """event says what the message is."""
+    last_fragment: _builtins.bool
+    """last_fragment is set when everything up to and including revision that passes
+    the filters has come: save revision and epoch now. It is not set on the first
+    message of a stream with a snapshot.
+    """
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceChange]:
         """changes of this revision that pass the filters."""
+
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelPricing]:
+        """prices of a snapshot; its last fragment completes them. Delisted
+        models are among them, with their delisted_time.
+        """
 
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         changes: _abc.Iterable[Global___PriceChange] | None = ...,
+        epoch: _builtins.str = ...,
+        event: Global___StreamEvent.ValueType = ...,
+        last_fragment: _builtins.bool = ...,
+        prices: _abc.Iterable[Global___ModelPricing] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "epoch", b"epoch", "event", b"event", "last_fragment", b"last_fragment", "prices", b"prices", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -158,8 +158,36 @@ class PricingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def StreamPriceChanges(self, request, context):
-        """StreamPriceChanges is reserved for the change stream: every change once,
-        in revision order. This server answers UNIMPLEMENTED.
+        """StreamPriceChanges tells every change of the price table as it is committed,
+        after the ones that the caller has missed. It promises, for what passes the
+        filters:
+
+        - ordered: revisions come in ascending order;
+        - unique: no change comes twice on a stream, nor on two of which the second
+        resumes where the first was saved;
+        - reliable: if a change comes, every earlier one has come: there is no gap;
+        - atomic: a revision is one message, or several of which only the last has
+        last_fragment set; no other message comes between them, and what came of a
+        revision before a failure comes again;
+        - resumable: a stream may be resumed at any saved revision down to the
+        horizon, at any server of the same price table, after any kind of failure;
+        - bookmarkable: when nothing passes the filters, a progress message tells
+        every progress_interval up to which revision nothing is still to come.
+
+        A client needs one rule: whenever a message has last_fragment set, save its
+        revision and epoch together with what came before; after any failure, send
+        the two as after_revision and epoch.
+
+        The first message, STREAM_EVENT_STARTED, comes at once. The stream has no end
+        of its own. It fails with
+        OUT_OF_RANGE/REVISION_COMPACTED for an after_revision behind the horizon,
+        FAILED_PRECONDITION/EPOCH_CHANGED for one of another history, also in the
+        middle, when a database is restored: begin again with a snapshot;
+        RESOURCE_EXHAUSTED/SLOW_READER when the caller does not read, and
+        RESOURCE_EXHAUSTED/TOO_MANY_STREAMS;
+        UNAVAILABLE/SHUTTING_DOWN when this server drains, and
+        UNAVAILABLE/DATABASE_UNAVAILABLE when it cannot tell where to begin: resume
+        at once at another server. A database that goes down later does not end it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

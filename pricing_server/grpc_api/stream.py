@@ -1,0 +1,118 @@
+"""The change stream on the wire: its requests, its messages, and readers that do not read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from llmpricing.v1 import pricing_pb2 as pb
+from pricing_server.errors import InvalidArgument, SlowReader
+from pricing_server.grpc_api import convert
+from pricing_server.grpc_api.requests import check_name
+from pricing_server.lookup.answer import answer_of
+from pricing_server.lookup.cache import utc_now
+from pricing_server.lookup.price import Head, Price
+from pricing_server.lookup.quote import evaluate
+from pricing_server.price_change import PriceChange
+from pricing_server.providers.source import Source
+from pricing_server.sellers import canonical
+from pricing_server.stream.messages import Event, Filter
+from pricing_server.stream.streams import ChangeStreams, StreamRequest
+
+MAX_FILTER_NAMES: Final = 1_000
+MAX_EPOCH: Final = 100
+DEFAULT_PROGRESS_SECONDS: Final = 15.0
+SHORTEST_PROGRESS_SECONDS: Final = 0.1
+LONGEST_PROGRESS_SECONDS: Final = 3_600.0
+
+_EVENTS: Final = {event: pb.StreamEvent.Value(f"STREAM_EVENT_{event.name}") for event in Event}
+
+
+class MessageEncoder:
+    """See `pricing_server.stream.messages.Encoder`: serialised messages that are joined are
+    one message with the fields of all of them."""
+
+    def __init__(
+        self, sources: Mapping[str, Source], clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._sources = sources
+        self._clock = clock
+
+    def trailer(self, event: Event, head: Head, *, is_last: bool) -> bytes:
+        """What a message ends with: what it is, of which revision, and if it is the last."""
+        return pb.StreamPriceChangesResponse(
+            revision=head.revision, epoch=head.epoch, event=_EVENTS[event], last_fragment=is_last
+        ).SerializeToString()
+
+    def change(self, change: PriceChange) -> bytes:
+        """A piece with one change."""
+        message = convert.price_change(change)
+        return pb.StreamPriceChangesResponse(changes=[message]).SerializeToString()
+
+    def price(self, price: Price) -> bytes:
+        """A piece with one price of a snapshot, evaluated now."""
+        now = self._clock()
+        quote = evaluate([price], price.provider, now)
+        answer = answer_of(quote, None, self._sources, now)
+        message = convert.model_pricing(answer, pb.PRICE_UNIT_PER_1M_TOKENS)
+        return pb.StreamPriceChangesResponse(prices=[message]).SerializeToString()
+
+
+def stream_request(request: pb.StreamPriceChangesRequest) -> StreamRequest:
+    """A checked request. Raises InvalidArgument."""
+    providers = _names("providers", request.providers)
+    after_revision = request.after_revision if request.HasField("after_revision") else None
+    if after_revision is not None and after_revision < 0:
+        raise InvalidArgument("after_revision", "is negative")
+    if after_revision is not None and request.snapshot:
+        raise InvalidArgument(
+            "snapshot", "is not together with after_revision: a snapshot begins now"
+        )
+    if len(request.epoch) > MAX_EPOCH:
+        raise InvalidArgument("epoch", f"is over {MAX_EPOCH} characters")
+    return StreamRequest(
+        narrow=Filter(
+            frozenset(canonical(provider) for provider in providers),
+            frozenset(_names("model_ids", request.model_ids)),
+        ),
+        after_revision=after_revision,
+        epoch=request.epoch,
+        snapshot=request.snapshot,
+        progress_seconds=_progress_seconds(request),
+    )
+
+
+async def serve_stream(
+    streams: ChangeStreams, request: StreamRequest, context: Any, write_seconds: float
+) -> None:
+    """Write the messages of a stream until it fails.
+
+    Raises SlowReader when a message waits for its reader for longer than `write_seconds`,
+    and what `ChangeStreams.open` and `Subscription.messages` raise.
+    """
+    async with streams.open(request) as subscription:
+        async for message in subscription.messages():
+            try:
+                async with asyncio.timeout(write_seconds):
+                    await context.write(message.data)
+            except TimeoutError:
+                # The message is on its way all the same, and this stream's status behind it.
+                raise SlowReader(message.resume) from None
+
+
+def _names(field: str, names: Collection[str]) -> Collection[str]:
+    if len(names) > MAX_FILTER_NAMES:
+        raise InvalidArgument(field, f"has more than {MAX_FILTER_NAMES} names")
+    return [check_name(f"{field}[{at}]", name) for at, name in enumerate(names)]
+
+
+def _progress_seconds(request: pb.StreamPriceChangesRequest) -> float:
+    if not request.HasField("progress_interval"):
+        return DEFAULT_PROGRESS_SECONDS
+    interval = request.progress_interval
+    seconds = interval.seconds + interval.nanos / 1e9
+    if not SHORTEST_PROGRESS_SECONDS <= seconds <= LONGEST_PROGRESS_SECONDS:
+        raise InvalidArgument("progress_interval", "is not between 0.1 s and 1 h")
+    return seconds

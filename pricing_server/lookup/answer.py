@@ -1,0 +1,65 @@
+"""What a look-up answers: a price, and how well it is confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from pricing_server.lookup.price import Head
+from pricing_server.lookup.quote import Quote
+from pricing_server.providers.source import Source
+
+
+class Freshness(StrEnum):
+    """How well an answer is confirmed."""
+
+    FRESH = "fresh"
+    UNCONFIRMED = "unconfirmed"
+    DATABASE_DOWN = "database_down"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a look-up found, how good it is, and the state of the table that it reflects."""
+
+    quote: Quote
+    freshness: Freshness
+    source_detail: str
+    head: Head | None
+    """None for an answer that does not come from the price table."""
+
+
+def answer_of(
+    quote: Quote,
+    head: Head | None,
+    sources: Mapping[str, Source],
+    now: datetime,
+    *,
+    is_down: bool = False,
+) -> Answer:
+    """A quote with what is to be said of it; `is_down`: the database cannot be asked now."""
+    price = quote.price
+    source = sources.get(price.source)
+    detail = price.detail or (source.display_name if source else price.source)
+    if price.doubt is not None:
+        detail += f": {price.doubt}"
+    overdue = source is not None and now - price.obtained_at > source.fresh_for
+    if is_down:
+        freshness = Freshness.DATABASE_DOWN
+        detail += ": the price database cannot be reached"
+    elif price.doubt is not None:
+        freshness = Freshness.UNCONFIRMED
+    elif price.delisted_at is not None:
+        freshness = Freshness.UNCONFIRMED
+        detail += ": no longer listed, last known price"
+    elif not price.is_listed:
+        freshness = Freshness.UNCONFIRMED
+        detail += ": not in its latest data, last known price"
+    elif overdue:
+        freshness = Freshness.UNCONFIRMED
+        detail += ": its data is older than expected"
+    else:
+        freshness = Freshness.FRESH
+    return Answer(quote, freshness, detail, head)

@@ -1,0 +1,71 @@
+"""Reads of the history for the change stream."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pricing_server.lookup.price import Head
+from pricing_server.postgres.audit_reader import change_of
+from pricing_server.postgres.connection import Pool, Row, translated_errors
+from pricing_server.postgres.price_reader import price_of, read_head
+from pricing_server.postgres.statements import statements
+from pricing_server.stream.history import ChangePage, Cursor, PricePage
+from pricing_server.stream.messages import EVERYTHING, Filter
+
+_SQL = statements("stream")
+
+
+class PostgresChangeHistory:
+    """See `pricing_server.stream.history.ChangeHistory`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def head(self) -> Head:
+        """The state of the price table now."""
+        return await read_head(self._pool)
+
+    async def changes(
+        self, after: Cursor, upto: int, limit: int, narrow: Filter = EVERYTHING
+    ) -> ChangePage:
+        """The changes behind a cursor up to a revision that pass, among the next `limit` rows."""
+        values = {"revision": after.revision, "model_key": after.model_key, "upto": upto}
+        head, rows = await self._read("read_changes", values, limit, narrow)
+        last = rows[-1] if len(rows) == limit else None
+        return ChangePage(
+            changes=[change_of(row) for row in rows if row["provider"] is not None],
+            head=head,
+            next=Cursor(last["revision"], last["model_key"]) if last else None,
+        )
+
+    async def prices_at(
+        self, revision: int, after_model: int, limit: int, narrow: Filter
+    ) -> PricePage:
+        """The prices as they were at a revision, of the next `limit` models that pass."""
+        values = {"revision": revision, "after_model": after_model}
+        head, rows = await self._read("read_prices_at", values, limit, narrow)
+        return PricePage(
+            prices=[price_of(row) for row in rows],
+            head=head,
+            next=rows[-1]["model_key"] if len(rows) == limit else None,
+        )
+
+    async def _read(
+        self, statement: str, values: Mapping[str, int], limit: int, narrow: Filter
+    ) -> tuple[Head, list[Row]]:
+        filters: dict[str, Any] = {
+            "providers": _names(narrow.providers),
+            "model_ids": _names(narrow.model_ids),
+            "limit": limit,
+        }
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_SQL[statement], {**values, **filters})
+                rows = await cursor.fetchall()
+        head = Head(rows[0]["head_revision"], rows[0]["head_epoch"])
+        return head, [row for row in rows if row["model_key"] is not None]
+
+
+def _names(names: Collection[str]) -> list[str] | None:
+    return list(names) or None

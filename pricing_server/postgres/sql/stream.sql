@@ -1,0 +1,89 @@
+-- Statements of the change stream. All are read-only, of bounded work, and one statement
+-- each, so the rows are of the head that comes with them. Without rows: the head alone.
+
+-- name: read_changes
+-- The next rows of the history behind a cursor, oldest first. A row that does not pass the
+-- filters comes without its cards: a long way without a match is walked page by page.
+SELECT head.revision AS head_revision,
+       head.epoch::text AS head_epoch,
+       found.*
+FROM price_table_head AS head
+LEFT JOIN LATERAL (
+    SELECT history.revision,
+           history.model_key,
+           history.kind,
+           history.source,
+           models.provider,
+           models.model_id,
+           history.effective_time,
+           history.changed_at,
+           history.changed_by,
+           history.sync_run_id,
+           old.card_id AS old_card_id,
+           old.currency AS old_currency,
+           old.state AS old_state,
+           old.rates AS old_rates,
+           new.card_id AS new_card_id,
+           new.currency AS new_currency,
+           new.state AS new_state,
+           new.rates AS new_rates
+    FROM (
+        SELECT *
+        FROM model_pricing_history
+        WHERE (revision, model_key) > (%(revision)s, %(model_key)s) AND revision <= %(upto)s
+        ORDER BY revision, model_key
+        LIMIT %(limit)s
+    ) AS history
+    LEFT JOIN models ON models.model_key = history.model_key
+        AND (%(providers)s::text[] IS NULL OR models.provider = ANY(%(providers)s))
+        AND (%(model_ids)s::text[] IS NULL OR models.model_id = ANY(%(model_ids)s))
+    LEFT JOIN rate_cards AS new
+        ON models.model_key IS NOT NULL AND new.card_id = history.card_id
+    LEFT JOIN rate_cards AS old
+        ON models.model_key IS NOT NULL AND old.card_id = history.previous_card_id
+    ORDER BY history.revision, history.model_key
+) AS found ON true;
+
+-- name: read_prices_at
+-- The prices of the next models that pass the filters, as they were at a revision. When a
+-- price was last confirmed is known of the price in force only; of an older one it is when it
+-- was first stated.
+SELECT head.revision AS head_revision,
+       head.epoch::text AS head_epoch,
+       found.*
+FROM price_table_head AS head
+LEFT JOIN LATERAL (
+    SELECT models.model_key,
+           models.provider,
+           models.model_id,
+           models.hugging_face_id,
+           models.alias_target,
+           CASE WHEN history.kind = 'delisted' THEN history.changed_at END AS delisted_at,
+           coalesce(pricing.source, history.source) AS source,
+           history.effective_time,
+           history.revision AS price_revision,
+           coalesce(quotes.obtained_at, history.effective_time) AS obtained_at,
+           coalesce(quotes.missing_syncs, 0) AS missing_syncs,
+           cards.card_id,
+           cards.state,
+           cards.currency,
+           cards.rates
+    FROM models
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM model_pricing_history AS one
+        WHERE one.model_key = models.model_key AND one.revision <= %(revision)s
+        ORDER BY one.revision DESC
+        LIMIT 1
+    ) AS history
+    JOIN rate_cards AS cards ON cards.card_id = history.card_id
+    LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
+                                      AND pricing.revision = history.revision
+    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
+                                    AND quotes.source = pricing.source
+    WHERE models.model_key > %(after_model)s
+      AND (%(providers)s::text[] IS NULL OR models.provider = ANY(%(providers)s))
+      AND (%(model_ids)s::text[] IS NULL OR models.model_id = ANY(%(model_ids)s))
+    ORDER BY models.model_key
+    LIMIT %(limit)s
+) AS found ON true;

@@ -1,0 +1,190 @@
+"""The tail of the price table's history: the newest revisions, read once for all streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from itertools import groupby
+from typing import Final
+
+import structlog
+
+from pricing_server.bounded import bounded
+from pricing_server.errors import DatabaseUnavailable
+from pricing_server.lookup.price import Head
+from pricing_server.stream.history import (
+    PAGE_ROWS,
+    READ_SECONDS,
+    ChangeHistory,
+    Cursor,
+    revision_of,
+)
+from pricing_server.stream.messages import EncodedRevision, Encoder, RevisionEncoder
+
+RETRY_SECONDS: Final = 0.25
+
+log = structlog.get_logger(__name__)
+
+
+class Feed:
+    """Knows the revisions that this process has read, and keeps the newest as bytes.
+
+    `head` only moves on when everything up to it has been read, so a stream that has sent
+    all up to it has sent all there is. For one event loop.
+    """
+
+    def __init__(
+        self,
+        history: ChangeHistory,
+        encoder: Encoder,
+        *,
+        buffer_bytes: int,
+        renew_epoch: Callable[[Head], Awaitable[Head]],
+    ) -> None:
+        """`renew_epoch(known)` gives a price table that is behind `known` in the same epoch a
+        new one, and tells its state."""
+        self._history = history
+        self._encoder = encoder
+        self._renew_epoch = renew_epoch
+        self._buffer_bytes = buffer_bytes
+        self._revisions: deque[EncodedRevision] = deque()
+        self._size = 0
+        self._head: Head | None = None
+        self._announced: Head | None = None
+        self._moved: asyncio.Future[None] | None = None
+        self._is_doubtful = False
+        self.is_closed = False
+        """Whether streams are to end."""
+        self._wake = asyncio.Event()
+
+    @property
+    def head(self) -> Head | None:
+        """Up to where everything has been read; None before the database first answered."""
+        return self._head
+
+    def announce(self, head: Head) -> None:
+        """The price table was seen at `head`, or will be in a moment."""
+        known = self._announced
+        if known is None or head.epoch != known.epoch or head.revision > known.revision:
+            self._announced = head
+            self._wake.set()
+        elif self._head is not None and head.revision < self._head.revision:
+            # Read before another announcement and told after it, or the table went back.
+            self._is_doubtful = True
+            self._wake.set()
+
+    def get(self, revision: int) -> EncodedRevision | None:
+        """A revision that is kept; None if it is too old, or not read yet."""
+        if not self._revisions:
+            return None
+        at = revision - self._revisions[0].head.revision
+        return self._revisions[at] if 0 <= at < len(self._revisions) else None
+
+    def close(self) -> None:
+        """Let all streams end."""
+        self.is_closed = True
+        self.notify()
+
+    def notify(self) -> None:
+        """Wake all streams, so that they look again."""
+        if self._moved is not None:
+            self._moved.set_result(None)
+            self._moved = None
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until the next `notify`, but not longer than so many seconds."""
+        if self._moved is None:
+            self._moved = asyncio.get_running_loop().create_future()
+        await asyncio.wait({self._moved}, timeout=seconds)
+
+    async def run(self) -> None:
+        """Read what is announced, until cancelled, through any outage."""
+        is_up = True
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._follow()
+                if not is_up:
+                    log.info("feed.up")
+                is_up = True
+            except Exception as error:
+                if is_up:
+                    is_outage = isinstance(error, (DatabaseUnavailable, TimeoutError))
+                    # Of a defect the log has the cause. To go on without the revision would
+                    # be a gap, so it is tried again.
+                    log.warning(
+                        "feed.down",
+                        error=type(error).__name__,
+                        exc_info=None if is_outage else error,
+                    )
+                is_up = False
+                self._wake.set()
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        if self._is_doubtful:
+            self._is_doubtful = False
+            await self._check_history()
+        while (announced := self._announced) is not None and announced != self._head:
+            if self._head is None or announced.epoch != self._head.epoch:
+                # Nothing that was read before belongs to this history.
+                self._begin(announced)
+            elif announced.revision > self._head.revision:
+                await self._read(self._head, announced.revision)
+            else:
+                return
+
+    async def _check_history(self) -> None:
+        """Renew the epoch if the price table has really gone back, as after a restore."""
+        known = self._head
+        seen = await bounded(self._history.head(), READ_SECONDS)
+        if known is not None and seen.epoch == known.epoch and seen.revision < known.revision:
+            log.error("feed.history_went_back", known=known.revision, seen=seen.revision)
+            seen = await self._renew_epoch(known)
+        self.announce(seen)
+
+    def _begin(self, head: Head) -> None:
+        self._forget()
+        self._head = head
+        self.notify()
+
+    def _forget(self) -> None:
+        self._revisions.clear()
+        self._size = 0
+
+    async def _read(self, after: Head, upto: int) -> None:
+        """Read the revisions behind `after`; each counts once all of it has been read."""
+        cursor: Cursor | None = Cursor.after(after.revision)
+        whole: RevisionEncoder | None = None
+        while cursor is not None:
+            page = await bounded(self._history.changes(cursor, upto, PAGE_ROWS), READ_SECONDS)
+            if page.head.epoch != after.epoch or page.head.revision < upto:
+                self._announced = page.head
+                return
+            for revision, changes in groupby(page.changes, key=revision_of):
+                if whole is not None and whole.head.revision != revision:
+                    self._keep(whole)
+                    whole = None
+                if whole is None:
+                    head = Head(revision, after.epoch)
+                    whole = RevisionEncoder(self._encoder, head, self._buffer_bytes)
+                # In a thread, so that look-ups go on while thousands are written out.
+                await asyncio.to_thread(whole.extend, list(changes))
+            cursor = page.next
+        if whole is not None:
+            self._keep(whole)
+
+    def _keep(self, whole: RevisionEncoder) -> None:
+        encoded = whole.build()
+        if encoded is None:
+            # Kept revisions have no gap. Streams read those before and this one themselves.
+            self._forget()
+        else:
+            self._revisions.append(encoded)
+            self._size += encoded.size
+            while self._size > self._buffer_bytes:
+                self._size -= self._revisions.popleft().size
+        self._head = whole.head
+        self.notify()

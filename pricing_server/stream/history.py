@@ -1,0 +1,71 @@
+"""What the change stream needs of the history of prices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, Self
+
+from pricing_server.lookup.price import Head, Price
+from pricing_server.price_change import PriceChange
+from pricing_server.stream.messages import EVERYTHING, Filter
+
+PAGE_ROWS: Final = 500
+READ_SECONDS: Final = 3.0
+"""How long a page may take to be read before it is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in the history: behind one model's change in one revision."""
+
+    revision: int
+    model_key: int
+
+    @classmethod
+    def after(cls, revision: int) -> Self:
+        """Behind all of a revision."""
+        return cls(revision, 2**63 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """Changes in ascending order, and the state of the price table that they were read at."""
+
+    changes: Sequence[PriceChange]
+    head: Head
+    next: Cursor | None
+    """Behind everything that was looked at, with or without a match; None after the last page."""
+
+
+@dataclass(frozen=True, slots=True)
+class PricePage:
+    """Prices by model, and the state of the price table that they were read at."""
+
+    prices: Sequence[Price]
+    head: Head
+    next: int | None
+    """The model key behind which the next page begins; None if this is the last."""
+
+
+class ChangeHistory(Protocol):
+    """Reads of bounded work. Each raises DatabaseUnavailable."""
+
+    async def head(self) -> Head:
+        """The state of the price table now."""
+
+    async def changes(
+        self, after: Cursor, upto: int, limit: int, narrow: Filter = EVERYTHING
+    ) -> ChangePage:
+        """The changes behind a cursor up to a revision that pass, among the next `limit` rows."""
+
+    async def prices_at(
+        self, revision: int, after_model: int, limit: int, narrow: Filter
+    ) -> PricePage:
+        """The prices as they were at a revision, of the next `limit` models that pass."""
+
+
+def revision_of(change: PriceChange) -> int:
+    """The revision of a change that is in the history."""
+    assert change.revision is not None, "only a dry run's changes have none"
+    return change.revision

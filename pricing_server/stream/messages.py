@@ -1,0 +1,161 @@
+"""Messages of the change stream as bytes, made once and shared by all streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+from pricing_server.lookup.price import Head, Price
+from pricing_server.price_change import PriceChange
+
+MAX_MESSAGE_BYTES: Final = 256 * 1024
+"""Of the pieces in one message, unless a single one is larger: a stream that waits for its
+reader holds one message."""
+
+PLACE_BYTES: Final = 300
+"""What Python takes to remember where a change stands."""
+
+
+class Event(StrEnum):
+    """What a message is."""
+
+    STARTED = "started"
+    SNAPSHOT = "snapshot"
+    CHANGES = "changes"
+    PROGRESS = "progress"
+
+
+class Encoder(Protocol):
+    """Writes messages as bytes such that pieces followed by a trailer are a message."""
+
+    def trailer(self, event: Event, head: Head, *, is_last: bool) -> bytes:
+        """What a message ends with: what it is, of which revision, and if it is the last."""
+
+    def change(self, change: PriceChange) -> bytes:
+        """A piece with one change."""
+
+    def price(self, price: Price) -> bytes:
+        """A piece with one price of a snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which models a stream is about; an empty set does not narrow."""
+
+    providers: frozenset[str] = frozenset()
+    model_ids: frozenset[str] = frozenset()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everything passes."""
+        return not self.providers and not self.model_ids
+
+    def passes(self, provider: str, model_id: str) -> bool:
+        """Whether a model does."""
+        return (not self.providers or provider in self.providers) and (
+            not self.model_ids or model_id in self.model_ids
+        )
+
+
+EVERYTHING: Final = Filter()
+
+
+class MessageCutter:
+    """Puts pieces together to messages of a bounded size, of which the last is marked."""
+
+    def __init__(self, encoder: Encoder, event: Event, head: Head) -> None:
+        self.head = head
+        self._encoder = encoder
+        self._event = event
+        self._pieces: list[bytes] = []
+        self.size = 0
+        """Bytes of the pieces that wait for their message."""
+
+    def add(self, piece: bytes) -> bytes | None:
+        """Take a piece; gives the message of those before if they fill one."""
+        full = None
+        if self._pieces and self.size + len(piece) > MAX_MESSAGE_BYTES:
+            full = self._message(is_last=False)
+            self._pieces, self.size = [], 0
+        self._pieces.append(piece)
+        self.size += len(piece)
+        return full
+
+    def last(self) -> bytes:
+        """The last message; of no pieces if none came."""
+        return self._message(is_last=True)
+
+    def _message(self, *, is_last: bool) -> bytes:
+        trailer = self._encoder.trailer(self._event, self.head, is_last=is_last)
+        return b"".join([*self._pieces, trailer])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one change stands in the messages of its revision."""
+
+    provider: str
+    model_id: str
+    message: int
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRevision:
+    """One revision of the price table, ready for every stream: nothing is kept twice."""
+
+    head: Head
+    messages: tuple[bytes, ...]
+    places: tuple[Place, ...]
+    size: int
+    """Bytes that it takes in memory, roughly."""
+
+    def matching(self, narrow: Filter, encoder: Encoder) -> Sequence[bytes]:
+        """The messages of the changes that pass; none if none does."""
+        if narrow.is_open:
+            return self.messages
+        cutter = MessageCutter(encoder, Event.CHANGES, self.head)
+        found: list[bytes] = []
+        for place in self.places:
+            if narrow.passes(place.provider, place.model_id):
+                piece = self.messages[place.message][place.first : place.end]
+                if (full := cutter.add(piece)) is not None:
+                    found.append(full)
+        return [*found, cutter.last()] if cutter.size else ()
+
+
+class RevisionEncoder:
+    """Takes the changes of one revision, one after the other, up to a size."""
+
+    def __init__(self, encoder: Encoder, head: Head, max_bytes: int) -> None:
+        self.head = head
+        self._encoder = encoder
+        self._max_bytes = max_bytes
+        self._cutter = MessageCutter(encoder, Event.CHANGES, head)
+        self._messages: list[bytes] = []
+        self._places: list[Place] = []
+        self._size = 0
+
+    def extend(self, changes: Iterable[PriceChange]) -> None:
+        """Take the next changes."""
+        for change in changes:
+            if self._size > self._max_bytes:
+                return
+            piece = self._encoder.change(change)
+            if (full := self._cutter.add(piece)) is not None:
+                self._messages.append(full)
+            end, number = self._cutter.size, len(self._messages)
+            self._places.append(
+                Place(change.provider, change.model_id, number, end - len(piece), end)
+            )
+            self._size += len(piece) + PLACE_BYTES
+
+    def build(self) -> EncodedRevision | None:
+        """The whole revision; None if it is larger than allowed."""
+        if self._size > self._max_bytes:
+            return None
+        messages = (*self._messages, self._cutter.last())
+        return EncodedRevision(self.head, messages, tuple(self._places), self._size)

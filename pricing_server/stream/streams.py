@@ -1,0 +1,134 @@
+"""The open streams of one process: where they begin, how many there are, when they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from pricing_server.bounded import bounded
+from pricing_server.errors import (
+    DatabaseUnavailable,
+    EpochChanged,
+    RevisionCompacted,
+    ShuttingDown,
+    TooManyStreams,
+)
+from pricing_server.lookup.price import Head
+from pricing_server.stream.feed import Feed
+from pricing_server.stream.history import ChangeHistory
+from pricing_server.stream.messages import Encoder, Filter
+from pricing_server.stream.subscription import Subscription
+
+START_SECONDS: Final = 1.5
+"""How long a stream waits for the database to tell where it begins."""
+
+READERS: Final = 2
+"""How many streams read the history at a time: however many catch up, one connection more is
+the feed's, which all others wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """What a caller asks of a stream."""
+
+    narrow: Filter
+    after_revision: int | None
+    """None begins now."""
+    epoch: str
+    """Empty is not checked."""
+    snapshot: bool
+    progress_seconds: float
+
+    def is_within(self, head: Head) -> bool:
+        """Whether it asks for what lies in the history up to this head."""
+        is_reached = self.after_revision is None or self.after_revision <= head.revision
+        return is_reached and self.epoch in ("", head.epoch)
+
+
+class ChangeStreams:
+    """Opens streams, up to `max_streams` at a time, from `horizon` revisions back at most."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        history: ChangeHistory,
+        encoder: Encoder,
+        *,
+        max_streams: int,
+        horizon: int,
+    ) -> None:
+        self._feed = feed
+        self._history = history
+        self._encoder = encoder
+        self._max_streams = max_streams
+        self._horizon = horizon
+        self._turns = asyncio.Semaphore(READERS)
+        self._open = 0
+
+    @asynccontextmanager
+    async def open(self, request: StreamRequest) -> AsyncIterator[Subscription]:
+        """A new stream.
+
+        Raises EpochChanged, RevisionCompacted, TooManyStreams, DatabaseUnavailable, ShuttingDown.
+        """
+        if self._feed.is_closed:
+            raise ShuttingDown("the server is shutting down and opens no stream")
+        if self._open >= self._max_streams:
+            raise TooManyStreams(self._max_streams)
+        self._open += 1
+        try:
+            yield Subscription(
+                self._feed,
+                self._history,
+                self._encoder,
+                await self._start(request),
+                request.narrow,
+                snapshot=request.snapshot,
+                progress_seconds=request.progress_seconds,
+                turns=self._turns,
+            )
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._feed.notify()  # for whoever drains
+
+    async def drain(self, grace_seconds: float) -> None:
+        """End all streams, and wait until they have told their readers."""
+        self._feed.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_seconds
+        while self._open and loop.time() < deadline:
+            await self._feed.wait(deadline - loop.time())
+
+    async def _start(self, request: StreamRequest) -> Head:
+        after = request.after_revision
+        head = self._feed.head
+        if head is None or not request.is_within(head):
+            # Perhaps this process has not heard of it yet.
+            head = await self._asked()
+        if not request.is_within(head):
+            raise EpochChanged(head)
+        if after is None:
+            return head
+        oldest = max(0, head.revision - self._horizon)
+        if after < oldest:
+            raise RevisionCompacted(after, oldest, head.epoch)
+        return Head(after, head.epoch)
+
+    async def _asked(self) -> Head:
+        """The head as the database says it, once the feed is in its epoch."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START_SECONDS
+        try:
+            head = await bounded(self._history.head(), START_SECONDS)
+        except TimeoutError:
+            raise DatabaseUnavailable from None
+        self._feed.announce(head)
+        while self._feed.head is None or self._feed.head.epoch != head.epoch:
+            if loop.time() > deadline:
+                raise DatabaseUnavailable
+            await self._feed.wait(deadline - loop.time())
+        return head

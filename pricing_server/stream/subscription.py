@@ -1,0 +1,205 @@
+"""One caller's way through the history: what it has missed, then what comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from pricing_server.bounded import bounded
+from pricing_server.errors import DatabaseUnavailable, EpochChanged, ShuttingDown
+from pricing_server.lookup.price import Head
+from pricing_server.stream.feed import RETRY_SECONDS, Feed
+from pricing_server.stream.history import (
+    PAGE_ROWS,
+    READ_SECONDS,
+    ChangeHistory,
+    ChangePage,
+    Cursor,
+    PricePage,
+    revision_of,
+)
+from pricing_server.stream.messages import (
+    EncodedRevision,
+    Encoder,
+    Event,
+    Filter,
+    MessageCutter,
+)
+
+P = TypeVar("P", ChangePage, PricePage)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, and where its reader may resume once it has come; None if nowhere yet."""
+
+    data: bytes
+    resume: Head | None
+
+
+class Subscription:
+    """The messages of one stream, in order. For one reader."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        history: ChangeHistory,
+        encoder: Encoder,
+        start: Head,
+        narrow: Filter,
+        *,
+        snapshot: bool,
+        progress_seconds: float,
+        turns: asyncio.Semaphore,
+    ) -> None:
+        """`turns` bounds how many streams read the history at a time."""
+        self._feed = feed
+        self._history = history
+        self._encoder = encoder
+        self._done = start
+        """Everything up to here has been told."""
+        self._narrow = narrow
+        self._is_snapshot_due = snapshot
+        self._progress_seconds = progress_seconds
+        self._turns = turns
+        self._told_at = 0.0
+
+    @property
+    def resume(self) -> Head | None:
+        """Where a reader of all messages so far may resume; None before a snapshot's end."""
+        return None if self._is_snapshot_due else self._done
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Without an end, through any outage of the database.
+
+        Raises EpochChanged, ShuttingDown.
+        """
+        yield self._note(Event.STARTED)
+        if self._is_snapshot_due:
+            async for message in self._snapshot():
+                yield message
+        while True:
+            self._check_open()
+            head = self._feed.head
+            if head is not None and head.epoch != self._done.epoch:
+                raise EpochChanged(head)
+            if (kept := self._feed.get(self._done.revision + 1)) is not None:
+                for message in self._kept(kept):
+                    yield message
+                await asyncio.sleep(0)  # A long way without a match is walked in steps.
+            elif head is not None and head.revision > self._done.revision:
+                async for message in self._missed(head.revision):
+                    yield message
+            else:
+                await self._feed.wait(max(0.0, self._silence_left()))
+            if self._silence_left() <= 0:
+                yield self._note(Event.PROGRESS)
+
+    def _kept(self, revision: EncodedRevision) -> Iterator[Message]:
+        """A revision that the feed has."""
+        if messages := revision.matching(self._narrow, self._encoder):
+            for data in messages[:-1]:
+                yield self._message(data)
+            self._done = revision.head
+            yield self._message(messages[-1])
+        self._done = revision.head
+
+    async def _missed(self, upto: int) -> AsyncIterator[Message]:
+        """The changes that the feed no longer has, from the history."""
+        cursor: Cursor | None = Cursor.after(self._done.revision)
+        cutter: MessageCutter | None = None
+        while cursor is not None:
+            page = await self._read(
+                partial(self._history.changes, cursor, upto, PAGE_ROWS, self._narrow)
+            )
+            if page is None:
+                if cutter is None and self._silence_left() <= 0:
+                    yield self._note(Event.PROGRESS)
+                continue
+            for head, piece in await asyncio.to_thread(self._change_pieces, page):
+                if cutter is not None and cutter.head != head:
+                    yield self._last(cutter)
+                    cutter = None
+                if cutter is None:
+                    cutter = MessageCutter(self._encoder, Event.CHANGES, head)
+                if (data := cutter.add(piece)) is not None:
+                    yield self._message(data)
+            cursor = page.next
+            complete = upto if cursor is None else cursor.revision - 1
+            if cutter is not None and cutter.head.revision <= complete:
+                yield self._last(cutter)
+                cutter = None
+            if cutter is None:
+                self._done = Head(complete, self._done.epoch)
+                if self._silence_left() <= 0:
+                    yield self._note(Event.PROGRESS)
+
+    async def _snapshot(self) -> AsyncIterator[Message]:
+        """All prices that match, as they were where the stream starts."""
+        after_model: int | None = 0
+        cutter = MessageCutter(self._encoder, Event.SNAPSHOT, self._done)
+        while after_model is not None:
+            page = await self._read(
+                partial(
+                    self._history.prices_at,
+                    self._done.revision,
+                    after_model,
+                    PAGE_ROWS,
+                    self._narrow,
+                )
+            )
+            if page is None:
+                continue
+            for piece in await asyncio.to_thread(self._price_pieces, page):
+                if (data := cutter.add(piece)) is not None:
+                    yield self._message(data)
+            after_model = page.next
+        self._is_snapshot_due = False
+        yield self._message(cutter.last())
+
+    async def _read(self, read: Callable[[], Coroutine[Any, Any, P]]) -> P | None:
+        """A page; None, after a moment, while the database cannot be asked."""
+        self._check_open()
+        try:
+            async with self._turns:
+                page = await bounded(read(), READ_SECONDS)
+        except (DatabaseUnavailable, TimeoutError):
+            await asyncio.sleep(RETRY_SECONDS)
+            return None
+        if page.head.epoch != self._done.epoch:
+            raise EpochChanged(page.head)
+        return page
+
+    def _check_open(self) -> None:
+        if self._feed.is_closed:
+            raise ShuttingDown("the server is shutting down; resume at another one", self.resume)
+
+    def _price_pieces(self, page: PricePage) -> list[bytes]:
+        return [self._encoder.price(price) for price in page.prices]
+
+    def _change_pieces(self, page: ChangePage) -> list[tuple[Head, bytes]]:
+        return [
+            (Head(revision_of(change), self._done.epoch), self._encoder.change(change))
+            for change in page.changes
+        ]
+
+    def _last(self, cutter: MessageCutter) -> Message:
+        self._done = cutter.head
+        return self._message(cutter.last())
+
+    def _note(self, event: Event) -> Message:
+        """A message that carries nothing but where the stream is."""
+        return self._message(
+            self._encoder.trailer(event, self._done, is_last=not self._is_snapshot_due)
+        )
+
+    def _message(self, data: bytes) -> Message:
+        self._told_at = asyncio.get_running_loop().time()
+        return Message(data, self.resume)
+
+    def _silence_left(self) -> float:
+        """How long the stream may still be silent, in seconds."""
+        return self._told_at + self._progress_seconds - asyncio.get_running_loop().time()
