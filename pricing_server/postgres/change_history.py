@@ -7,7 +7,7 @@ from typing import Any
 
 from pricing_server.lookup.price import Head
 from pricing_server.postgres.audit_reader import change_of
-from pricing_server.postgres.connection import Pool, Row, translated_errors
+from pricing_server.postgres.connection import Pool, Row, only, translated_errors
 from pricing_server.postgres.price_reader import price_of, read_head
 from pricing_server.postgres.statements import statements
 from pricing_server.stream.history import ChangePage, Cursor, PricePage
@@ -25,6 +25,16 @@ class PostgresChangeHistory:
     async def head(self) -> Head:
         """The state of the price table now."""
         return await read_head(self._pool)
+
+    async def recent(self, upto: int, changes: int) -> int:
+        """The revision behind which at most so many changes lie up to another one."""
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(
+                    _SQL["recent_revision"], {"upto": upto, "changes": changes}
+                )
+                revision: int = only(await cursor.fetchone())["revision"]
+                return revision
 
     async def changes(
         self, after: Cursor, upto: int, limit: int, narrow: Filter = EVERYTHING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import groupby
 from typing import Final
 
@@ -23,6 +23,8 @@ from pricing_server.stream.history import (
 from pricing_server.stream.messages import EncodedRevision, Encoder, RevisionEncoder
 
 RETRY_SECONDS: Final = 0.25
+RECENT_CHANGES: Final = 5_000
+"""How many of the changes before its start a process reads: some 4 MB, within a second."""
 
 log = structlog.get_logger(__name__)
 
@@ -125,14 +127,16 @@ class Feed:
 
     async def _follow(self) -> None:
         if self._is_doubtful:
-            self._is_doubtful = False
             await self._check_history()
+            self._is_doubtful = False
         while (announced := self._announced) is not None and announced != self._head:
             if self._head is None or announced.epoch != self._head.epoch:
-                # Nothing that was read before belongs to this history.
-                self._begin(announced)
+                await self._begin(announced)
             elif announced.revision > self._head.revision:
-                await self._read(self._head, announced.revision)
+                async for whole in self._read(self._head, announced.revision):
+                    self._keep(whole)
+                    self._head = whole.head
+                    self.notify()
             else:
                 return
 
@@ -145,17 +149,24 @@ class Feed:
             seen = await self._renew_epoch(known)
         self.announce(seen)
 
-    def _begin(self, head: Head) -> None:
+    async def _begin(self, head: Head) -> None:
+        """Go on from a head before which nothing was read, or nothing of its history.
+
+        Then the newest revisions before it are read: after a restart many streams resume there.
+        """
         self._forget()
         self._head = head
         self.notify()
+        recent = await bounded(self._history.recent(head.revision, RECENT_CHANGES), READ_SECONDS)
+        async for whole in self._read(Head(recent, head.epoch), head.revision):
+            self._keep(whole)
 
     def _forget(self) -> None:
         self._revisions.clear()
         self._size = 0
 
-    async def _read(self, after: Head, upto: int) -> None:
-        """Read the revisions behind `after`; each counts once all of it has been read."""
+    async def _read(self, after: Head, upto: int) -> AsyncIterator[RevisionEncoder]:
+        """The revisions behind `after`, each once all of it has been read."""
         cursor: Cursor | None = Cursor.after(after.revision)
         whole: RevisionEncoder | None = None
         while cursor is not None:
@@ -165,7 +176,7 @@ class Feed:
                 return
             for revision, changes in groupby(page.changes, key=revision_of):
                 if whole is not None and whole.head.revision != revision:
-                    self._keep(whole)
+                    yield whole
                     whole = None
                 if whole is None:
                     head = Head(revision, after.epoch)
@@ -174,17 +185,17 @@ class Feed:
                 await asyncio.to_thread(whole.extend, list(changes))
             cursor = page.next
         if whole is not None:
-            self._keep(whole)
+            yield whole
 
     def _keep(self, whole: RevisionEncoder) -> None:
         encoded = whole.build()
         if encoded is None:
             # Kept revisions have no gap. Streams read those before and this one themselves.
             self._forget()
-        else:
-            self._revisions.append(encoded)
-            self._size += encoded.size
-            while self._size > self._buffer_bytes:
-                self._size -= self._revisions.popleft().size
-        self._head = whole.head
-        self.notify()
+            return
+        if self._revisions and self._revisions[-1].head.revision + 1 != encoded.head.revision:
+            self._forget()  # What was read before its start ended early, in an outage.
+        self._revisions.append(encoded)
+        self._size += encoded.size
+        while self._size > self._buffer_bytes:
+            self._size -= self._revisions.popleft().size

@@ -54,6 +54,9 @@ class ChangeHistory(Protocol):
     async def head(self) -> Head:
         """The state of the price table now."""
 
+    async def recent(self, upto: int, changes: int) -> int:
+        """The revision behind which at most so many changes lie up to another one."""
+
     async def changes(
         self, after: Cursor, upto: int, limit: int, narrow: Filter = EVERYTHING
     ) -> ChangePage:

@@ -44,6 +44,17 @@ LEFT JOIN LATERAL (
     ORDER BY history.revision, history.model_key
 ) AS found ON true;
 
+-- name: recent_revision
+-- Behind which at most so many changes lie: that of the first change too many, or 0.
+SELECT coalesce((
+    SELECT revision
+    FROM model_pricing_history
+    WHERE revision <= %(upto)s
+    ORDER BY revision DESC, model_key DESC
+    OFFSET %(changes)s
+    LIMIT 1
+), 0) AS revision;
+
 -- name: read_prices_at
 -- The prices of the next models that pass the filters, as they were at a revision. When a
 -- price was last confirmed is known of the price in force only; of an older one it is when it
