@@ -65,14 +65,19 @@ class Feed:
         """Up to where everything has been read; None before the database first answered."""
         return self._head
 
+    @property
+    def announced(self) -> Head | None:
+        """The newest state that this process has heard of; read in a moment."""
+        return self._announced
+
     def announce(self, head: Head) -> None:
-        """The price table was seen at `head`, or will be in a moment."""
+        """The price table was seen at `head`."""
         known = self._announced
         if known is None or head.epoch != known.epoch or head.revision > known.revision:
             self._announced = head
             self._wake.set()
-        elif self._head is not None and head.revision < self._head.revision:
-            # Read before another announcement and told after it, or the table went back.
+        elif head.revision < known.revision:
+            # Seen before another announcement and told after it, or the table went back.
             self._is_doubtful = True
             self._wake.set()
 
@@ -126,11 +131,11 @@ class Feed:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self) -> None:
-        if self._is_doubtful:
-            await self._check_history()
-            self._is_doubtful = False
-        while (announced := self._announced) is not None and announced != self._head:
-            if self._head is None or announced.epoch != self._head.epoch:
+        while (announced := self._announced) is not None:
+            if self._is_doubtful:
+                await self._check_history(announced)
+                self._is_doubtful = False
+            elif self._head is None or announced.epoch != self._head.epoch:
                 await self._begin(announced)
             elif announced.revision > self._head.revision:
                 async for whole in self._read(self._head, announced.revision):
@@ -140,11 +145,10 @@ class Feed:
             else:
                 return
 
-    async def _check_history(self) -> None:
+    async def _check_history(self, known: Head) -> None:
         """Renew the epoch if the price table has really gone back, as after a restore."""
-        known = self._head
         seen = await bounded(self._history.head(), READ_SECONDS)
-        if known is not None and seen.epoch == known.epoch and seen.revision < known.revision:
+        if seen.epoch == known.epoch and seen.revision < known.revision:
             log.error("feed.history_went_back", known=known.revision, seen=seen.revision)
             seen = await self._renew_epoch(known)
         self.announce(seen)
@@ -171,8 +175,11 @@ class Feed:
         whole: RevisionEncoder | None = None
         while cursor is not None:
             page = await bounded(self._history.changes(cursor, upto, PAGE_ROWS), READ_SECONDS)
-            if page.head.epoch != after.epoch or page.head.revision < upto:
+            if page.head.epoch != after.epoch:
                 self._announced = page.head
+                return
+            if page.head.revision < upto:
+                self._is_doubtful = True
                 return
             for revision, changes in groupby(page.changes, key=revision_of):
                 if whole is not None and whole.head.revision != revision:

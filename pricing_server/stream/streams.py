@@ -104,31 +104,34 @@ class ChangeStreams:
             await self._feed.wait(deadline - loop.time())
 
     async def _start(self, request: StreamRequest) -> Head:
-        after = request.after_revision
-        head = self._feed.head
+        head = self._feed.announced
         if head is None or not request.is_within(head):
             # Perhaps this process has not heard of it yet.
             head = await self._asked()
         if not request.is_within(head):
             raise EpochChanged(head)
-        if after is None:
+        await self._begun(head)
+        if request.after_revision is None:
             return head
         oldest = max(0, head.revision - self._horizon)
-        if after < oldest:
-            raise RevisionCompacted(after, oldest, head.epoch)
-        return Head(after, head.epoch)
+        if request.after_revision < oldest:
+            raise RevisionCompacted(request.after_revision, oldest, head.epoch)
+        return Head(request.after_revision, head.epoch)
 
     async def _asked(self) -> Head:
-        """The head as the database says it, once the feed is in its epoch."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + START_SECONDS
+        """The head as the database says it."""
         try:
             head = await bounded(self._history.head(), START_SECONDS)
         except TimeoutError:
             raise DatabaseUnavailable from None
         self._feed.announce(head)
+        return head
+
+    async def _begun(self, head: Head) -> None:
+        """Wait until the feed is in the head's history."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START_SECONDS
         while self._feed.head is None or self._feed.head.epoch != head.epoch:
             if loop.time() > deadline:
                 raise DatabaseUnavailable
             await self._feed.wait(deadline - loop.time())
-        return head

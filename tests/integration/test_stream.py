@@ -288,7 +288,7 @@ async def test_many_streams_at_once_tell_the_same(server: Server, feed: Feed) ->
         async with stream(server.stub, after_revision=0) as reader:
             return await reader.upto(4)
 
-    followers = [asyncio.create_task(follow()) for _ in range(50)]
+    followers = [asyncio.create_task(follow()) for _ in range(20)]
     for price in range(1, 4):
         await sync(server, feed, prices(20, f"0.00000{price}"))
     everything = await history(server)
