@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -113,6 +114,29 @@ def test_reflection_lists_and_describes_the_service(
     ):
         assert f"rpc {method} ( .llmpricing.v1.{method}Request )" in described
     assert described.count("required_role") == described.count("rpc ")
+
+
+def test_grpcurl_follows_the_change_stream(public_server: ServerProcess, grpcurl: Grpcurl) -> None:
+    ended = grpcurl.run(
+        "-max-time",
+        "2",
+        "-d",
+        '{"after_revision": 0, "model_ids": ["gpt-4o"], "providers": ["openai"]}',
+        public_server.address,
+        f"{SERVICE}/StreamPriceChanges",
+    )
+    decoder, text, messages = json.JSONDecoder(), ended.text.lstrip(), []
+    while text:
+        message, end = decoder.raw_decode(text)
+        messages.append(message)
+        text = text[end:].lstrip()
+    assert [message["event"] for message in messages] == [
+        "STREAM_EVENT_STARTED",
+        "STREAM_EVENT_CHANGES",
+    ]
+    (change,) = messages[1]["changes"]
+    assert (change["status"], change["model_id"]) == ("CHANGE_KIND_ADDED", "gpt-4o")
+    assert (messages[1]["revision"], messages[1]["last_fragment"]) == ("1", True)
 
 
 def test_health_is_served(public_server: ServerProcess, grpcurl: Grpcurl) -> None:

@@ -316,13 +316,6 @@ async def test_names_in_any_script_come_back_as_they_were_sent(
         assert (refusal.code, refusal.metadata["model_id"]) == ("NOT_FOUND", name)
 
 
-def test_the_change_stream_is_declared_and_unimplemented(
-    public_server: ServerProcess, grpcurl: Grpcurl
-) -> None:
-    refusal = grpcurl.call(public_server.address, "StreamPriceChanges").refusal
-    assert (refusal.code, refusal.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
-
-
 # Who may call ------------------------------------------------------------------------------------
 
 
