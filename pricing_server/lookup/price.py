@@ -49,6 +49,8 @@ class Price:
     """When the source's data first stated this card, as far as known."""
     is_listed: bool = True
     """Whether the source's latest data listed the model."""
+    is_confirmed: bool = True
+    """Whether the source's latest data stated this card."""
     price_revision: int | None = None
     hugging_face_id: str | None = None
     alias_target: str | None = None

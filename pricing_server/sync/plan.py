@@ -4,7 +4,8 @@ The rules:
 
 - A quote within binary noise of the one before is the same quote.
 - A model without a known price (UNPRICED) never replaces a price: the quote before
-  stays, unconfirmed.
+  stays, unconfirmed. So does that of a row that could not be read.
+- Data older than that of the source's last sync is refused as a whole.
 - Of a model's quotes the one of the source with the lowest rank is in force, but an
   unpriced quote yields to any other, and a catalogue that dropped the model to one
   that has it.
@@ -17,12 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.price_change import ChangeKind, PriceChange
-from pricing_server.providers.source import ListedModel, Listing, Notice, Source
+from pricing_server.providers.source import ListedModel, Listing, Notice, Source, SourceError
 
 MISSING_SYNCS_TO_DELIST: Final = 2
 
@@ -85,6 +86,8 @@ class QuotedModel:
     listed: ListedModel
     card_id: str
     obtained_at: datetime
+    is_confirmed: bool = True
+    """Whether the listing states this card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class Plan:
     quoted: tuple[QuotedModel, ...]
     missing: tuple[int, ...]
     """Model keys whose quote of this source was missing for one more sync."""
+    unreadable: tuple[int, ...]
+    """Model keys whose quote of this source stays, as the row could not be read."""
     changes: tuple[PriceChange, ...]
     source_changes: tuple[tuple[KnownModel, str, str], ...]
     """Models whose price stays and is told by another source: (model, source, card id)."""
@@ -133,8 +138,10 @@ def make_plan(
 ) -> Plan:
     """Plan what a listing of `source` changes.
 
-    `stored_cards` holds at least `cards_to_compare` of the same arguments.
+    `stored_cards` holds at least `cards_to_compare` of the same arguments. Raises
+    SourceError if the listing is older than the one that was applied last.
     """
+    _refuse_older(listing.obtained_at, state.previous_obtained_at, changed_at)
     planner = _Planner(state, listing, source, dict(stored_cards), changed_at)
     for listed in listing.models:
         planner.plan_listed(listed, register_unknown)
@@ -160,6 +167,7 @@ class _Planner:
         self.quoted: list[QuotedModel] = []
         self.missing: list[int] = []
         self.missing_count = 0
+        self.unreadable: list[int] = []
         self.changes: list[PriceChange] = []
         self.source_changes: list[tuple[KnownModel, str, str]] = []
         self.kept_unconfirmed: list[str] = []
@@ -183,7 +191,9 @@ class _Planner:
             # A listing without a price confirms that the model is still sold, not its price.
             self.kept_unconfirmed.append(listed.model_id)
             quotes[self.source.slug] = replace(before, missing_syncs=0)
-            self.quoted.append(QuotedModel(listed, before.card_id, before.obtained_at))
+            self.quoted.append(
+                QuotedModel(listed, before.card_id, before.obtained_at, is_confirmed=False)
+            )
         else:
             if before is not None and self._is_noise(before.card_id, card_id):
                 card_id = before.card_id
@@ -197,7 +207,10 @@ class _Planner:
         for model in self.state.models.values():
             quotes = {quote.source: quote for quote in self.state.quotes_of(model)}
             before = quotes.get(self.source.slug)
-            if before is None or model.key in listed or model.key in faulty:
+            if before is None or model.key in listed:
+                continue
+            if model.key in faulty:
+                self.unreadable.append(model.model_key)
                 continue
             self.missing_count += 1
             if before.missing_syncs and not self._is_news():
@@ -223,6 +236,7 @@ class _Planner:
         return Plan(
             quoted=tuple(self.quoted),
             missing=tuple(self.missing),
+            unreadable=tuple(self.unreadable),
             changes=tuple(self.changes),
             source_changes=tuple(self.source_changes),
             cards={key: self.cards[key] for key in pointed_to - self.stored if key in self.cards},
@@ -306,6 +320,20 @@ class _Planner:
     @staticmethod
     def _is_unpriced_now(before: Quote, listed: ListedModel) -> bool:
         return listed.card.state is PriceState.UNPRICED and before.state is not PriceState.UNPRICED
+
+
+def _refuse_older(obtained_at: datetime, previous: datetime | None, now: datetime) -> None:
+    # A time before that lies in the future is that of a wrong clock, and would refuse
+    # everything until then.
+    if previous is not None and obtained_at < previous <= now:
+        raise SourceError(
+            f"the source's data of {_utc(obtained_at)} is older than that of the last sync, "
+            f"{_utc(previous)}; nothing was changed"
+        )
+
+
+def _utc(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _is_listed(quotes: Collection[Quote]) -> bool:

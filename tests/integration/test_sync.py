@@ -146,7 +146,9 @@ async def test_the_state_of_a_price_says_free_dynamic_or_unpriced_and_never_zero
     assert not half.HasField("completion"), "an undeclared zero is not a price"
 
 
-async def test_a_zero_never_replaces_a_real_price(server: Server, feed: Feed) -> None:
+async def test_a_zero_never_replaces_a_real_price_which_nothing_confirms_from_then_on(
+    server: Server, feed: Feed
+) -> None:
     feed.answer(payload(ONE, TWO))
     first = await server.synced()
     feed.answer(payload(row("acme/one", "0", "0"), TWO))
@@ -154,8 +156,14 @@ async def test_a_zero_never_replaces_a_real_price(server: Server, feed: Feed) ->
     assert second.revision == first.revision
     price = await server.price("acme/one")
     assert (price.state, price.prompt) == (pb.PRICE_STATE_PRICED, "1.00")
-    assert price.freshness == pb.FRESHNESS_FRESH  # of a minute ago; its data grows old from here
+    assert price.freshness == pb.FRESHNESS_UNCONFIRMED
+    assert "not stated by its latest data" in price.source_detail
     assert "price_no_longer_stated" in {notice.code for notice in second.notices}
+    assert (await server.price("acme/two")).freshness == pb.FRESHNESS_FRESH
+    feed.answer(payload(ONE, TWO))
+    third = await server.synced()
+    assert third.revision == first.revision
+    assert (await server.price("acme/one")).freshness == pb.FRESHNESS_FRESH
 
 
 async def test_a_change_of_state_is_a_change_with_history(server: Server, feed: Feed) -> None:
@@ -329,6 +337,30 @@ async def test_a_row_that_turns_faulty_keeps_its_price_and_is_not_missing(
         assert response.revision == first.revision
     price = await server.price("acme/one")
     assert (price.prompt, price.HasField("delisted_time")) == ("1.00", False)
+    assert price.freshness == pb.FRESHNESS_UNCONFIRMED
+    assert (await server.price("acme/two")).freshness == pb.FRESHNESS_FRESH
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_data_older_than_that_applied_last_fails_the_run_and_changes_nothing_but_the_log(
+    server: Server, feed: Feed, dry_run: bool
+) -> None:
+    feed.answer(recording(DAY_2, ONE, TWO))
+    first = await server.synced()
+    before = contents(server.conninfo)
+    feed.answer(recording(DAY_1, row("acme/one", "0.000009"), row("acme/old")))
+    response = await server.sync(dry_run=dry_run)
+    assert response.status == pb.SYNC_STATUS_FAILED
+    assert response.error_message == (
+        f"the source's data of {DAY_1} is older than that of the last sync, {DAY_2}; "
+        "nothing was changed"
+    )
+    assert (response.revision, len(response.price_changes)) == (first.revision, 0)
+    assert prices_only(contents(server.conninfo)) == prices_only(before)
+    assert (await server.price("acme/one")).prompt == "1.00"
+    feed.answer(recording(DAY_3, row("acme/one", "0.000003"), TWO))
+    await server.synced()
+    assert (await server.price("acme/one")).prompt == "3.00"
 
 
 SENSELESS = {

@@ -1,4 +1,4 @@
-"""Two recorded days of OpenRouter, replayed, against the raw JSON read on its own.
+"""Recorded days of OpenRouter, replayed, against the raw JSON read on its own.
 
 The recordings are not part of this repository; without them beside it the tests are skipped.
 """
@@ -21,7 +21,7 @@ from tests.integration._postgres import ROOT
 from tests.integration._server import Server
 
 RECORDED = ROOT.parent / "shared" / "recorded"
-OLD, NEW = "2026-06-18", "2026-08-22"
+OLD, BETWEEN, NEW = "2026-06-18", "2026-08-21", "2026-08-22"
 
 Pricing = Mapping[str, Any]
 
@@ -42,7 +42,7 @@ class Day:
 @pytest.fixture(scope="module")
 def days() -> dict[str, Day]:
     found = {}
-    for day in (OLD, NEW):
+    for day in (OLD, BETWEEN, NEW):
         body = (RECORDED / f"openrouter_{day}.json").read_bytes()
         document = json.loads(body)
         pricing = {each["id"]: each["pricing"] for each in document["data"]}
@@ -191,6 +191,21 @@ async def test_the_same_recording_again_changes_no_price_and_no_history(
     before.pop("price_quotes"), after.pop("price_quotes")  # They name the run that read them last.
     assert after == before
     assert before["model_pricing_history"]
+
+
+async def test_the_recorded_days_are_applied_in_their_order_and_no_other(
+    server: Server, feed: Feed, days: dict[str, Day]
+) -> None:
+    for day in (OLD, BETWEEN, BETWEEN, NEW):
+        await replay(server, feed, days[day])
+    before = prices_only(contents(server.conninfo))
+    for day in (OLD, BETWEEN):
+        feed.answer(days[day].body)
+        response = await server.sync()
+        assert response.status == pb.SYNC_STATUS_FAILED
+        assert days[day].fetched_at.rstrip("Z") in response.error_message
+        assert days[NEW].fetched_at.rstrip("Z") in response.error_message
+    assert prices_only(contents(server.conninfo)) == before
 
 
 async def test_a_price_cached_before_is_answered_anew_at_once(

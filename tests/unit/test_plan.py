@@ -30,6 +30,7 @@ from pricing_server.providers.source import (
     Listing,
     Notice,
     Source,
+    SourceError,
 )
 from pricing_server.sync.plan import (
     KnownModel,
@@ -82,6 +83,8 @@ class Table:
         self.quotes: dict[int, dict[str, Quote]] = {}
         self.cards: dict[str, RateCard] = {}
         self.obtained: dict[str, datetime] = {}
+        self.confirmed: dict[tuple[str, str, str], bool] = {}
+        """By source, provider and model id."""
 
     def state(self, source: Source) -> TableState:
         return TableState(
@@ -115,6 +118,10 @@ class Table:
                 self.cards[quoted.card_id].state,
                 quoted.obtained_at,
             )
+            self.confirmed[(source.slug, *key)] = quoted.is_confirmed
+        names = {model.model_key: model.key for model in self.models.values()}
+        for model_key in (*plan.missing, *plan.unreadable):
+            self.confirmed[(source.slug, *names[model_key])] = False
         for model_key in plan.missing:
             quote = self.quotes[model_key][source.slug]
             self.quotes[model_key][source.slug] = replace(
@@ -291,8 +298,10 @@ def test_a_model_listed_without_a_price_keeps_the_one_it_had(table: Table) -> No
             "a",
         ),
     )
+    assert not any(quoted.is_confirmed for quoted in plan.quoted)
     back = table.sync(listed("a", ONE), at=DAY_0 + 2 * DAY)
     assert back.quoted[0].obtained_at == DAY_0 + 2 * DAY
+    assert back.quoted[0].is_confirmed
 
 
 def test_a_listing_without_a_price_is_still_a_listing(table: Table) -> None:
@@ -382,19 +391,40 @@ def test_a_model_missing_once_is_kept_and_missing_twice_delisted(table: Table) -
     assert thrice.changes == ()
 
 
-@pytest.mark.parametrize("again", [DAY_0 + DAY, DAY_0 + DAY / 2, DAY_0 - DAY])
-def test_the_same_or_older_data_is_no_second_witness_that_a_model_is_gone(
-    table: Table, again: datetime
-) -> None:
+def test_the_same_data_is_no_second_witness_that_a_model_is_gone(table: Table) -> None:
     table.sync(listed("a", ONE), listed("b", TWO))
     table.sync(listed("b", TWO), at=DAY_0 + DAY)
     for _ in range(3):
-        plan = table.plan(ACME, listing(listed("b", TWO), at=again))
+        plan = table.sync(listed("b", TWO), at=DAY_0 + DAY)
         assert counts(plan, unchanged=1, missing=1)
         assert (plan.changes, plan.missing) == ((), ())
-    plan = table.sync(listed("b", TWO), at=again)
-    assert plan.changes == ()
     assert table.is_active("a")
+
+
+# Older data.
+
+
+def test_data_older_than_that_of_the_last_sync_is_refused_with_both_times(table: Table) -> None:
+    table.sync(listed("a", ONE), at=DAY_0)
+    with pytest.raises(SourceError) as caught:
+        table.sync(listed("a", TWO), at=DAY_0 - timedelta(milliseconds=1))
+    assert str(caught.value) == (
+        "the source's data of 2026-11-20T11:59:59.999000Z is older than that of the last sync, "
+        "2026-11-20T12:00:00Z; nothing was changed"
+    )
+
+
+def test_a_replay_of_the_last_data_and_older_data_of_another_source_are_fine(
+    table: Table,
+) -> None:
+    table.sync(listed("a", ONE), at=DAY_0)
+    assert table.sync(listed("a", ONE), at=DAY_0).changes == ()
+    assert counts(table.sync(listed("a", ONE), source=FIRST, at=DAY_0 - DAY), unchanged=1)
+
+
+def test_a_last_sync_in_the_future_is_a_wrong_clock_and_refuses_nothing(table: Table) -> None:
+    table.sync(listed("a", ONE), at=WRITTEN + DAY)
+    assert kinds(table.sync(listed("a", TWO), at=WRITTEN - DAY)) == [(ChangeKind.CHANGED, "a")]
 
 
 def test_a_model_that_comes_back_in_between_starts_anew(table: Table) -> None:
@@ -463,7 +493,10 @@ def test_a_faulty_row_is_not_missing_and_keeps_its_price(table: Table) -> None:
         plan = table.sync(listed("b", TWO), at=DAY_0 + day * DAY, faults=[fault])
         assert counts(plan, unchanged=1, errors=1)
         assert (plan.changes, plan.missing) == ((), ())
+        assert not table.confirmed["acme", "acme", "a"]
     assert table.price_of("a") == ONE
+    table.sync(listed("a", ONE), listed("b", TWO), at=DAY_0 + 4 * DAY)
+    assert table.confirmed["acme", "acme", "a"]
 
 
 # Policy and counts.
@@ -532,11 +565,20 @@ def syncs(draw: st.DrawFn) -> Sync:
             case "faulty":
                 faults.append(Fault(key[1], "faulty", key))
     faults += draw(st.lists(st.just(Fault("(unreadable)", "no id")), max_size=1))
-    at = DAY_0 + draw(st.integers(0, 6)) * DAY
-    return Sync(source, listing(*models, at=at, faults=faults), draw(st.integers(0, 3)) > 0)
+    return Sync(source, listing(*models, faults=faults), draw(st.integers(0, 3)) > 0)
 
 
-histories = st.lists(syncs(), min_size=1, max_size=9)
+@st.composite
+def chronicles(draw: st.DrawFn) -> list[Sync]:
+    """Syncs whose data is as old as that of the one before, or newer."""
+    at, history = DAY_0, []
+    for sync in draw(st.lists(syncs(), min_size=1, max_size=9)):
+        at += draw(st.integers(0, 2)) * DAY
+        history.append(replace(sync, data=replace(sync.data, obtained_at=at)))
+    return history
+
+
+histories = chronicles()
 law = settings(derandomize=True, deadline=None, max_examples=100)
 
 
@@ -642,6 +684,24 @@ def test_the_price_in_force_is_the_believed_source_s_but_for_noise(history: list
             assert model.source == believed(quotes)
             stated = table.cards[quotes[model.source].card_id]
             assert in_force.same_prices_as(stated)
+
+
+@given(histories)
+@law
+def test_a_quote_is_confirmed_when_the_last_sync_of_its_source_stated_its_card(
+    history: list[Sync],
+) -> None:
+    table = replayed(history)
+    last = {sync.source.slug: sync.data for sync in history}
+    stated = {
+        (source, *model.key): model.card for source, data in last.items() for model in data.models
+    }
+    for (source, *key), is_confirmed in table.confirmed.items():
+        quote = table.quotes[table.models[key[0], key[1]].model_key][source]
+        card = stated.get((source, key[0], key[1]))
+        assert is_confirmed is (
+            card is not None and card.same_prices_as(table.cards[quote.card_id])
+        )
 
 
 @given(histories)

@@ -1,0 +1,18 @@
+-- Whether a quote is what its source says now, and not only what it said last.
+
+ALTER TABLE price_quotes ADD COLUMN is_confirmed boolean NOT NULL DEFAULT true;
+COMMENT ON COLUMN price_quotes.is_confirmed IS
+    'Whether the source''s last successful sync stated this card: false if the model was missing '
+    'from it, listed without its price, or in a row that could not be read.';
+
+-- What the last successful sync stated bears the time of its data.
+UPDATE price_quotes AS quotes
+SET is_confirmed = false
+FROM (
+    SELECT DISTINCT ON (source) source, obtained_at
+    FROM pricing_sync_log
+    WHERE status = 'success'
+    ORDER BY source, sync_run_id DESC
+) AS last
+WHERE last.source = quotes.source
+  AND (quotes.missing_syncs > 0 OR quotes.obtained_at IS DISTINCT FROM last.obtained_at);
