@@ -52,6 +52,16 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialPrice:
+    """What a row states where it mentions base rates without a believable price."""
+
+    card: RateCard
+    """Of the rates that it does state."""
+    in_doubt: tuple[Meter, ...]
+    """Meters whose unconditional rate is mentioned as an undeclared zero or as dynamic."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListedModel:
     """One model as a source states it."""
 
@@ -63,6 +73,8 @@ class ListedModel:
     hugging_face_id: str | None = None
     canonical_slug: str | None = None
     alias_target: str | None = None
+    partial: PartialPrice | None = None
+    """Set if base rates are in doubt; `card` then holds for a model without an earlier price."""
 
     @property
     def key(self) -> tuple[str, str]:

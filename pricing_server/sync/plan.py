@@ -4,7 +4,8 @@ The rules:
 
 - A quote within binary noise of the one before is the same quote.
 - A model without a known price (UNPRICED) never replaces a price: the quote before
-  stays, unconfirmed. So does that of a row that could not be read.
+  stays, unconfirmed. So does that of a row that could not be read, and so do single
+  rates that a row mentions without a believable price.
 - Data older than that of the source's last sync is refused as a whole.
 - Of a model's quotes the one of the source with the lowest rank is in force, but an
   unpriced quote yields to any other, and a catalogue that dropped the model to one
@@ -24,6 +25,7 @@ from typing import Final
 from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.providers.source import ListedModel, Listing, Notice, Source, SourceError
+from pricing_server.sync.kept_rates import with_kept_rates
 
 MISSING_SYNCS_TO_DELIST: Final = 2
 
@@ -171,6 +173,7 @@ class _Planner:
         self.changes: list[PriceChange] = []
         self.source_changes: list[tuple[KnownModel, str, str]] = []
         self.kept_unconfirmed: list[str] = []
+        self.kept_in_part: list[str] = []
         self.counts = dict.fromkeys(("registered", "updated", "unchanged", "skipped"), 0)
 
     def plan_listed(self, listed: ListedModel, register_unknown: bool) -> None:
@@ -183,7 +186,7 @@ class _Planner:
         if model is None:
             self.counts["registered"] += 1
             self.quoted.append(QuotedModel(listed, card_id, self.listing.obtained_at))
-            self._change(ChangeKind.ADDED, listed.key, None, self._quote(listed, card_id))
+            self._change(ChangeKind.ADDED, listed.key, None, self._quote(listed, listed.card))
             return
         quotes = {quote.source: quote for quote in self.state.quotes_of(model)}
         before = quotes.get(self.source.slug)
@@ -195,10 +198,9 @@ class _Planner:
                 QuotedModel(listed, before.card_id, before.obtained_at, is_confirmed=False)
             )
         else:
-            if before is not None and self._is_noise(before.card_id, card_id):
-                card_id = before.card_id
-            quotes[self.source.slug] = self._quote(listed, card_id)
-            self.quoted.append(QuotedModel(listed, card_id, self.listing.obtained_at))
+            quote, is_confirmed = self._stated(listed, before)
+            quotes[self.source.slug] = quote
+            self.quoted.append(QuotedModel(listed, quote.card_id, quote.obtained_at, is_confirmed))
         changed = self._resolve(model, quotes.values())
         self.counts["updated" if changed else "unchanged"] += 1
 
@@ -224,15 +226,21 @@ class _Planner:
         pointed_to = {quoted.card_id for quoted in self.quoted}
         pointed_to |= {change.new.card_id for change in self.changes}
         notices = list(self.listing.notices)
-        if self.kept_unconfirmed:
-            notices.append(
-                Notice(
-                    "price_no_longer_stated",
-                    "listed without a price; the last known one is kept, unconfirmed",
-                    len(self.kept_unconfirmed),
-                    self.kept_unconfirmed[0],
-                )
-            )
+        for code, message, kept in (
+            (
+                "price_no_longer_stated",
+                "listed without a price; the last known one is kept, unconfirmed",
+                self.kept_unconfirmed,
+            ),
+            (
+                "rate_no_longer_stated",
+                "zero or dynamic where a price was stated; the last known rate is kept, "
+                "and the price is unconfirmed",
+                self.kept_in_part,
+            ),
+        ):
+            if kept:
+                notices.append(Notice(code, message, len(kept), kept[0]))
         return Plan(
             quoted=tuple(self.quoted),
             missing=tuple(self.missing),
@@ -302,13 +310,27 @@ class _Planner:
             )
         )
 
-    def _quote(self, listed: ListedModel, card_id: str) -> Quote:
+    def _stated(self, listed: ListedModel, before: Quote | None) -> tuple[Quote, bool]:
+        """The quote that a row makes of the one before, and whether the row states all of it."""
+        kept = None
+        if before is not None and listed.partial is not None:
+            kept = with_kept_rates(listed.partial, self.cards[before.card_id])
+        if kept is not None:
+            self.cards.setdefault(kept.card_id, kept)
+            self.kept_in_part.append(listed.model_id)
+        quote = self._quote(listed, kept or listed.card)
+        if before is not None and self._is_noise(before.card_id, quote.card_id):
+            obtained_at = quote.obtained_at if kept is None else before.obtained_at
+            quote = replace(quote, card_id=before.card_id, obtained_at=obtained_at)
+        return quote, kept is None
+
+    def _quote(self, listed: ListedModel, card: RateCard) -> Quote:
         return Quote(
             source=self.source.slug,
             rank=self.source.rank,
             is_own_api=self.source.provider == listed.provider,
-            card_id=card_id,
-            state=listed.card.state,
+            card_id=card.card_id,
+            state=card.state,
             obtained_at=self.listing.obtained_at,
         )
 

@@ -166,6 +166,25 @@ async def test_a_zero_never_replaces_a_real_price_which_nothing_confirms_from_th
     assert (await server.price("acme/one")).freshness == pb.FRESHNESS_FRESH
 
 
+@pytest.mark.parametrize("unbelievable", ["0", "-1"])
+async def test_a_base_price_that_turns_to_zero_or_dynamic_is_kept_and_named(
+    server: Server, feed: Feed, unbelievable: str
+) -> None:
+    feed.answer(payload(ONE, TWO))
+    first = await server.synced()
+    feed.answer(payload(row("acme/one", "0.000003", unbelievable), TWO))
+    for _ in range(2):
+        again = await server.synced()
+        assert again.revision == first.revision + 1
+        assert "rate_no_longer_stated" in {notice.code for notice in again.notices}
+        price = await server.price("acme/one")
+        assert (price.prompt, price.completion) == ("3.00", "2.00")
+        assert price.freshness == pb.FRESHNESS_UNCONFIRMED
+    feed.answer(payload(row("acme/one", "0.000003", "0.000002"), TWO))
+    assert (await server.synced()).revision == first.revision + 1
+    assert (await server.price("acme/one")).freshness == pb.FRESHNESS_FRESH
+
+
 async def test_a_change_of_state_is_a_change_with_history(server: Server, feed: Feed) -> None:
     feed.answer(payload(row("acme/one"), TWO))
     await server.synced()

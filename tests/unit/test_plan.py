@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import (
+    ALWAYS,
     DYNAMIC,
     UNPRICED,
     Conditions,
@@ -29,6 +30,7 @@ from pricing_server.providers.source import (
     ListedModel,
     Listing,
     Notice,
+    PartialPrice,
     Source,
     SourceError,
 )
@@ -313,6 +315,63 @@ def test_a_listing_without_a_price_is_still_a_listing(table: Table) -> None:
     assert plan.changes == ()
 
 
+# Rates in doubt.
+
+OUT = Rate(Meter.OUTPUT_TOKENS, Decimal("2"))
+
+
+def half(card: RateCard, *in_doubt: Meter, told: RateCard | None = None) -> ListedModel:
+    """The model `a` in a row that mentions these meters without a believable price."""
+    return replace(listed("a", told or card), partial=PartialPrice(card, in_doubt))
+
+
+def test_a_rate_that_turns_to_zero_or_dynamic_is_kept_while_the_others_change(
+    table: Table,
+) -> None:
+    table.sync(listed("a", priced("1", OUT)))
+    plan = table.sync(half(priced("3"), Meter.OUTPUT_TOKENS), at=DAY_0 + DAY)
+    assert counts(plan, updated=1)
+    assert table.price_of("a") == priced("3", OUT)
+    assert plan.changes[0].effective_time == DAY_0 + DAY
+    assert [notice.code for notice in plan.notices] == ["rate_no_longer_stated"]
+    assert not table.confirmed["acme", "acme", "a"]
+    again = table.sync(half(priced("3"), Meter.OUTPUT_TOKENS), at=DAY_0 + 2 * DAY)
+    assert counts(again, unchanged=1)
+    assert (again.cards, again.quoted[0].obtained_at) == ({}, DAY_0 + DAY)
+    back = table.sync(listed("a", priced("3", OUT)), at=DAY_0 + 3 * DAY)
+    assert (back.changes, back.notices) == ((), ())
+    assert table.confirmed["acme", "acme", "a"]
+
+
+def test_a_rate_in_doubt_that_was_never_stated_stays_unknown(table: Table) -> None:
+    for day in range(3):
+        plan = table.sync(half(ONE, Meter.OUTPUT_TOKENS), at=DAY_0 + day * DAY)
+        assert (table.price_of("a"), plan.notices) == (ONE, ())
+        assert table.confirmed["acme", "acme", "a"]
+
+
+def test_a_rate_is_kept_from_the_source_s_own_quote_and_no_other(table: Table) -> None:
+    table.sync(listed("a", priced("1", OUT)), source=FIRST)
+    for day in (0, 1):
+        table.sync(half(ONE, Meter.OUTPUT_TOKENS), at=DAY_0 + day * DAY)
+        assert table.price_of("a") == ONE
+
+
+def test_a_row_that_is_half_a_router_keeps_a_price_and_is_dynamic_without_one(
+    table: Table,
+) -> None:
+    row = half(priced("3"), Meter.OUTPUT_TOKENS, told=DYNAMIC)
+    table.sync(row)
+    assert table.price_of("a") == DYNAMIC
+    table.sync(row, at=DAY_0 + DAY)
+    assert table.price_of("a") == DYNAMIC
+    table.sync(listed("a", priced("1", OUT)), at=DAY_0 + 2 * DAY)
+    table.sync(row, at=DAY_0 + 3 * DAY)
+    assert table.price_of("a") == priced("3", OUT)
+    table.sync(listed("a", DYNAMIC), at=DAY_0 + 4 * DAY)
+    assert table.price_of("a") == DYNAMIC, "a router is what all of its row says"
+
+
 # Who is believed.
 
 
@@ -554,6 +613,19 @@ class Sync:
 
 
 @st.composite
+def partial_rows(draw: st.DrawFn, model: ListedModel) -> ListedModel:
+    """The row with base rates in doubt, or half a router."""
+    meters = st.sampled_from([Meter.INPUT_TOKENS, Meter.CACHE_READ_TOKENS])
+    in_doubt = draw(st.sets(meters, min_size=1))
+    rates = [
+        rate for rate in model.card.rates if rate.meter not in in_doubt or rate.conditions != ALWAYS
+    ]
+    stated = RateCard.of(PriceState.PRICED, rates) if rates else UNPRICED
+    told = draw(st.sampled_from([stated, DYNAMIC]))
+    return replace(model, card=told, partial=PartialPrice(stated, tuple(sorted(in_doubt))))
+
+
+@st.composite
 def syncs(draw: st.DrawFn) -> Sync:
     source = draw(st.sampled_from([ACME, FIRST, SECOND]))
     keys = [key for key in KEYS if source.provider in (None, key[0])]
@@ -561,7 +633,11 @@ def syncs(draw: st.DrawFn) -> Sync:
     for key in keys:
         match draw(st.sampled_from(["listed", "listed", "missing", "faulty"])):
             case "listed":
-                models.append(listed(key[1], draw(st.sampled_from(POOL)), key[0]))
+                card = draw(st.sampled_from(POOL))
+                model = listed(key[1], card, key[0])
+                if card.state is PriceState.PRICED:
+                    model = draw(st.just(model) | partial_rows(model))
+                models.append(model)
             case "faulty":
                 faults.append(Fault(key[1], "faulty", key))
     faults += draw(st.lists(st.just(Fault("(unreadable)", "no id")), max_size=1))
