@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -314,6 +315,42 @@ async def test_names_in_any_script_come_back_as_they_were_sent(
     for name in ("модель", "模型", "🙂" * 100, "a'; DROP TABLE models; --", "%s %(x)s {0}", "a\\b"):
         refusal = await refused(stub.GetPricing(pb.GetPricingRequest(model_id=name)))
         assert (refusal.code, refusal.metadata["model_id"]) == ("NOT_FOUND", name)
+
+
+LONG_NAMES = {
+    "emoji": "🙂" * 512,
+    "letters": "x" * 512,
+    "percent signs": "%" * 512,
+    "quotes": "'\"" * 256,
+    "the highest character": chr(0x10FFFD) * 512,
+    "two bytes": "ж" * 512,
+    "mixed": "gpt-4o" + "é🙂" * 253,
+}
+
+
+@pytest.mark.parametrize("kind", LONG_NAMES)
+async def test_the_longest_names_are_not_found_and_overflow_nothing(
+    server: Server, feed: Feed, grpcurl: Grpcurl, kind: str
+) -> None:
+    name = LONG_NAMES[kind]
+    # Its near matches are as long as itself.
+    feed.answer(payload(*(row(name[:-1] + end) for end in "abcde"), row("acme/one")))
+    await server.synced()
+    for provider in (None, "openrouter", name):
+        refusal = await refused(server.get(name, provider))
+        reason = "PROVIDER_NOT_FOUND" if provider == name else "MODEL_NOT_FOUND"
+        assert (refusal.code, refusal.reason) == ("NOT_FOUND", reason)
+        assert len(refusal.message) < 1_000
+        shown = refusal.metadata["model_id" if provider != name else "provider"]
+        assert shown == name or (shown.endswith("…") and name.startswith(shown[:-1]))
+    outcome = await asyncio.to_thread(grpcurl.call, server.address, "GetPricing", model_id=name)
+    assert (outcome.refusal.code, outcome.refusal.reason) == ("NOT_FOUND", "MODEL_NOT_FOUND")
+    for call in (
+        server.sync(name),
+        server.run(name),
+        server.stub.ListPriceChanges(pb.ListPriceChangesRequest(sync_run_id=name)),
+    ):
+        assert (await refused(call)).code == "NOT_FOUND"
 
 
 def test_the_change_stream_is_declared_and_unimplemented(
