@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from llmpricing.v1 import pricing_pb2, pricing_pb2_grpc
 from pricing_server import fault_points
+from pricing_server.audit_guard import GuardedAuditReader
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.fetch import Fetcher
 from pricing_server.grpc_api.boundary import Boundary
@@ -160,7 +161,7 @@ async def running_server(
             interceptors=[Boundary(token.get_secret_value() if token else None)],
             options=OPTIONS,
         )
-        audit = PostgresAuditReader(pool)
+        audit = GuardedAuditReader(PostgresAuditReader(pool), reader.breaker)
         pricing_pb2_grpc.add_PricingServiceServicer_to_server(
             PricingService(
                 lookup,
