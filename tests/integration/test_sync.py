@@ -344,6 +344,36 @@ async def test_each_faulty_row_is_named_and_all_others_are_applied(
     assert list(run.error_details) == list(response.error_details)
 
 
+async def test_what_is_monstrous_in_one_row_costs_that_row_alone(
+    server: Server, feed: Feed
+) -> None:
+    overrides = [{"min_prompt_tokens": at, "prompt": "0.000001"} for at in range(1, 1_100)]
+    rows = [
+        row("bad/digits", 1),
+        {**row("fine/created"), "created": 2},
+        row("bad/override", overrides=[{"min_prompt_tokens": 3, "prompt": "0.1"}]),
+        row("bad/rates", overrides=overrides),
+        row("fine/unknown", **{f"key_{number}": "0.1" for number in range(5_000)}),
+        ONE,
+    ]
+    body = json.dumps(payload(*rows))
+    for small, field in ((1, '"prompt": '), (2, '"created": '), (3, '"min_prompt_tokens": ')):
+        body = body.replace(f"{field}{small},", f"{field}{'9' * 5_000},", 1)
+    feed.answer(body.encode())
+    response = await server.synced()
+    assert response.models_registered == 3
+    assert [detail.model_id for detail in response.error_details] == [
+        "bad/digits",
+        "bad/override",
+        "bad/rates",
+    ]
+    assert "1101 rates, at most 1000" in response.error_details[2].message
+    assert len(response.notices) == 201
+    assert response.notices[-1].message.startswith("4800 more codes")
+    assert list((await server.run(response.sync_run_id)).notices) == list(response.notices)
+    assert (await server.price("fine/unknown")).prompt == "1.00"
+
+
 async def test_a_row_that_turns_faulty_keeps_its_price_and_is_not_missing(
     server: Server, feed: Feed
 ) -> None:

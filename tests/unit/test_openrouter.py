@@ -541,6 +541,28 @@ def test_a_zero_beside_a_price_is_not_stated_and_not_free() -> None:
     assert [notice.code for notice in listing.notices] == ["zero:completion"]
 
 
+def test_a_card_has_a_thousand_rates_at_most() -> None:
+    def entries(count: int) -> list[Document]:
+        return [{"min_prompt_tokens": at, "prompt": "1"} for at in range(count)]
+
+    # Two of the rates are those of the base.
+    assert len(read_one(row("m", overrides=entries(998))).card.rates) == 1_000
+    listing = read_rows(row("bad", overrides=entries(999)), SOUND)
+    assert [fault.model_id for fault in listing.faults] == ["bad"]
+    assert [model.model_id for model in listing.models] == ["sound"]
+
+
+def test_of_countless_notices_those_of_the_most_models_are_named() -> None:
+    rows = [row(f"m{n}", zebra="1", **{f"k{n}-{i}": "1" for i in range(100)}) for n in range(5)]
+    notices = read_rows(*rows).notices
+    assert len(notices) == 201
+    assert [notice.code for notice in notices[:-1]] == sorted(n.code for n in notices[:-1])
+    (everywhere,) = [notice for notice in notices if notice.code == "unknown_key:zebra"]
+    assert everywhere.models == 5
+    assert (notices[-1].code, notices[-1].models) == ("more_codes", 4)
+    assert notices[-1].message.startswith("301 more codes")
+
+
 def doubted(subject: object) -> tuple[Meter, ...]:
     partial = read_one(subject).partial
     return partial.in_doubt if partial else ()
