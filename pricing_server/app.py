@@ -21,6 +21,7 @@ from pricing_server.audit_guard import GuardedAuditReader
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.fetch import Fetcher
 from pricing_server.grpc_api.boundary import Boundary
+from pricing_server.grpc_api.reflection import reflected_pool
 from pricing_server.grpc_api.service import PricingService
 from pricing_server.grpc_api.stream import MessageEncoder
 from pricing_server.lookup.cache import utc_now
@@ -179,7 +180,9 @@ async def running_server(
         await healthy.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
         await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
         reflection.enable_server_reflection(
-            [SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+            [SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME],
+            server,
+            pool=reflected_pool(),
         )
         host, _ = split_address(settings.listen)
         try:
