@@ -397,6 +397,21 @@ async def test_the_token_is_a_bearer_token(
     assert (await refused(call)).reason == reason
 
 
+@pytest.mark.parametrize(
+    "tokens",
+    [("wrong-token-123", ADMIN_TOKEN), (ADMIN_TOKEN, "wrong-token-123"), (ADMIN_TOKEN,) * 2],
+)
+async def test_of_two_tokens_none_is_believed(
+    stub: pricing_pb2_grpc.PricingServiceAsyncStub, tokens: tuple[str, str]
+) -> None:
+    call = stub.SyncProvider(
+        pb.SyncProviderRequest(provider="no-such-source"),
+        metadata=tuple(("authorization", f"Bearer {token}") for token in tokens),
+    )
+    refusal = await refused(call)
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "ADMIN_TOKEN_INVALID")
+
+
 async def test_a_caller_without_token_learns_nothing_of_a_request(
     public: grpc.aio.Channel,
 ) -> None:
