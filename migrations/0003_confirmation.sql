@@ -16,3 +16,10 @@ FROM (
 ) AS last
 WHERE last.source = quotes.source
   AND (quotes.missing_syncs > 0 OR quotes.obtained_at IS DISTINCT FROM last.obtained_at);
+
+-- The same rule for prices of the past as for those in force.
+ALTER TABLE model_pricing_history
+    ADD CHECK (previous_input_price >= 0 AND previous_input_price < 'Infinity'),
+    ADD CHECK (previous_output_price >= 0 AND previous_output_price < 'Infinity'),
+    ADD CHECK (input_price >= 0 AND input_price < 'Infinity'),
+    ADD CHECK (output_price >= 0 AND output_price < 'Infinity');

@@ -195,6 +195,16 @@ def test_a_price_is_finite_and_not_negative(untouched: str, price: str) -> None:
         for column in ("price_per_input_token", "price_per_output_token"):
             with pytest.raises(psycopg.errors.CheckViolation):
                 connection.execute(f"UPDATE model_pricing SET {column} = '{price}'".encode())
+        for column in (
+            "previous_input_price", "previous_output_price", "input_price", "output_price"
+        ):  # fmt: skip
+            with pytest.raises(psycopg.errors.CheckViolation):
+                connection.execute(
+                    "INSERT INTO model_pricing_history (revision, model_key, kind, card_id,"
+                    f" source, effective_time, changed_at, changed_by, {column})"
+                    " SELECT 0, model_key, 'added', card_id, source, effective_time, now(), 'test',"
+                    f" '{price}' FROM model_pricing LIMIT 1".encode()
+                )
         rates = json.dumps([{"meter": "input_tokens", "price": price}])
         with pytest.raises(psycopg.errors.CheckViolation):
             connection.execute(
