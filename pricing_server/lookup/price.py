@@ -56,7 +56,7 @@ class Price:
     alias_target: str | None = None
     delisted_at: datetime | None = None
     canonical_slug: str | None = None
-    """Set where it serves to find the same model at another seller."""
+    """Serves to find the same model at another seller; absent where it was not read."""
     detail: str | None = None
     """What to tell people of the source instead of its name."""
     doubt: str | None = None

@@ -42,22 +42,19 @@ SELECT pg_advisory_unlock(727001, hashtext(%(source)s));
 SELECT max(sync_run_id) AS sync_run_id FROM pricing_sync_log
 WHERE source = %(source)s AND status = 'in_progress';
 
--- name: fail_orphans
--- Only the holder of the source's lock may call this: whoever wrote these rows is gone.
-UPDATE pricing_sync_log
-SET status = 'failed', completed_at = clock_timestamp(),
-    error_message = 'the process that ran this sync ended before it did'
-WHERE source = %(source)s AND status = 'in_progress';
-
 -- name: fail_dead
 -- Every run in progress whose source nobody holds: the lock is taken before the row is
 -- written and freed after its final status, or when the process dies. Looks at the lock
 -- instead of taking it, so that no sync is refused because of the look.
+-- Whoever has just taken the lock of a source gives it as held_source: then it is the runs of
+-- that source alone, which can be of nobody but dead processes.
 UPDATE pricing_sync_log AS log
 SET status = 'failed', completed_at = clock_timestamp(),
     error_message = 'the process that ran this sync ended before it did'
 WHERE status = 'in_progress'
-  AND NOT EXISTS (SELECT FROM held_sources WHERE held_sources.lock_key = hashtext(log.source)::oid)
+  AND CASE WHEN %(held_source)s::text IS NOT NULL THEN source = %(held_source)s
+      ELSE NOT EXISTS (SELECT FROM held_sources
+                       WHERE held_sources.lock_key = hashtext(log.source)::oid) END
 RETURNING sync_run_id, source;
 
 -- name: frozen_runs
