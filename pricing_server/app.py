@@ -17,9 +17,11 @@ from grpc_reflection.v1alpha import reflection
 
 from llmpricing.v1 import pricing_pb2, pricing_pb2_grpc
 from pricing_server import fault_points
+from pricing_server.audit_guard import GuardedAuditReader
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.fetch import Fetcher
 from pricing_server.grpc_api.boundary import Boundary
+from pricing_server.grpc_api.reflection import reflected_pool
 from pricing_server.grpc_api.service import PricingService
 from pricing_server.grpc_api.stream import MessageEncoder
 from pricing_server.lookup.cache import utc_now
@@ -160,7 +162,7 @@ async def running_server(
             interceptors=[Boundary(token.get_secret_value() if token else None)],
             options=OPTIONS,
         )
-        audit = PostgresAuditReader(pool)
+        audit = GuardedAuditReader(PostgresAuditReader(pool), reader.breaker)
         pricing_pb2_grpc.add_PricingServiceServicer_to_server(
             PricingService(
                 lookup,
@@ -178,7 +180,9 @@ async def running_server(
         await healthy.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
         await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
         reflection.enable_server_reflection(
-            [SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+            [SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME],
+            server,
+            pool=reflected_pool(),
         )
         host, _ = split_address(settings.listen)
         try:

@@ -19,16 +19,20 @@ PricingError
 ├── TooManyStreams         this process serves as many streams as it may
 └── ShuttingDown           the server drains
 
-Messages are one line and safe to send to a caller.
+Messages are one line and safe to send to a caller: names in them are ASCII and short,
+since a status travels in headers, of which gRPC takes 8 KiB.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pricing_server.lookup.price import Head
+
+MAX_QUOTED: Final = 120
+"""Characters of a name in a message."""
 
 
 class PricingError(Exception):
@@ -53,9 +57,11 @@ class ModelNotFound(PricingError):
         provider: str | None,
         near_matches: Sequence[tuple[str, str]] = (),
     ) -> None:
-        seller = f" at {provider!a}" if provider else ""
-        hint = "".join(f"; did you mean {name!a} at {at!a}?" for at, name in near_matches[:1])
-        super().__init__(f"no price is known for the model {model_id!a}{seller}{hint}")
+        seller = f" at {_quoted(provider)}" if provider else ""
+        hint = "".join(
+            f"; did you mean {_quoted(name)} at {_quoted(at)}?" for at, name in near_matches[:1]
+        )
+        super().__init__(f"no price is known for the model {_quoted(model_id)}{seller}{hint}")
         self.model_id = model_id
         self.provider = provider
         self.near_matches = tuple(near_matches)
@@ -65,8 +71,8 @@ class ProviderNotFound(PricingError):
     """No seller of that name or alias."""
 
     def __init__(self, provider: str, near_matches: Sequence[str] = ()) -> None:
-        hint = f"; did you mean {near_matches[0]!a}?" if near_matches else ""
-        super().__init__(f"no provider is called {provider!a}{hint}")
+        hint = f"; did you mean {_quoted(near_matches[0])}?" if near_matches else ""
+        super().__init__(f"no provider is called {_quoted(provider)}{hint}")
         self.provider = provider
         self.near_matches = tuple(near_matches)
 
@@ -75,7 +81,7 @@ class SourceNotFound(PricingError):
     """No source of that name. `known` are those there are."""
 
     def __init__(self, source: str, known: Sequence[str]) -> None:
-        super().__init__(f"no source is called {source!a}; known are {', '.join(known)}")
+        super().__init__(f"no source is called {_quoted(source)}; known are {', '.join(known)}")
         self.source = source
         self.known = tuple(known)
 
@@ -84,7 +90,7 @@ class SyncRunNotFound(PricingError):
     """No run with that id."""
 
     def __init__(self, sync_run_id: str) -> None:
-        super().__init__(f"no sync run has the id {sync_run_id!a}")
+        super().__init__(f"no sync run has the id {_quoted(sync_run_id)}")
         self.sync_run_id = sync_run_id
 
 
@@ -188,3 +194,8 @@ class ShuttingDown(PricingError):
     def __init__(self, message: str, resume: Head | None = None) -> None:
         super().__init__(message)
         self.resume = resume
+
+
+def _quoted(name: str) -> str:
+    shown = ascii(name)
+    return shown if len(shown) <= MAX_QUOTED else f"{shown[: MAX_QUOTED - 4]}...{shown[-1]}"

@@ -217,17 +217,22 @@ def safe_url(url: str) -> str:
 def decode_json(body: bytes, *, secret: str | None = None) -> object:
     """Decode UTF-8 JSON without ever making a float. Raises PayloadError.
 
-    Integers become int, other numbers Decimal, and so do NaN, Infinity and -Infinity. A fraction
+    Integers become int, other numbers Decimal, and so do NaN, Infinity and -Infinity. A number
     longer than 1,000 characters or an exponent beyond ±1,000 becomes Decimal("NaN"): validation
     refuses its row, and the other rows survive. No message quotes a body that has `secret` in it.
     """
     try:
         text = body.decode("utf-8-sig")
-        return json.loads(text, parse_float=_decimal, parse_constant=Decimal)
-    except (ValueError, RecursionError) as error:  # ValueError: UTF-8, syntax or a huge integer
+        return json.loads(text, parse_int=_integer, parse_float=_decimal, parse_constant=Decimal)
+    except (ValueError, RecursionError) as error:  # ValueError: UTF-8 or syntax
         quotable = b"(withheld)" if secret and secret.encode() in body else body[:80]
         start = "".join(c if " " <= c <= "~" else "?" for c in quotable.decode("latin-1"))
         raise PayloadError(f'not readable as JSON ({error}), begins "{start}"') from None
+
+
+def _integer(literal: str) -> int | Decimal:
+    # Python refuses to read integers of over 4,300 digits.
+    return int(literal) if len(literal) <= _MAX_DIGITS else Decimal("NaN")
 
 
 def _decimal(literal: str) -> Decimal:

@@ -107,6 +107,14 @@ class Settings(BaseSettings):
             raise ValueError("is not host:port or [host]:port")
         return listen
 
+    @field_validator("data_dir", "manual_pricing_file", mode="before")
+    @classmethod
+    def _check_path(cls, path: object) -> object:
+        # To Python, an empty path is the working directory.
+        if isinstance(path, str) and (not path.strip() or "\0" in path):
+            raise ValueError("is empty or has a null character")
+        return path
+
     @field_validator("admin_token")
     @classmethod
     def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
@@ -146,8 +154,12 @@ class Settings(BaseSettings):
         for field, name_of in _PER_SOURCE.items():
             for slug, source in SOURCES.items():
                 name = name_of(source).removeprefix(PREFIX).lower()
-                if name in values:
-                    values[field] = {slug: values.pop(name)} | dict(values.get(field, {}))
+                if name not in values:
+                    continue
+                value, others = values.pop(name), values.get(field, {})
+                if isinstance(others, Mapping):
+                    values[field] = {slug: value} | dict(others)
+                # Else `field` is no mapping, and refused as such.
         return values
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -50,11 +50,15 @@ class Boundary(_Interceptor):
         role = _ROLES.get(handler_call_details.method)
         if role is None:
             return handler
-        metadata = dict(handler_call_details.invocation_metadata or ())
+        sent = [
+            value
+            for name, value in handler_call_details.invocation_metadata or ()
+            if name == "authorization"
+        ]
 
         def check(request: Any) -> None:
             if role != pb.ROLE_READER:
-                self._require_admin(metadata.get("authorization"))
+                self._require_admin(sent)
             if isinstance(request, _Undecodable):
                 raise InvalidArgument("request", "is not a message of this method in valid UTF-8")
 
@@ -78,9 +82,13 @@ class Boundary(_Interceptor):
             response_serializer=handler.response_serializer,
         )
 
-    def _require_admin(self, authorization: str | bytes | None) -> None:
+    def _require_admin(self, sent: Sequence[str | bytes]) -> None:
         if self._admin_token is None:
             return  # The server is open, and listens on loopback only.
+        if len(sent) > 1:
+            # Whoever checked one of them on the way may not have meant the other.
+            raise AdminTokenInvalid("the call carries more than one 'authorization'")
+        authorization = sent[0] if sent else None
         if not isinstance(authorization, str) or not authorization.lower().startswith(_BEARER):
             raise AdminTokenRequired(
                 "this method needs the admin token: send metadata 'authorization: Bearer <token>'"

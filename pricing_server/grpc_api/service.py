@@ -138,7 +138,10 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         cursor = pages.cursor(request.page_token, int, int)
         before = (int(cursor[0]), int(cursor[1])) if cursor else None
         found = await self._audit.changes(narrow, before, limit + 1)
-        changes = convert.fitting(convert.price_change(change) for _, change in found[:limit])
+        # In a thread, for the same reason as in SyncProvider.
+        changes = await asyncio.to_thread(
+            lambda: convert.fitting(convert.price_change(change) for _, change in found[:limit])
+        )
         return pb.ListPriceChangesResponse(
             changes=changes,
             next_page_token=pages.token(*found[len(changes) - 1][0])

@@ -1,9 +1,14 @@
-"""Errors as statuses with details: the one place where they cross the wire."""
+"""Errors as statuses with details: the one place where they cross the wire.
+
+A status travels in headers, twice: as text, and with its details in base64. gRPC takes 8 KiB
+of headers, and answers RESOURCE_EXHAUSTED in the place of a status that does not fit.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 import grpc
 import structlog
@@ -17,6 +22,15 @@ from pricing_server import errors
 from pricing_server.lookup.price import Head
 
 DOMAIN = "llmpricing"
+
+MAX_VALUE_BYTES: Final = 512
+"""Of a name in ErrorInfo.metadata, in UTF-8; a longer one is cut and ends in "…"."""
+
+MAX_NEAR_BYTES: Final = 1024
+"""Of all near matches together; those that do not fit are left out whole."""
+
+MAX_MESSAGE: Final = 1_000
+"""Characters of a message, should one ever be long."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,9 +50,9 @@ def status_of(error: Exception) -> status_pb2.Status:
                 error,
                 pb.ERROR_REASON_MODEL_NOT_FOUND,
                 {
-                    "model_id": error.model_id,
-                    "provider": error.provider or "",
-                    "near_matches": ", ".join(f"{at}:{name}" for at, name in error.near_matches),
+                    "model_id": _cut(error.model_id),
+                    "provider": _cut(error.provider or ""),
+                    "near_matches": _near(f"{at}:{name}" for at, name in error.near_matches),
                 },
             )
         case errors.ProviderNotFound():
@@ -46,21 +60,21 @@ def status_of(error: Exception) -> status_pb2.Status:
                 code_pb2.NOT_FOUND,
                 error,
                 pb.ERROR_REASON_PROVIDER_NOT_FOUND,
-                {"provider": error.provider, "near_matches": ", ".join(error.near_matches)},
+                {"provider": _cut(error.provider), "near_matches": _near(error.near_matches)},
             )
         case errors.SourceNotFound():
             return _with_reason(
                 code_pb2.NOT_FOUND,
                 error,
                 pb.ERROR_REASON_SOURCE_NOT_FOUND,
-                {"provider": error.source, "known": ", ".join(error.known)},
+                {"provider": _cut(error.source), "known": ", ".join(error.known)},
             )
         case errors.SyncRunNotFound():
             return _with_reason(
                 code_pb2.NOT_FOUND,
                 error,
                 pb.ERROR_REASON_SYNC_RUN_NOT_FOUND,
-                {"sync_run_id": error.sync_run_id},
+                {"sync_run_id": _cut(error.sync_run_id)},
             )
         case errors.KeyMissing():
             return _with_reason(
@@ -182,4 +196,20 @@ def _with_reason(
 def _status(code: int, message: str, detail: Message) -> status_pb2.Status:
     packed = Any()
     packed.Pack(detail)
-    return status_pb2.Status(code=code, message=message, details=[packed])
+    return status_pb2.Status(code=code, message=message[:MAX_MESSAGE], details=[packed])
+
+
+def _cut(name: str) -> str:
+    encoded = name.encode()
+    if len(encoded) <= MAX_VALUE_BYTES:
+        return name
+    return encoded[: MAX_VALUE_BYTES - 3].decode(errors="ignore") + "…"
+
+
+def _near(names: Iterable[str]) -> str:
+    found, left = [], MAX_NEAR_BYTES
+    for name in names:
+        left -= len(name.encode()) + 2
+        if left >= 0:
+            found.append(name)
+    return ", ".join(found)

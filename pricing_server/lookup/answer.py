@@ -57,6 +57,9 @@ def answer_of(
     elif not price.is_listed:
         freshness = Freshness.UNCONFIRMED
         detail += ": not in its latest data, last known price"
+    elif not price.is_confirmed:
+        freshness = Freshness.UNCONFIRMED
+        detail += ": not stated by its latest data, last known price"
     elif overdue:
         freshness = Freshness.UNCONFIRMED
         detail += ": its data is older than expected"

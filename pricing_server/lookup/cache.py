@@ -2,8 +2,8 @@
 
 It holds what was read at one state of the price table, and all of it goes when that
 state ends. A load that began before a clear is never stored after it, and nobody who
-asks after the clear is given its result. Names that no layer knows have a small cache
-of their own, so that a scan of made-up names cannot push prices out.
+asks after the clear is given its result. Names that the table does not list have a small
+cache of their own, so that a scan of made-up names cannot push prices out.
 """
 
 from __future__ import annotations

@@ -49,12 +49,14 @@ class Price:
     """When the source's data first stated this card, as far as known."""
     is_listed: bool = True
     """Whether the source's latest data listed the model."""
+    is_confirmed: bool = True
+    """Whether the source's latest data stated this card."""
     price_revision: int | None = None
     hugging_face_id: str | None = None
     alias_target: str | None = None
     delisted_at: datetime | None = None
     canonical_slug: str | None = None
-    """Set where it serves to find the same model at another seller."""
+    """Serves to find the same model at another seller; absent where it was not read."""
     detail: str | None = None
     """What to tell people of the source instead of its name."""
     doubt: str | None = None

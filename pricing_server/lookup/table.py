@@ -27,6 +27,11 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """What is kept of a name that the price table does not list; other layers may."""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What the price table said, and the state that it said it at."""
 
@@ -51,7 +56,7 @@ class PriceTable:
         self._reader = reader
         self._last_good = last_good
         self._clock = clock
-        self._cache: PriceCache[Key, Quote, Unknown] = PriceCache(
+        self._cache: PriceCache[Key, Quote, Unknown | Missed] = PriceCache(
             size=cache_size,
             unknown_size=max(64, cache_size // 10),
             ttl_seconds=cache_ttl_seconds,
@@ -87,7 +92,10 @@ class PriceTable:
             head = self._cache.head
             if head is not None and head.revision >= min_revision:
                 return Found(head, None)
-        return await self._find(key, lambda: self._read(key), min_revision)
+        found = await self._find(key, lambda: self._read(key), min_revision)
+        if found.quote is None and not found.is_last_good:
+            self._cache.remember_unknown(key, Missed(), found.head)
+        return found
 
     async def find_reference(self, listed: Quote, min_revision: int) -> Found:
         """A listed model that has no price, with the price of the same model elsewhere; None
@@ -102,7 +110,8 @@ class PriceTable:
 
     def unknown(self, model_id: str, seller: str | None) -> Unknown | None:
         """What was kept of a name that no layer knows."""
-        return self._cache.unknown((Layer.DATABASE, seller, model_id))
+        kept = self._cache.unknown((Layer.DATABASE, seller, model_id))
+        return kept if isinstance(kept, Unknown) else None
 
     def remember_unknown(
         self, model_id: str, seller: str | None, unknown: Unknown, missed_at: Head

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,7 +50,10 @@ class PostgresAuditReader:
                 "limit": limit,
             },
         )
-        return [((row["revision"], row["model_key"]), change_of(row)) for row in rows]
+        # In a thread, so that look-ups go on while thousands of rates are read.
+        return await asyncio.to_thread(
+            lambda: [((row["revision"], row["model_key"]), change_of(row)) for row in rows]
+        )
 
     async def providers(self, after: str | None, limit: int) -> Sequence[ProviderCoverage]:
         """The sellers by name."""

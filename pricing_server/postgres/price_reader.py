@@ -82,6 +82,7 @@ def price_of(row: Row) -> Price:
         obtained_at=row["obtained_at"],
         effective_time=row["effective_time"],
         is_listed=row["missing_syncs"] == 0,
+        is_confirmed=row["is_confirmed"],
         price_revision=row["price_revision"],
         hugging_face_id=row["hugging_face_id"],
         alias_target=row["alias_target"],

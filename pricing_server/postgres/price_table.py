@@ -28,6 +28,7 @@ _APPLY_PLAN: Final = (
     "apply_cards",
     "apply_quotes",
     "apply_missing",
+    "apply_unreadable",
     "apply_history",
     "apply_prices",
     "apply_sources",
@@ -123,6 +124,7 @@ async def write_plan(
                 quoted.card_id,
                 quoted.listed.fragment,
                 quoted.obtained_at,
+                quoted.is_confirmed,
             )
             for quoted in plan.quoted
         ),
@@ -136,6 +138,7 @@ async def write_plan(
         "changed_at": plan.changed_at,
         "changed_by": f"api_sync:{source.slug}",
         "model_keys": list(plan.missing),
+        "unreadable": list(plan.unreadable),
         "providers": sellers,
         "display_names": [listing.provider_names.get(name, name) for name in sellers],
     }

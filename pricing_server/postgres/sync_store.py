@@ -52,7 +52,7 @@ class PostgresSyncStore:
         connection = await connect_writer(self._conninfo)
         with translated_errors():
             async with connection, connection.transaction():
-                await connection.execute(_SQL["fail_dead"])
+                await connection.execute(_SQL["fail_dead"], {"held_source": None})
                 await connection.execute(_SQL["lock_head"])
                 await _renew_epoch(connection)
                 async with connection.cursor() as cursor:
@@ -148,7 +148,7 @@ class PostgresSyncSession:
         """Write the row of the log, and renew its lease until the session ends."""
         release = self._source.release
         with translated_errors():
-            await self._connection.execute(_SQL["fail_orphans"], {"source": self._source.slug})
+            await self._connection.execute(_SQL["fail_dead"], {"held_source": self._source.slug})
             cursor = await self._connection.execute(
                 _SQL["start_run"],
                 {

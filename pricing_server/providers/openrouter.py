@@ -36,6 +36,7 @@ from pricing_server.providers.source import (
     ListedModel,
     Listing,
     ListingBuilder,
+    PartialPrice,
     RowError,
     Source,
     SourceError,
@@ -70,7 +71,8 @@ def read(document: object, received_at: datetime) -> Listing:
 
     Zero means free only for ids that end in ":free"; any other zero is a price that
     is not stated here (such models are charged in another way). -1 is a router,
-    whose price is decided per request.
+    whose price is decided per request. A row that says so of some base keys only is
+    partial: it does not take back what was stated of these.
     """
     rows, obtained_at = _open_envelope(document, received_at)
     listing = ListingBuilder()
@@ -86,14 +88,16 @@ def _listed_model(row: Mapping[str, object], listing: ListingBuilder, model_id: 
         raise RowError("pricing is missing")
     target = row.get("alias_target")
     evidence = ("id", "canonical_slug", "alias_target", "pricing")
+    card, partial = _prices(model_id, pricing, listing)
     return ListedModel(
         provider="openrouter",
         model_id=model_id,
-        card=_card(model_id, pricing, listing),
+        card=card,
         fragment=fragment_text({key: row[key] for key in evidence if key in row}),
         hugging_face_id=optional_name(row.get("hugging_face_id")),
         canonical_slug=optional_name(row.get("canonical_slug")),
         alias_target=optional_name(target.get("slug")) if isinstance(target, Mapping) else None,
+        partial=partial,
     )
 
 
@@ -120,13 +124,27 @@ def _open_envelope(document: object, received_at: datetime) -> tuple[list[object
     return rows, min(fetched_at, received_at)
 
 
-def _card(model_id: str, pricing: Mapping[str, object], listing: ListingBuilder) -> RateCard:
+def _prices(
+    model_id: str, pricing: Mapping[str, object], listing: ListingBuilder
+) -> tuple[RateCard, PartialPrice | None]:
     for key in HEADLINE_KEYS:
         if pricing.get(key) is None:
             raise RowError(f"pricing.{key} is missing")
-    if any(_is_dynamic(pricing[key]) for key in HEADLINE_KEYS):
-        return DYNAMIC
-    declares_free = model_id.endswith(":free")
+    dynamic = [_is_dynamic(pricing[key]) for key in HEADLINE_KEYS]
+    if all(dynamic):
+        return DYNAMIC, None
+    stated = _card(model_id, pricing, listing)
+    in_doubt = tuple(
+        field.meter
+        for key, field in FIELDS.items()
+        if key in pricing and _is_in_doubt(field, pricing[key], _declares_free(model_id))
+    )
+    partial = PartialPrice(stated, in_doubt) if in_doubt else None
+    return DYNAMIC if any(dynamic) else stated, partial
+
+
+def _card(model_id: str, pricing: Mapping[str, object], listing: ListingBuilder) -> RateCard:
+    declares_free = _declares_free(model_id)
     base = list(_rates(pricing, ALWAYS, model_id, declares_free, listing))
     overrides = [
         rate
@@ -189,7 +207,9 @@ def _costs_what_a_token_costs(price: Decimal, prices: Mapping[str, object]) -> b
     # sellers charge for an image. As image tokens are input tokens at the same
     # price, leaving the rate out loses nothing; keeping it would undercharge.
     prompt = prices.get("prompt")
-    return prompt is not None and same_price(price, FIELDS["prompt"].read(prompt))
+    if prompt is None or _is_dynamic(prompt):
+        return False
+    return same_price(price, FIELDS["prompt"].read(prompt))
 
 
 def _override_entries(pricing: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
@@ -229,6 +249,16 @@ def _refuse_in_override(key: str, conditions: Conditions) -> None:
     # Left out of an override, it would be charged at the base price.
     if conditions is not ALWAYS:
         raise RowError(f"an override's {key} is not a price")
+
+
+def _declares_free(model_id: str) -> bool:
+    return model_id.endswith(":free")
+
+
+def _is_in_doubt(field: Field, value: object, declares_free: bool) -> bool:
+    if value is None:
+        return False
+    return _is_dynamic(value) or (not declares_free and field.read(value) == 0)
 
 
 def _is_dynamic(value: object) -> bool:

@@ -52,6 +52,16 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialPrice:
+    """What a row states where it mentions base rates without a believable price."""
+
+    card: RateCard
+    """Of the rates that it does state."""
+    in_doubt: tuple[Meter, ...]
+    """Meters whose unconditional rate is mentioned as an undeclared zero or as dynamic."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListedModel:
     """One model as a source states it."""
 
@@ -63,6 +73,8 @@ class ListedModel:
     hugging_face_id: str | None = None
     canonical_slug: str | None = None
     alias_target: str | None = None
+    partial: PartialPrice | None = None
+    """Set if base rates are in doubt; `card` then holds for a model without an earlier price."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -156,6 +168,12 @@ MAX_DEPTH: Final = 32
 """Of a row's nesting; recorded rows have up to 6 levels."""
 
 
+MAX_RATES: Final = 1_000
+"""Of a card. The bundled catalogue has up to 72; a message of the contract takes thousands."""
+
+MAX_NOTICES: Final = 200
+"""Codes of a run that are named; of recorded payloads there are fewer than ten."""
+
 _DUPLICATE = "the payload lists this model more than once"
 
 
@@ -182,7 +200,12 @@ class ListingBuilder:
                 # Neither of two rows for one model can be trusted more than the other.
                 self._duplicates[key] += 1
                 raise RowError(_DUPLICATE)
-            self._models[key] = read(model_id)
+            model = read(model_id)
+            if len(model.card.rates) > MAX_RATES:
+                raise RowError(
+                    f"the row states {len(model.card.rates)} rates, at most {MAX_RATES} are read"
+                )
+            self._models[key] = model
         except ValueError as error:
             self._faults.append(Fault(printable(model_id), str(error), key))
 
@@ -202,13 +225,24 @@ class ListingBuilder:
         return Listing(
             models=tuple(self._models.values()),
             faults=tuple(self._faults),
-            notices=tuple(
-                Notice(code, self._notices[code], len(models), next(iter(models)))
-                for code, models in sorted(self._noticed.items())
-            ),
+            notices=self._named_notices(),
             obtained_at=obtained_at,
             provider_names=dict(names or {}),
         )
+
+    def _named_notices(self) -> tuple[Notice, ...]:
+        """By code; of too many those of the most models, and how many more there are."""
+        by_models = sorted(self._noticed, key=lambda code: (-len(self._noticed[code]), code))
+        named = [
+            Notice(code, self._notices[code], len(models), next(iter(models)))
+            for code in sorted(by_models[:MAX_NOTICES])
+            if (models := self._noticed[code])
+        ]
+        if left_out := by_models[MAX_NOTICES:]:
+            models = {model_id: None for code in left_out for model_id in self._noticed[code]}
+            message = f"{len(left_out)} more codes, each of fewer models than those named"
+            named.append(Notice("more_codes", message, len(models), next(iter(models))))
+        return tuple(named)
 
 
 def optional_name(value: object) -> str | None:

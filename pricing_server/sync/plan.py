@@ -4,7 +4,9 @@ The rules:
 
 - A quote within binary noise of the one before is the same quote.
 - A model without a known price (UNPRICED) never replaces a price: the quote before
-  stays, unconfirmed.
+  stays, unconfirmed. So does that of a row that could not be read, and so do single
+  rates that a row mentions without a believable price.
+- Data older than that of the source's last sync is applied as asked for, and noted.
 - Of a model's quotes the one of the source with the lowest rank is in force, but an
   unpriced quote yields to any other, and a catalogue that dropped the model to one
   that has it.
@@ -17,12 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.providers.source import ListedModel, Listing, Notice, Source
+from pricing_server.sync.kept_rates import with_kept_rates
 
 MISSING_SYNCS_TO_DELIST: Final = 2
 
@@ -85,6 +88,8 @@ class QuotedModel:
     listed: ListedModel
     card_id: str
     obtained_at: datetime
+    is_confirmed: bool = True
+    """Whether the listing states this card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,8 @@ class Plan:
     quoted: tuple[QuotedModel, ...]
     missing: tuple[int, ...]
     """Model keys whose quote of this source was missing for one more sync."""
+    unreadable: tuple[int, ...]
+    """Model keys whose quote of this source stays, as the row could not be read."""
     changes: tuple[PriceChange, ...]
     source_changes: tuple[tuple[KnownModel, str, str], ...]
     """Models whose price stays and is told by another source: (model, source, card id)."""
@@ -160,9 +167,11 @@ class _Planner:
         self.quoted: list[QuotedModel] = []
         self.missing: list[int] = []
         self.missing_count = 0
+        self.unreadable: list[int] = []
         self.changes: list[PriceChange] = []
         self.source_changes: list[tuple[KnownModel, str, str]] = []
         self.kept_unconfirmed: list[str] = []
+        self.kept_in_part: list[str] = []
         self.counts = dict.fromkeys(("registered", "updated", "unchanged", "skipped"), 0)
 
     def plan_listed(self, listed: ListedModel, register_unknown: bool) -> None:
@@ -175,7 +184,7 @@ class _Planner:
         if model is None:
             self.counts["registered"] += 1
             self.quoted.append(QuotedModel(listed, card_id, self.listing.obtained_at))
-            self._change(ChangeKind.ADDED, listed.key, None, self._quote(listed, card_id))
+            self._change(ChangeKind.ADDED, listed.key, None, self._quote(listed, listed.card))
             return
         quotes = {quote.source: quote for quote in self.state.quotes_of(model)}
         before = quotes.get(self.source.slug)
@@ -183,12 +192,13 @@ class _Planner:
             # A listing without a price confirms that the model is still sold, not its price.
             self.kept_unconfirmed.append(listed.model_id)
             quotes[self.source.slug] = replace(before, missing_syncs=0)
-            self.quoted.append(QuotedModel(listed, before.card_id, before.obtained_at))
+            self.quoted.append(
+                QuotedModel(listed, before.card_id, before.obtained_at, is_confirmed=False)
+            )
         else:
-            if before is not None and self._is_noise(before.card_id, card_id):
-                card_id = before.card_id
-            quotes[self.source.slug] = self._quote(listed, card_id)
-            self.quoted.append(QuotedModel(listed, card_id, self.listing.obtained_at))
+            quote, is_confirmed = self._stated(listed, before)
+            quotes[self.source.slug] = quote
+            self.quoted.append(QuotedModel(listed, quote.card_id, quote.obtained_at, is_confirmed))
         changed = self._resolve(model, quotes.values())
         self.counts["updated" if changed else "unchanged"] += 1
 
@@ -197,7 +207,10 @@ class _Planner:
         for model in self.state.models.values():
             quotes = {quote.source: quote for quote in self.state.quotes_of(model)}
             before = quotes.get(self.source.slug)
-            if before is None or model.key in listed or model.key in faulty:
+            if before is None or model.key in listed:
+                continue
+            if model.key in faulty:
+                self.unreadable.append(model.model_key)
                 continue
             self.missing_count += 1
             if before.missing_syncs and not self._is_news():
@@ -211,18 +224,26 @@ class _Planner:
         pointed_to = {quoted.card_id for quoted in self.quoted}
         pointed_to |= {change.new.card_id for change in self.changes}
         notices = list(self.listing.notices)
-        if self.kept_unconfirmed:
-            notices.append(
-                Notice(
-                    "price_no_longer_stated",
-                    "listed without a price; the last known one is kept, unconfirmed",
-                    len(self.kept_unconfirmed),
-                    self.kept_unconfirmed[0],
-                )
-            )
+        for code, message, kept in (
+            (
+                "price_no_longer_stated",
+                "listed without a price; the last known one is kept, unconfirmed",
+                self.kept_unconfirmed,
+            ),
+            (
+                "rate_no_longer_stated",
+                "zero or dynamic where a price was stated; the last known rate is kept, "
+                "and the price is unconfirmed",
+                self.kept_in_part,
+            ),
+        ):
+            if kept:
+                notices.append(Notice(code, message, len(kept), kept[0]))
+        notices += self._older_data()
         return Plan(
             quoted=tuple(self.quoted),
             missing=tuple(self.missing),
+            unreadable=tuple(self.unreadable),
             changes=tuple(self.changes),
             source_changes=tuple(self.source_changes),
             cards={key: self.cards[key] for key in pointed_to - self.stored if key in self.cards},
@@ -236,6 +257,15 @@ class _Planner:
             },
             notices=tuple(notices),
         )
+
+    def _older_data(self) -> list[Notice]:
+        """Notes data from before that of the last sync, such as a recording's."""
+        obtained_at, previous = self.listing.obtained_at, self.state.previous_obtained_at
+        if previous is None or obtained_at >= previous:
+            return []
+        message = f"the data is of {_utc(obtained_at)}, older than that of {_utc(previous)} before"
+        models = self.listing.models
+        return [Notice("older_data", message, len(models), models[0].model_id)]
 
     def _is_news(self) -> bool:
         """Whether the data is newer than that of the last sync; the same data read again
@@ -288,13 +318,27 @@ class _Planner:
             )
         )
 
-    def _quote(self, listed: ListedModel, card_id: str) -> Quote:
+    def _stated(self, listed: ListedModel, before: Quote | None) -> tuple[Quote, bool]:
+        """The quote that a row makes of the one before, and whether the row states all of it."""
+        kept = None
+        if before is not None and listed.partial is not None:
+            kept = with_kept_rates(listed.partial, self.cards[before.card_id])
+        if kept is not None:
+            self.cards.setdefault(kept.card_id, kept)
+            self.kept_in_part.append(listed.model_id)
+        quote = self._quote(listed, kept or listed.card)
+        if before is not None and self._is_noise(before.card_id, quote.card_id):
+            obtained_at = quote.obtained_at if kept is None else before.obtained_at
+            quote = replace(quote, card_id=before.card_id, obtained_at=obtained_at)
+        return quote, kept is None
+
+    def _quote(self, listed: ListedModel, card: RateCard) -> Quote:
         return Quote(
             source=self.source.slug,
             rank=self.source.rank,
             is_own_api=self.source.provider == listed.provider,
-            card_id=card_id,
-            state=listed.card.state,
+            card_id=card.card_id,
+            state=card.state,
             obtained_at=self.listing.obtained_at,
         )
 
@@ -306,6 +350,10 @@ class _Planner:
     @staticmethod
     def _is_unpriced_now(before: Quote, listed: ListedModel) -> bool:
         return listed.card.state is PriceState.UNPRICED and before.state is not PriceState.UNPRICED
+
+
+def _utc(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _is_listed(quotes: Collection[Quote]) -> bool:

@@ -139,6 +139,31 @@ def test_grpcurl_follows_the_change_stream(public_server: ServerProcess, grpcurl
     assert (messages[1]["revision"], messages[1]["last_fragment"]) == ("1", True)
 
 
+@pytest.mark.parametrize(
+    ("symbol", "described"),
+    [
+        (f"{SERVICE}.GetPricing", "rpc GetPricing ( .llmpricing.v1.GetPricingRequest )"),
+        ("grpc.health.v1.Health.Check", "rpc Check ("),
+        ("llmpricing.v1.GetPricingRequest", "string model_id = "),
+        ("llmpricing.v1.Freshness", "FRESHNESS_FRESH = 1;"),
+    ],
+)
+def test_reflection_describes_any_symbol(
+    public_server: ServerProcess, grpcurl: Grpcurl, symbol: str, described: str
+) -> None:
+    outcome = grpcurl.run(public_server.address, "describe", symbol)
+    assert described in outcome.text, outcome.errors
+
+
+@pytest.mark.parametrize("symbol", [f"{SERVICE}.GetPrice", "Get", "a.B", f"{SERVICE}.", "."])
+def test_reflection_knows_no_other_symbol(
+    public_server: ServerProcess, grpcurl: Grpcurl, symbol: str
+) -> None:
+    outcome = grpcurl.run(public_server.address, "describe", symbol)
+    assert outcome.code != 0
+    assert "not found" in outcome.errors
+
+
 def test_health_is_served(public_server: ServerProcess, grpcurl: Grpcurl) -> None:
     checked = grpcurl.run(
         "-d",

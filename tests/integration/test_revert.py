@@ -66,6 +66,8 @@ def test_the_prices_before_the_run_are_in_force_again(bench: Bench, server: Serv
     answer = server.get("acme/one")
     assert answer.revision == answer.pricing.price_revision == done.revision
     assert answer.pricing.rate_card_id == first_card
+    assert answer.pricing.freshness == pb.FRESHNESS_UNCONFIRMED, "nothing states it now"
+    assert server.get("acme/same").pricing.freshness == pb.FRESHNESS_FRESH
     change = changes_of(server, "acme/one")[0]
     assert change.status == pb.CHANGE_KIND_CHANGED
     assert (change.old_input, change.new_input) == ("10.00", "1.00")

@@ -307,7 +307,10 @@ def test_writer_has_these_rights_and_no_others(shared_database: Database) -> Non
         }
         for privilege in ("SELECT", "INSERT", "UPDATE")
     }
-    everything = {*all_tables(shared_database.owner), "rates", "held_sources"}
+    everything = {
+        *all_tables(shared_database.owner),
+        *("rates", "held_sources", "current_prices"),
+    }
     assert held == {"SELECT": everything, "INSERT": INSERTS, "UPDATE": UPDATES}
     others = rows(
         shared_database.owner,

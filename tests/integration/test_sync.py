@@ -146,7 +146,9 @@ async def test_the_state_of_a_price_says_free_dynamic_or_unpriced_and_never_zero
     assert not half.HasField("completion"), "an undeclared zero is not a price"
 
 
-async def test_a_zero_never_replaces_a_real_price(server: Server, feed: Feed) -> None:
+async def test_a_zero_never_replaces_a_real_price_which_nothing_confirms_from_then_on(
+    server: Server, feed: Feed
+) -> None:
     feed.answer(payload(ONE, TWO))
     first = await server.synced()
     feed.answer(payload(row("acme/one", "0", "0"), TWO))
@@ -154,8 +156,33 @@ async def test_a_zero_never_replaces_a_real_price(server: Server, feed: Feed) ->
     assert second.revision == first.revision
     price = await server.price("acme/one")
     assert (price.state, price.prompt) == (pb.PRICE_STATE_PRICED, "1.00")
-    assert price.freshness == pb.FRESHNESS_FRESH  # of a minute ago; its data grows old from here
+    assert price.freshness == pb.FRESHNESS_UNCONFIRMED
+    assert "not stated by its latest data" in price.source_detail
     assert "price_no_longer_stated" in {notice.code for notice in second.notices}
+    assert (await server.price("acme/two")).freshness == pb.FRESHNESS_FRESH
+    feed.answer(payload(ONE, TWO))
+    third = await server.synced()
+    assert third.revision == first.revision
+    assert (await server.price("acme/one")).freshness == pb.FRESHNESS_FRESH
+
+
+@pytest.mark.parametrize("unbelievable", ["0", "-1"])
+async def test_a_base_price_that_turns_to_zero_or_dynamic_is_kept_and_named(
+    server: Server, feed: Feed, unbelievable: str
+) -> None:
+    feed.answer(payload(ONE, TWO))
+    first = await server.synced()
+    feed.answer(payload(row("acme/one", "0.000003", unbelievable), TWO))
+    for _ in range(2):
+        again = await server.synced()
+        assert again.revision == first.revision + 1
+        assert "rate_no_longer_stated" in {notice.code for notice in again.notices}
+        price = await server.price("acme/one")
+        assert (price.prompt, price.completion) == ("3.00", "2.00")
+        assert price.freshness == pb.FRESHNESS_UNCONFIRMED
+    feed.answer(payload(row("acme/one", "0.000003", "0.000002"), TWO))
+    assert (await server.synced()).revision == first.revision + 1
+    assert (await server.price("acme/one")).freshness == pb.FRESHNESS_FRESH
 
 
 async def test_a_change_of_state_is_a_change_with_history(server: Server, feed: Feed) -> None:
@@ -317,6 +344,36 @@ async def test_each_faulty_row_is_named_and_all_others_are_applied(
     assert list(run.error_details) == list(response.error_details)
 
 
+async def test_what_is_monstrous_in_one_row_costs_that_row_alone(
+    server: Server, feed: Feed
+) -> None:
+    overrides = [{"min_prompt_tokens": at, "prompt": "0.000001"} for at in range(1, 1_100)]
+    rows = [
+        row("bad/digits", 1),
+        {**row("fine/created"), "created": 2},
+        row("bad/override", overrides=[{"min_prompt_tokens": 3, "prompt": "0.1"}]),
+        row("bad/rates", overrides=overrides),
+        row("fine/unknown", **{f"key_{number}": "0.1" for number in range(5_000)}),
+        ONE,
+    ]
+    body = json.dumps(payload(*rows))
+    for small, field in ((1, '"prompt": '), (2, '"created": '), (3, '"min_prompt_tokens": ')):
+        body = body.replace(f"{field}{small},", f"{field}{'9' * 5_000},", 1)
+    feed.answer(body.encode())
+    response = await server.synced()
+    assert response.models_registered == 3
+    assert [detail.model_id for detail in response.error_details] == [
+        "bad/digits",
+        "bad/override",
+        "bad/rates",
+    ]
+    assert "1101 rates, at most 1000" in response.error_details[2].message
+    assert len(response.notices) == 201
+    assert response.notices[-1].message.startswith("4800 more codes")
+    assert list((await server.run(response.sync_run_id)).notices) == list(response.notices)
+    assert (await server.price("fine/unknown")).prompt == "1.00"
+
+
 async def test_a_row_that_turns_faulty_keeps_its_price_and_is_not_missing(
     server: Server, feed: Feed
 ) -> None:
@@ -329,6 +386,22 @@ async def test_a_row_that_turns_faulty_keeps_its_price_and_is_not_missing(
         assert response.revision == first.revision
     price = await server.price("acme/one")
     assert (price.prompt, price.HasField("delisted_time")) == ("1.00", False)
+    assert price.freshness == pb.FRESHNESS_UNCONFIRMED
+    assert (await server.price("acme/two")).freshness == pb.FRESHNESS_FRESH
+
+
+async def test_data_older_than_that_applied_last_is_applied_noted_and_not_called_fresh(
+    server: Server, feed: Feed
+) -> None:
+    feed.answer(recording(DAY_2, ONE, TWO))
+    assert not (await server.synced()).notices
+    feed.answer(recording(DAY_1, row("acme/one", "0.000009"), TWO))
+    (notice,) = (await server.synced()).notices
+    assert notice.code == "older_data"
+    assert DAY_1.rstrip("Z") in notice.message
+    assert DAY_2.rstrip("Z") in notice.message
+    price = await server.price("acme/one")
+    assert (price.prompt, price.freshness) == ("9.00", pb.FRESHNESS_UNCONFIRMED)
 
 
 SENSELESS = {

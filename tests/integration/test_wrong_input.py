@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -316,6 +317,42 @@ async def test_names_in_any_script_come_back_as_they_were_sent(
         assert (refusal.code, refusal.metadata["model_id"]) == ("NOT_FOUND", name)
 
 
+LONG_NAMES = {
+    "emoji": "🙂" * 512,
+    "letters": "x" * 512,
+    "percent signs": "%" * 512,
+    "quotes": "'\"" * 256,
+    "the highest character": chr(0x10FFFD) * 512,
+    "two bytes": "ж" * 512,
+    "mixed": "gpt-4o" + "é🙂" * 253,
+}
+
+
+@pytest.mark.parametrize("kind", LONG_NAMES)
+async def test_the_longest_names_are_not_found_and_overflow_nothing(
+    server: Server, feed: Feed, grpcurl: Grpcurl, kind: str
+) -> None:
+    name = LONG_NAMES[kind]
+    # Its near matches are as long as itself.
+    feed.answer(payload(*(row(name[:-1] + end) for end in "abcde"), row("acme/one")))
+    await server.synced()
+    for provider in (None, "openrouter", name):
+        refusal = await refused(server.get(name, provider))
+        reason = "PROVIDER_NOT_FOUND" if provider == name else "MODEL_NOT_FOUND"
+        assert (refusal.code, refusal.reason) == ("NOT_FOUND", reason)
+        assert len(refusal.message) < 1_000
+        shown = refusal.metadata["model_id" if provider != name else "provider"]
+        assert shown == name or (shown.endswith("…") and name.startswith(shown[:-1]))
+    outcome = await asyncio.to_thread(grpcurl.call, server.address, "GetPricing", model_id=name)
+    assert (outcome.refusal.code, outcome.refusal.reason) == ("NOT_FOUND", "MODEL_NOT_FOUND")
+    for call in (
+        server.sync(name),
+        server.run(name),
+        server.stub.ListPriceChanges(pb.ListPriceChangesRequest(sync_run_id=name)),
+    ):
+        assert (await refused(call)).code == "NOT_FOUND"
+
+
 # Who may call ------------------------------------------------------------------------------------
 
 
@@ -353,6 +390,21 @@ async def test_the_token_is_a_bearer_token(
     assert (await refused(call)).reason == reason
 
 
+@pytest.mark.parametrize(
+    "tokens",
+    [("wrong-token-123", ADMIN_TOKEN), (ADMIN_TOKEN, "wrong-token-123"), (ADMIN_TOKEN,) * 2],
+)
+async def test_of_two_tokens_none_is_believed(
+    stub: pricing_pb2_grpc.PricingServiceAsyncStub, tokens: tuple[str, str]
+) -> None:
+    call = stub.SyncProvider(
+        pb.SyncProviderRequest(provider="no-such-source"),
+        metadata=tuple(("authorization", f"Bearer {token}") for token in tokens),
+    )
+    refusal = await refused(call)
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "ADMIN_TOKEN_INVALID")
+
+
 async def test_a_caller_without_token_learns_nothing_of_a_request(
     public: grpc.aio.Channel,
 ) -> None:
@@ -387,7 +439,7 @@ def test_an_unexpected_fault_is_internal_with_a_reference_that_is_in_the_log(
     process = start_process(PRICING_DATABASE_URL=database, PRICING_OPENROUTER_URL=feed.url)
     address = process.address
     with connected(database) as connection:
-        connection.execute("ALTER TABLE models RENAME COLUMN alias_target TO gone")
+        connection.execute("ALTER VIEW current_prices RENAME COLUMN alias_target TO gone")
         connection.execute("ALTER TABLE pricing_sync_log RENAME COLUMN error_details TO gone")
     for method, request in (
         ("GetPricing", {"model_id": "gpt-4o"}),
@@ -412,7 +464,7 @@ async def test_trailing_metadata_of_a_fault_holds_nothing_internal(
 ) -> None:
     address = start_process(PRICING_DATABASE_URL=database).address
     with connected(database) as connection:
-        connection.execute("ALTER TABLE models RENAME COLUMN alias_target TO gone")
+        connection.execute("ALTER VIEW current_prices RENAME COLUMN alias_target TO gone")
     async with grpc.aio.insecure_channel(address) as channel:
         stub: pricing_pb2_grpc.PricingServiceAsyncStub = pricing_pb2_grpc.PricingServiceStub(
             channel

@@ -71,10 +71,13 @@ def test_bare_non_numbers_do_not_cost_the_other_rows(token: str) -> None:
         "0." + "1" * 100_000,
         "1e" + "9" * 100_000,
         "1" * 100_000 + ".0",
+        "1" * 1_001,
+        "-" + "9" * 4_301,
+        "9" * 100_000,
     ],
 )
 @pytest.mark.parametrize("precision", [3, 28])
-def test_monstrous_fractions_become_nan(literal: str, precision: int) -> None:
+def test_monstrous_numbers_become_nan(literal: str, precision: int) -> None:
     with localcontext(prec=precision, Emax=10, Emin=-10):
         decoded = decode_json(f"[{literal}, 1]".encode())
     assert str(decoded) == "[Decimal('NaN'), 1]"
@@ -96,7 +99,6 @@ def test_exponents_beyond_a_double_are_still_numbers() -> None:
         b'["\xc3\x28"]',
         b"[" * 200_000,
         b'{"a":' * 200_000,
-        b"[" + b"9" * 100_000 + b"]",
         b"<!DOCTYPE html>\r\n<html>\x1b[31m" + b"x" * 5000,
     ],
 )

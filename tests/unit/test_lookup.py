@@ -132,6 +132,17 @@ async def test_the_catalogue_answers_for_what_the_table_does_not_have(lookup: Lo
     assert answer.source_detail == "The bundled catalogue"
 
 
+async def test_a_model_of_the_catalogue_alone_costs_one_read_of_the_table(
+    table: Table, prices: PriceTable, lookup: Lookup
+) -> None:
+    for _ in range(3):
+        assert (await lookup.get("only-bundled")).quote.price.layer is Layer.CATALOG
+    assert table.finds == 1
+    prices.clear(table.commit(price("google", "only-bundled", priced("7"))))
+    answer = await lookup.get("only-bundled")
+    assert (answer.quote.price.layer, answer.quote.headline.prompt) == (Layer.DATABASE, Decimal(7))
+
+
 async def test_a_cached_price_is_not_read_again(table: Table, lookup: Lookup) -> None:
     table.prices.append(price("openai", "gpt-4o"))
     first = await lookup.get("gpt-4o")

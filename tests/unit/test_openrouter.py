@@ -541,6 +541,65 @@ def test_a_zero_beside_a_price_is_not_stated_and_not_free() -> None:
     assert [notice.code for notice in listing.notices] == ["zero:completion"]
 
 
+def test_a_card_has_a_thousand_rates_at_most() -> None:
+    def entries(count: int) -> list[Document]:
+        return [{"min_prompt_tokens": at, "prompt": "1"} for at in range(count)]
+
+    # Two of the rates are those of the base.
+    assert len(read_one(row("m", overrides=entries(998))).card.rates) == 1_000
+    listing = read_rows(row("bad", overrides=entries(999)), SOUND)
+    assert [fault.model_id for fault in listing.faults] == ["bad"]
+    assert [model.model_id for model in listing.models] == ["sound"]
+
+
+def test_of_countless_notices_those_of_the_most_models_are_named() -> None:
+    rows = [row(f"m{n}", zebra="1", **{f"k{n}-{i}": "1" for i in range(100)}) for n in range(5)]
+    notices = read_rows(*rows).notices
+    assert len(notices) == 201
+    assert [notice.code for notice in notices[:-1]] == sorted(n.code for n in notices[:-1])
+    (everywhere,) = [notice for notice in notices if notice.code == "unknown_key:zebra"]
+    assert everywhere.models == 5
+    assert (notices[-1].code, notices[-1].models) == ("more_codes", 4)
+    assert notices[-1].message.startswith("301 more codes")
+
+
+def doubted(subject: object) -> tuple[Meter, ...]:
+    partial = read_one(subject).partial
+    return partial.in_doubt if partial else ()
+
+
+@pytest.mark.parametrize("value", ["0", 0, "0.000", "-1", -1])
+def test_base_rates_that_are_mentioned_without_a_price_are_in_doubt(value: object) -> None:
+    assert doubted(row("m", completion=value)) == (Meter.OUTPUT_TOKENS,)
+    assert doubted(row("m", input_cache_read=value, web_search=value)) == (
+        Meter.CACHE_READ_TOKENS,
+        Meter.WEB_SEARCHES,
+    )
+
+
+def test_what_is_priced_absent_declared_free_or_a_router_is_not_in_doubt() -> None:
+    for stated in (
+        row("m", input_cache_read=None, image="0.000001", other="0"),
+        row("m:free", prompt="0", completion="0", web_search="0"),
+        row("m", prompt="-1", completion="-1", web_search="0"),
+    ):
+        assert read_one(stated).partial is None
+    assert doubted(row("m:free", prompt="0", completion="0", web_search="-1")) == (
+        Meter.WEB_SEARCHES,
+    )
+
+
+def test_a_row_that_is_half_a_router_is_dynamic_and_tells_what_it_states() -> None:
+    model = read_one(row("m", completion="-1", image="0.005"))
+    assert model.card == DYNAMIC
+    assert model.partial is not None
+    assert [(rate.meter, str(rate.price)) for rate in model.partial.card.rates] == [
+        (Meter.INPUT_TOKENS, "0.000001"),
+        (Meter.INPUT_IMAGES, "0.005"),
+    ]
+    assert doubted(row("m", prompt="-1", image="0.005")) == (Meter.INPUT_TOKENS,)
+
+
 def test_every_card_of_a_hostile_payload_can_be_sent() -> None:
     for quantity in (0, 1, 2**31, 2**63 - 1):
         model = read_one(row("m", overrides=[{"min_prompt_tokens": quantity, "prompt": "1"}]))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import (
+    ALWAYS,
     DYNAMIC,
     UNPRICED,
     Conditions,
@@ -29,6 +30,7 @@ from pricing_server.providers.source import (
     ListedModel,
     Listing,
     Notice,
+    PartialPrice,
     Source,
 )
 from pricing_server.sync.plan import (
@@ -82,6 +84,8 @@ class Table:
         self.quotes: dict[int, dict[str, Quote]] = {}
         self.cards: dict[str, RateCard] = {}
         self.obtained: dict[str, datetime] = {}
+        self.confirmed: dict[tuple[str, str, str], bool] = {}
+        """By source, provider and model id."""
 
     def state(self, source: Source) -> TableState:
         return TableState(
@@ -115,6 +119,10 @@ class Table:
                 self.cards[quoted.card_id].state,
                 quoted.obtained_at,
             )
+            self.confirmed[(source.slug, *key)] = quoted.is_confirmed
+        names = {model.model_key: model.key for model in self.models.values()}
+        for model_key in (*plan.missing, *plan.unreadable):
+            self.confirmed[(source.slug, *names[model_key])] = False
         for model_key in plan.missing:
             quote = self.quotes[model_key][source.slug]
             self.quotes[model_key][source.slug] = replace(
@@ -291,8 +299,10 @@ def test_a_model_listed_without_a_price_keeps_the_one_it_had(table: Table) -> No
             "a",
         ),
     )
+    assert not any(quoted.is_confirmed for quoted in plan.quoted)
     back = table.sync(listed("a", ONE), at=DAY_0 + 2 * DAY)
     assert back.quoted[0].obtained_at == DAY_0 + 2 * DAY
+    assert back.quoted[0].is_confirmed
 
 
 def test_a_listing_without_a_price_is_still_a_listing(table: Table) -> None:
@@ -302,6 +312,63 @@ def test_a_listing_without_a_price_is_still_a_listing(table: Table) -> None:
     plan = table.sync(listed("b", ONE), at=DAY_0 + 3 * DAY)
     assert counts(plan, unchanged=1, missing=1)
     assert plan.changes == ()
+
+
+# Rates in doubt.
+
+OUT = Rate(Meter.OUTPUT_TOKENS, Decimal("2"))
+
+
+def half(card: RateCard, *in_doubt: Meter, told: RateCard | None = None) -> ListedModel:
+    """The model `a` in a row that mentions these meters without a believable price."""
+    return replace(listed("a", told or card), partial=PartialPrice(card, in_doubt))
+
+
+def test_a_rate_that_turns_to_zero_or_dynamic_is_kept_while_the_others_change(
+    table: Table,
+) -> None:
+    table.sync(listed("a", priced("1", OUT)))
+    plan = table.sync(half(priced("3"), Meter.OUTPUT_TOKENS), at=DAY_0 + DAY)
+    assert counts(plan, updated=1)
+    assert table.price_of("a") == priced("3", OUT)
+    assert plan.changes[0].effective_time == DAY_0 + DAY
+    assert [notice.code for notice in plan.notices] == ["rate_no_longer_stated"]
+    assert not table.confirmed["acme", "acme", "a"]
+    again = table.sync(half(priced("3"), Meter.OUTPUT_TOKENS), at=DAY_0 + 2 * DAY)
+    assert counts(again, unchanged=1)
+    assert (again.cards, again.quoted[0].obtained_at) == ({}, DAY_0 + DAY)
+    back = table.sync(listed("a", priced("3", OUT)), at=DAY_0 + 3 * DAY)
+    assert (back.changes, back.notices) == ((), ())
+    assert table.confirmed["acme", "acme", "a"]
+
+
+def test_a_rate_in_doubt_that_was_never_stated_stays_unknown(table: Table) -> None:
+    for day in range(3):
+        plan = table.sync(half(ONE, Meter.OUTPUT_TOKENS), at=DAY_0 + day * DAY)
+        assert (table.price_of("a"), plan.notices) == (ONE, ())
+        assert table.confirmed["acme", "acme", "a"]
+
+
+def test_a_rate_is_kept_from_the_source_s_own_quote_and_no_other(table: Table) -> None:
+    table.sync(listed("a", priced("1", OUT)), source=FIRST)
+    for day in (0, 1):
+        table.sync(half(ONE, Meter.OUTPUT_TOKENS), at=DAY_0 + day * DAY)
+        assert table.price_of("a") == ONE
+
+
+def test_a_row_that_is_half_a_router_keeps_a_price_and_is_dynamic_without_one(
+    table: Table,
+) -> None:
+    row = half(priced("3"), Meter.OUTPUT_TOKENS, told=DYNAMIC)
+    table.sync(row)
+    assert table.price_of("a") == DYNAMIC
+    table.sync(row, at=DAY_0 + DAY)
+    assert table.price_of("a") == DYNAMIC
+    table.sync(listed("a", priced("1", OUT)), at=DAY_0 + 2 * DAY)
+    table.sync(row, at=DAY_0 + 3 * DAY)
+    assert table.price_of("a") == priced("3", OUT)
+    table.sync(listed("a", DYNAMIC), at=DAY_0 + 4 * DAY)
+    assert table.price_of("a") == DYNAMIC, "a router is what all of its row says"
 
 
 # Who is believed.
@@ -382,19 +449,42 @@ def test_a_model_missing_once_is_kept_and_missing_twice_delisted(table: Table) -
     assert thrice.changes == ()
 
 
-@pytest.mark.parametrize("again", [DAY_0 + DAY, DAY_0 + DAY / 2, DAY_0 - DAY])
-def test_the_same_or_older_data_is_no_second_witness_that_a_model_is_gone(
-    table: Table, again: datetime
-) -> None:
+def test_the_same_data_is_no_second_witness_that_a_model_is_gone(table: Table) -> None:
     table.sync(listed("a", ONE), listed("b", TWO))
     table.sync(listed("b", TWO), at=DAY_0 + DAY)
     for _ in range(3):
-        plan = table.plan(ACME, listing(listed("b", TWO), at=again))
+        plan = table.sync(listed("b", TWO), at=DAY_0 + DAY)
         assert counts(plan, unchanged=1, missing=1)
         assert (plan.changes, plan.missing) == ((), ())
-    plan = table.sync(listed("b", TWO), at=again)
-    assert plan.changes == ()
     assert table.is_active("a")
+
+
+# Older data.
+
+
+def test_data_older_than_that_of_the_last_sync_is_applied_and_noted_with_both_times(
+    table: Table,
+) -> None:
+    table.sync(listed("a", ONE), at=DAY_0)
+    plan = table.sync(listed("a", TWO), at=DAY_0 - timedelta(milliseconds=1))
+    assert kinds(plan) == [(ChangeKind.CHANGED, "a")]
+    (notice,) = plan.notices
+    assert (notice.code, notice.models, notice.message) == (
+        "older_data",
+        1,
+        "the data is of 2026-11-20T11:59:59.999000Z, "
+        "older than that of 2026-11-20T12:00:00Z before",
+    )
+
+
+def test_a_replay_of_the_last_data_and_older_data_of_another_source_are_not_noted(
+    table: Table,
+) -> None:
+    table.sync(listed("a", ONE), at=DAY_0)
+    again = table.sync(listed("a", ONE), at=DAY_0)
+    assert (again.changes, again.notices) == ((), ())
+    other = table.sync(listed("a", ONE), source=FIRST, at=DAY_0 - DAY)
+    assert (counts(other, unchanged=1), other.notices) == (True, ())
 
 
 def test_a_model_that_comes_back_in_between_starts_anew(table: Table) -> None:
@@ -463,7 +553,10 @@ def test_a_faulty_row_is_not_missing_and_keeps_its_price(table: Table) -> None:
         plan = table.sync(listed("b", TWO), at=DAY_0 + day * DAY, faults=[fault])
         assert counts(plan, unchanged=1, errors=1)
         assert (plan.changes, plan.missing) == ((), ())
+        assert not table.confirmed["acme", "acme", "a"]
     assert table.price_of("a") == ONE
+    table.sync(listed("a", ONE), listed("b", TWO), at=DAY_0 + 4 * DAY)
+    assert table.confirmed["acme", "acme", "a"]
 
 
 # Policy and counts.
@@ -521,6 +614,19 @@ class Sync:
 
 
 @st.composite
+def partial_rows(draw: st.DrawFn, model: ListedModel) -> ListedModel:
+    """The row with base rates in doubt, or half a router."""
+    meters = st.sampled_from([Meter.INPUT_TOKENS, Meter.CACHE_READ_TOKENS])
+    in_doubt = draw(st.sets(meters, min_size=1))
+    rates = [
+        rate for rate in model.card.rates if rate.meter not in in_doubt or rate.conditions != ALWAYS
+    ]
+    stated = RateCard.of(PriceState.PRICED, rates) if rates else UNPRICED
+    told = draw(st.sampled_from([stated, DYNAMIC]))
+    return replace(model, card=told, partial=PartialPrice(stated, tuple(sorted(in_doubt))))
+
+
+@st.composite
 def syncs(draw: st.DrawFn) -> Sync:
     source = draw(st.sampled_from([ACME, FIRST, SECOND]))
     keys = [key for key in KEYS if source.provider in (None, key[0])]
@@ -528,15 +634,28 @@ def syncs(draw: st.DrawFn) -> Sync:
     for key in keys:
         match draw(st.sampled_from(["listed", "listed", "missing", "faulty"])):
             case "listed":
-                models.append(listed(key[1], draw(st.sampled_from(POOL)), key[0]))
+                card = draw(st.sampled_from(POOL))
+                model = listed(key[1], card, key[0])
+                if card.state is PriceState.PRICED:
+                    model = draw(st.just(model) | partial_rows(model))
+                models.append(model)
             case "faulty":
                 faults.append(Fault(key[1], "faulty", key))
     faults += draw(st.lists(st.just(Fault("(unreadable)", "no id")), max_size=1))
-    at = DAY_0 + draw(st.integers(0, 6)) * DAY
-    return Sync(source, listing(*models, at=at, faults=faults), draw(st.integers(0, 3)) > 0)
+    return Sync(source, listing(*models, faults=faults), draw(st.integers(0, 3)) > 0)
 
 
-histories = st.lists(syncs(), min_size=1, max_size=9)
+@st.composite
+def chronicles(draw: st.DrawFn) -> list[Sync]:
+    """Syncs whose data is as old as that of the one before, or newer."""
+    at, history = DAY_0, []
+    for sync in draw(st.lists(syncs(), min_size=1, max_size=9)):
+        at += draw(st.integers(0, 2)) * DAY
+        history.append(replace(sync, data=replace(sync.data, obtained_at=at)))
+    return history
+
+
+histories = chronicles()
 law = settings(derandomize=True, deadline=None, max_examples=100)
 
 
@@ -642,6 +761,24 @@ def test_the_price_in_force_is_the_believed_source_s_but_for_noise(history: list
             assert model.source == believed(quotes)
             stated = table.cards[quotes[model.source].card_id]
             assert in_force.same_prices_as(stated)
+
+
+@given(histories)
+@law
+def test_a_quote_is_confirmed_when_the_last_sync_of_its_source_stated_its_card(
+    history: list[Sync],
+) -> None:
+    table = replayed(history)
+    last = {sync.source.slug: sync.data for sync in history}
+    stated = {
+        (source, *model.key): model.card for source, data in last.items() for model in data.models
+    }
+    for (source, *key), is_confirmed in table.confirmed.items():
+        quote = table.quotes[table.models[key[0], key[1]].model_key][source]
+        card = stated.get((source, key[0], key[1]))
+        assert is_confirmed is (
+            card is not None and card.same_prices_as(table.cards[quote.card_id])
+        )
 
 
 @given(histories)

@@ -419,6 +419,45 @@ async def test_what_was_unknown_before_a_clear_is_not_remembered_after_it(
     assert prices.unknown("new", None) is None
 
 
+async def test_a_miss_is_read_once_until_the_table_changes(
+    table: Table, prices: PriceTable
+) -> None:
+    for _ in range(3):
+        assert told(await prices.find("new", None, 0)) == (Head(1, "epoch"), None)
+    assert table.finds == 1
+    table.commit(price("openai", "new"))
+    head, quote = told(await prices.find("new", None, min_revision=2))
+    assert (head.revision, prompt_of(quote)) == (2, 1), "a revision that is asked for is read"
+    assert prompt_of((await prices.find("new", None, 0)).quote) == 1
+
+
+async def test_a_model_that_was_added_is_not_hidden_by_a_miss(
+    table: Table, prices: PriceTable
+) -> None:
+    assert (await prices.find("new", None, 0)).quote is None
+    prices.head_read(table.commit(price("openai", "new")), notified=False)
+    assert prompt_of((await prices.find("new", None, 0)).quote) == 1
+
+
+async def test_a_miss_that_was_read_before_the_model_was_added_is_not_kept(
+    table: SlowTable, prices: PriceTable
+) -> None:
+    assert await ask(prices) == (1, 1)
+    table.hold = True
+    early = asyncio.create_task(prices.find("new", None, 0))
+    await table.asked(1)
+    prices.clear(table.commit(price("openai", "new")))
+    table.hold = False
+    table.held[0].set()
+    assert (await early).quote is None
+    assert prompt_of((await prices.find("new", None, 0)).quote) == 1
+
+
+async def test_a_miss_is_no_word_on_whether_other_layers_know_the_name(prices: PriceTable) -> None:
+    await prices.find("new", None, 0)
+    assert prices.unknown("new", None) is None
+
+
 # References.
 
 

@@ -7,29 +7,9 @@ SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        found.*
 FROM price_table_head AS head
-LEFT JOIN LATERAL (
-    SELECT models.provider,
-           models.model_id,
-           models.hugging_face_id,
-           models.alias_target,
-           models.delisted_at,
-           pricing.source,
-           pricing.effective_time,
-           pricing.revision AS price_revision,
-           quotes.obtained_at,
-           quotes.missing_syncs,
-           cards.card_id,
-           cards.state,
-           cards.currency,
-           cards.rates
-    FROM models
-    JOIN model_pricing AS pricing USING (model_key)
-    JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
-                               AND quotes.source = pricing.source
-    JOIN rate_cards AS cards ON cards.card_id = pricing.card_id
-    WHERE models.model_id = %(model_id)s
-      AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
-) AS found ON true;
+LEFT JOIN current_prices AS found
+       ON found.model_id = %(model_id)s
+      AND (%(provider)s::text IS NULL OR found.provider = %(provider)s);
 
 -- name: read_head
 -- The state of the whole price table.
@@ -65,26 +45,4 @@ SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        found.*
 FROM price_table_head AS head
-LEFT JOIN LATERAL (
-    SELECT models.provider,
-           models.model_id,
-           models.hugging_face_id,
-           models.canonical_slug,
-           models.alias_target,
-           models.delisted_at,
-           pricing.source,
-           pricing.effective_time,
-           pricing.revision AS price_revision,
-           quotes.obtained_at,
-           quotes.missing_syncs,
-           cards.card_id,
-           cards.state,
-           cards.currency,
-           cards.rates
-    FROM named
-    JOIN models USING (model_key)
-    JOIN model_pricing AS pricing USING (model_key)
-    JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
-                               AND quotes.source = pricing.source
-    JOIN rate_cards AS cards ON cards.card_id = pricing.card_id
-) AS found ON true;
+LEFT JOIN (named JOIN current_prices AS found USING (model_key)) ON true;

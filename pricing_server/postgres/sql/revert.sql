@@ -34,11 +34,13 @@ WHERE history.sync_run_id = %(sync_run_id)s
 ORDER BY history.model_key;
 
 -- name: reset_quotes
--- The statement that was read stays as evidence, marked as no longer that of the card.
+-- The statement that was read stays as evidence, marked as no longer that of the card,
+-- which nothing confirms any more.
 UPDATE price_quotes AS quotes
 SET card_id = coalesce(reset.card_id, quotes.card_id),
     obtained_at = coalesce(reset.obtained_at, quotes.obtained_at),
     missing_syncs = reset.missing_syncs,
+    is_confirmed = reset.card_id IS NULL AND quotes.is_confirmed,
     fragment = CASE WHEN reset.card_id IS NULL THEN quotes.fragment
                ELSE json_build_object('reverted_sync_run_id', %(sync_run_id)s::text,
                                       'stated', quotes.fragment) END

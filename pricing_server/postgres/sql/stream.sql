@@ -75,6 +75,7 @@ LEFT JOIN LATERAL (
            history.revision AS price_revision,
            coalesce(quotes.obtained_at, history.effective_time) AS obtained_at,
            coalesce(quotes.missing_syncs, 0) AS missing_syncs,
+           coalesce(quotes.is_confirmed, true) AS is_confirmed,
            cards.card_id,
            cards.state,
            cards.currency,

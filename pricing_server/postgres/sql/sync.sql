@@ -42,22 +42,19 @@ SELECT pg_advisory_unlock(727001, hashtext(%(source)s));
 SELECT max(sync_run_id) AS sync_run_id FROM pricing_sync_log
 WHERE source = %(source)s AND status = 'in_progress';
 
--- name: fail_orphans
--- Only the holder of the source's lock may call this: whoever wrote these rows is gone.
-UPDATE pricing_sync_log
-SET status = 'failed', completed_at = clock_timestamp(),
-    error_message = 'the process that ran this sync ended before it did'
-WHERE source = %(source)s AND status = 'in_progress';
-
 -- name: fail_dead
 -- Every run in progress whose source nobody holds: the lock is taken before the row is
 -- written and freed after its final status, or when the process dies. Looks at the lock
 -- instead of taking it, so that no sync is refused because of the look.
+-- Whoever has just taken the lock of a source gives it as held_source: then it is the runs of
+-- that source alone, which can be of nobody but dead processes.
 UPDATE pricing_sync_log AS log
 SET status = 'failed', completed_at = clock_timestamp(),
     error_message = 'the process that ran this sync ended before it did'
 WHERE status = 'in_progress'
-  AND NOT EXISTS (SELECT FROM held_sources WHERE held_sources.lock_key = hashtext(log.source)::oid)
+  AND CASE WHEN %(held_source)s::text IS NOT NULL THEN source = %(held_source)s
+      ELSE NOT EXISTS (SELECT FROM held_sources
+                       WHERE held_sources.lock_key = hashtext(log.source)::oid) END
 RETURNING sync_run_id, source;
 
 -- name: frozen_runs
@@ -160,7 +157,8 @@ CREATE TEMPORARY TABLE staged_models (
 CREATE TEMPORARY TABLE staged_cards (card_id text, state text, currency text, rates jsonb)
     ON COMMIT DROP;
 CREATE TEMPORARY TABLE staged_quotes (
-    provider text, model_id text, card_id text, fragment json, obtained_at timestamptz
+    provider text, model_id text, card_id text, fragment json, obtained_at timestamptz,
+    is_confirmed boolean
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE staged_prices (
     provider text, model_id text, kind text, card_id text, source text,
@@ -191,18 +189,24 @@ SELECT card_id, state, currency, rates FROM staged_cards
 ON CONFLICT (card_id) DO NOTHING;
 
 -- name: apply_quotes
-INSERT INTO price_quotes (model_key, source, card_id, fragment, obtained_at, sync_run_id)
+INSERT INTO price_quotes (model_key, source, card_id, fragment, obtained_at, sync_run_id,
+                          is_confirmed)
 SELECT models.model_key, %(source)s, staged.card_id, staged.fragment, staged.obtained_at,
-       %(sync_run_id)s
+       %(sync_run_id)s, staged.is_confirmed
 FROM staged_quotes AS staged
 JOIN models USING (provider, model_id)
 ON CONFLICT (model_key, source) DO UPDATE
 SET card_id = excluded.card_id, fragment = excluded.fragment,
-    obtained_at = excluded.obtained_at, sync_run_id = excluded.sync_run_id, missing_syncs = 0;
+    obtained_at = excluded.obtained_at, sync_run_id = excluded.sync_run_id,
+    is_confirmed = excluded.is_confirmed, missing_syncs = 0;
 
 -- name: apply_missing
-UPDATE price_quotes SET missing_syncs = missing_syncs + 1
+UPDATE price_quotes SET missing_syncs = missing_syncs + 1, is_confirmed = false
 WHERE source = %(source)s AND model_key = ANY(%(model_keys)s);
+
+-- name: apply_unreadable
+UPDATE price_quotes SET is_confirmed = false
+WHERE source = %(source)s AND model_key = ANY(%(unreadable)s) AND is_confirmed;
 
 -- name: apply_history
 -- Before apply_prices: the previous card and prices are those still in force.

@@ -335,7 +335,7 @@ class _FreshnessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Freshness.V
     """
     FRESHNESS_UNCONFIRMED: _Freshness.ValueType  # 2
     """FRESHNESS_UNCONFIRMED: the source's data is older than that, or its latest
-    sync no longer listed the model. The price is the last one known.
+    sync did not state this price. The price is the last one known.
     """
     FRESHNESS_DATABASE_DOWN: _Freshness.ValueType  # 3
     """FRESHNESS_DATABASE_DOWN: the database could not be asked; the answer comes
@@ -353,7 +353,7 @@ expected to (24 hours for a seller's API, 30 days for a catalogue release).
 """
 FRESHNESS_UNCONFIRMED: Freshness.ValueType  # 2
 """FRESHNESS_UNCONFIRMED: the source's data is older than that, or its latest
-sync no longer listed the model. The price is the last one known.
+sync did not state this price. The price is the last one known.
 """
 FRESHNESS_DATABASE_DOWN: Freshness.ValueType  # 3
 """FRESHNESS_DATABASE_DOWN: the database could not be asked; the answer comes

@@ -1,0 +1,159 @@
+"""One breaker for all who ask the database: look-ups, lists and the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+
+import pytest
+from structlog.testing import capture_logs
+
+from pricing_server.audit import (
+    AuditReader,
+    ChangeCursor,
+    ChangeFilter,
+    ProviderCoverage,
+    SourceHealth,
+)
+from pricing_server.audit_guard import GuardedAuditReader
+from pricing_server.breaker import Breaker
+from pricing_server.errors import DatabaseUnavailable
+from pricing_server.price_change import PriceChange
+from pricing_server.sync.run import NO_COUNTS, SyncRun, SyncStatus
+
+PROBE = 0.001
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+RUN = SyncRun(
+    1, "acme", SyncStatus.SUCCESS, "test", NOON, NOON, 0, NO_COUNTS, (), (), None, revision=1
+)
+
+
+class Log:
+    """An AuditReader that answers, fails or hangs, and a probe of its database."""
+
+    def __init__(self) -> None:
+        self.is_down = False
+        self.is_slow = False
+        self.asked = 0
+        self.probes = 0
+        self.may_probe = asyncio.Event()
+        self.may_probe.set()
+
+    async def run(self, sync_run_id: int) -> SyncRun | None:
+        await self._answer()
+        return RUN
+
+    async def runs(self, source: str | None, before: int | None, limit: int) -> Sequence[SyncRun]:
+        await self._answer()
+        return [RUN]
+
+    async def changes(
+        self, narrow: ChangeFilter, before: ChangeCursor | None, limit: int
+    ) -> Sequence[tuple[ChangeCursor, PriceChange]]:
+        await self._answer()
+        return []
+
+    async def providers(self, after: str | None, limit: int) -> Sequence[ProviderCoverage]:
+        await self._answer()
+        return []
+
+    async def sources(self) -> Sequence[SourceHealth]:
+        await self._answer()
+        return []
+
+    async def probe(self) -> None:
+        await self.may_probe.wait()
+        self.probes += 1
+        if self.is_down:
+            raise DatabaseUnavailable
+
+    async def _answer(self) -> None:
+        self.asked += 1
+        if self.is_slow:
+            await asyncio.Event().wait()
+        if self.is_down:
+            raise DatabaseUnavailable
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+async def breaker(log: Log) -> AsyncIterator[Breaker]:
+    breaker = Breaker(log.probe, answer_seconds=10, probe_seconds=PROBE)
+    yield breaker
+    await breaker.aclose()
+
+
+@pytest.fixture
+def guarded(log: Log, breaker: Breaker) -> GuardedAuditReader:
+    return GuardedAuditReader(log, breaker, answer_seconds=10)
+
+
+def every_call(reader: AuditReader) -> Sequence[Callable[[], Awaitable[object]]]:
+    return (
+        lambda: reader.run(1),
+        lambda: reader.runs(None, None, 1),
+        lambda: reader.changes(ChangeFilter(), None, 1),
+        lambda: reader.providers(None, 1),
+        reader.sources,
+    )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  # There is nothing to wait on, by design.
+            await asyncio.sleep(0.001)
+
+
+async def test_lists_and_the_log_pass_while_the_database_answers(
+    log: Log, breaker: Breaker, guarded: GuardedAuditReader
+) -> None:
+    assert [await ask() for ask in every_call(guarded)] == [RUN, [RUN], [], [], []]
+    assert (breaker.is_down, log.probes) == (False, 0)
+
+
+async def test_nobody_asks_a_database_that_a_look_up_found_down(
+    log: Log, breaker: Breaker, guarded: GuardedAuditReader
+) -> None:
+    log.is_down = True
+    with pytest.raises(DatabaseUnavailable):
+        await breaker.ask(lambda: log.run(1))
+    asked = log.asked
+    for ask in every_call(guarded):
+        with pytest.raises(DatabaseUnavailable):
+            await ask()
+    assert log.asked == asked
+    log.is_down = False
+    await until(lambda: not breaker.is_down)
+    assert await guarded.run(1) == RUN
+
+
+@pytest.mark.parametrize("number", range(5))
+async def test_a_list_that_fails_has_the_probe_find_out(
+    log: Log, breaker: Breaker, guarded: GuardedAuditReader, number: int
+) -> None:
+    log.is_down = True
+    with pytest.raises(DatabaseUnavailable):
+        await every_call(guarded)[number]()
+    await until(lambda: breaker.is_down)
+
+
+async def test_a_list_that_is_too_slow_does_not_shut_look_ups_out(
+    log: Log, breaker: Breaker
+) -> None:
+    log.is_slow = True
+    log.may_probe.clear()
+    slow = GuardedAuditReader(log, breaker, answer_seconds=0.01)
+    with capture_logs() as logged:
+        with pytest.raises(DatabaseUnavailable):
+            await slow.changes(ChangeFilter(), None, 1_000)
+        assert not breaker.is_down
+        log.is_slow = False
+        assert await breaker.ask(lambda: log.run(1)) == RUN
+        log.may_probe.set()
+        await until(lambda: log.probes == 1)
+    assert (breaker.is_down, logged) == (False, [])
