@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from llmpricing.v1 import pricing_pb2, pricing_pb2_grpc
 from pricing_server import fault_points
 from pricing_server.audit_guard import GuardedAuditReader
+from pricing_server.bounded import abandoned_work_ended
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.fetch import Fetcher
 from pricing_server.grpc_api.boundary import Boundary
@@ -100,6 +101,7 @@ async def running_server(
     """
     fault_points.arm(settings.fault_point)
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(abandoned_work_ended, CALL_GRACE_SECONDS)
         manual = await asyncio.to_thread(_manual_prices, settings)
         logins = settings.logins(conninfo)
         store = PostgresSyncStore(logins.writer)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -11,32 +12,45 @@ T = TypeVar("T")
 _abandoned: set[asyncio.Task[Any]] = set()
 
 
-async def bounded(work: Coroutine[Any, Any, T], seconds: float) -> T:
+async def bounded(
+    work: Coroutine[Any, Any, T],
+    seconds: float,
+    *,
+    discard: Callable[[T], None] | None = None,
+) -> T:
     """The result of `work`, or TimeoutError after so many seconds.
 
     `asyncio.timeout` waits until the cancelled work has ended, and work on a database
     that is frozen ends when it thaws: the driver first asks it to cancel the query. So
-    work that is late is cancelled, and left to end by itself.
+    work that is late is cancelled, and left to end by itself; `discard` takes its result
+    if it has one all the same.
     """
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:
-        _abandon(task)
+        _abandon(task, discard)
         raise
     if not done:
-        _abandon(task)
+        _abandon(task, discard)
         raise TimeoutError
     return task.result()
 
 
-def _abandon(task: asyncio.Task[Any]) -> None:
+async def abandoned_work_ended(seconds: float) -> None:
+    """Wait for work that was left to end by itself, but not longer than so many seconds."""
+    if _abandoned:
+        await asyncio.wait(set(_abandoned), timeout=seconds)
+
+
+def _abandon(task: asyncio.Task[T], discard: Callable[[T], None] | None) -> None:
     task.cancel()
     _abandoned.add(task)
-    task.add_done_callback(_ended)
+    task.add_done_callback(partial(_ended, discard))
 
 
-def _ended(task: asyncio.Task[Any]) -> None:
+def _ended(discard: Callable[[T], None] | None, task: asyncio.Task[T]) -> None:
     _abandoned.discard(task)
-    if not task.cancelled():
-        task.exception()  # nobody waits for it any more
+    # Nobody waits for it any more.
+    if not task.cancelled() and task.exception() is None and discard is not None:
+        discard(task.result())

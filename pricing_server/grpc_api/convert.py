@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -116,7 +116,8 @@ def sync_provider_response(outcome: SyncOutcome) -> pb.SyncProviderResponse:
         status=SYNC_STATUSES[outcome.status],
         started_at=timestamp(outcome.started_at),
         completed_at=timestamp(outcome.completed_at),
-        duration_ms=max(0, round(duration.total_seconds() * 1000)),
+        # Half a millisecond is rounded up, as the log does.
+        duration_ms=max(0, (duration // timedelta(microseconds=1) + 500) // 1000),
         error_details=_error_details(outcome.faults),
         sync_run_id=_run_id(outcome.sync_run_id),
         dry_run=outcome.dry_run,

@@ -57,7 +57,7 @@ class HeadWatcher:
         while True:
             connection = None
             try:
-                connection = await bounded(self._connect(), ANSWER_SECONDS)
+                connection = await bounded(self._connect(), ANSWER_SECONDS, discard=_drop)
                 # LISTEN first, then read: whatever commits in between is read or announced.
                 await bounded(_listen(connection), ANSWER_SECONDS)
                 if was_connected:
@@ -80,8 +80,7 @@ class HeadWatcher:
                 is_up = False
             finally:
                 if connection is not None:
-                    # Without a word to the server, which may be frozen.
-                    connection.pgconn.finish()
+                    _drop(connection)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _connect(self) -> Connection:
@@ -95,6 +94,11 @@ class HeadWatcher:
             async for notice in connection.notifies(timeout=self._poll_seconds, stop_after=1):
                 notified = notified or notice.payload != ORIGIN
             self._changed(await bounded(_head(connection), ANSWER_SECONDS), notified)
+
+
+def _drop(connection: Connection) -> None:
+    """End it without a word to the server, which may be frozen."""
+    connection.pgconn.finish()
 
 
 async def _listen(connection: Connection) -> None:
