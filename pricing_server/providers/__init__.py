@@ -1,4 +1,4 @@
-"""The sources of prices. A new one is a file beside this one and a line here."""
+"""The sources of prices. A new one is a file beside this one and a line in SOURCES."""
 
 from __future__ import annotations
 
@@ -11,5 +11,12 @@ from pricing_server.providers import openrouter as openrouter
 from pricing_server.providers.source import Source
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
-    {source.slug: source for source in (openrouter.SOURCE, featherless.SOURCE, genai_prices.SOURCE)}
+    {
+        source.slug: source
+        for source in (
+            openrouter.SOURCE,
+            featherless.SOURCE,
+            genai_prices.SOURCE,
+        )
+    }
 )

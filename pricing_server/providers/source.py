@@ -198,6 +198,9 @@ MAX_DEPTH: Final = 32
 """Of a row's nesting; recorded rows have up to 6 levels."""
 
 
+MAX_NOTICES: Final = 100
+"""Kinds of notices of one listing that are told apart; a recorded payload has up to 7."""
+
 _DUPLICATE = "the payload lists this model more than once"
 
 
@@ -230,12 +233,14 @@ class ListingBuilder:
 
     def notice(self, code: str, message: str, model_id: str) -> None:
         """Name something of a row that becomes no rate."""
+        if code not in self._notices and len(self._notices) >= MAX_NOTICES:
+            code, message = "more_notices", f"of further kinds than the first {MAX_NOTICES}"
         self._notices[code] = message
         self._noticed.setdefault(code, {})[model_id] = None
 
-    def unknown_key(self, key: str, model_id: str) -> None:
-        """Name a key that states a price whose unit nobody declared."""
-        code = f"unknown_key:{printable(key, 40)}"
+    def unknown_key(self, key: str, model_id: str, where: str = "") -> None:
+        """Name a key that states a price whose unit nobody declared; `where` is its path."""
+        code = f"unknown_key:{where}{printable(key, 40)}"
         self.notice(code, "a price key without declared unit", model_id)
 
     def zero(self, key: str, model_id: str) -> None:
