@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from pricing_server.providers import deepinfra as deepinfra
 from pricing_server.providers import featherless as featherless
 from pricing_server.providers import genai_prices as genai_prices
 from pricing_server.providers import openrouter as openrouter
@@ -15,6 +16,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         source.slug: source
         for source in (
             openrouter.SOURCE,
+            deepinfra.SOURCE,
             featherless.SOURCE,
             genai_prices.SOURCE,
         )
