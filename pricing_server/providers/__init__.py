@@ -8,6 +8,7 @@ from types import MappingProxyType
 from pricing_server.providers import deepinfra as deepinfra
 from pricing_server.providers import featherless as featherless
 from pricing_server.providers import genai_prices as genai_prices
+from pricing_server.providers import novita as novita
 from pricing_server.providers import openrouter as openrouter
 from pricing_server.providers.source import Source
 
@@ -17,6 +18,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         for source in (
             openrouter.SOURCE,
             deepinfra.SOURCE,
+            novita.SOURCE,
             featherless.SOURCE,
             genai_prices.SOURCE,
         )
