@@ -10,6 +10,7 @@ from pricing_server.providers import featherless as featherless
 from pricing_server.providers import genai_prices as genai_prices
 from pricing_server.providers import novita as novita
 from pricing_server.providers import openrouter as openrouter
+from pricing_server.providers import together as together
 from pricing_server.providers.source import Source
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
@@ -19,6 +20,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             openrouter.SOURCE,
             deepinfra.SOURCE,
             novita.SOURCE,
+            together.SOURCE,
             featherless.SOURCE,
             genai_prices.SOURCE,
         )
