@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from pricing_server.providers import chutes as chutes
 from pricing_server.providers import deepinfra as deepinfra
 from pricing_server.providers import featherless as featherless
 from pricing_server.providers import genai_prices as genai_prices
@@ -21,6 +22,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             deepinfra.SOURCE,
             novita.SOURCE,
             together.SOURCE,
+            chutes.SOURCE,
             featherless.SOURCE,
             genai_prices.SOURCE,
         )
