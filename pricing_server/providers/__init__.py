@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from pricing_server.providers import cerebras as cerebras
 from pricing_server.providers import chutes as chutes
 from pricing_server.providers import deepinfra as deepinfra
 from pricing_server.providers import featherless as featherless
@@ -23,6 +24,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             novita.SOURCE,
             together.SOURCE,
             chutes.SOURCE,
+            cerebras.SOURCE,
             featherless.SOURCE,
             genai_prices.SOURCE,
         )
