@@ -10,6 +10,7 @@ from pricing_server.providers import chutes as chutes
 from pricing_server.providers import deepinfra as deepinfra
 from pricing_server.providers import featherless as featherless
 from pricing_server.providers import genai_prices as genai_prices
+from pricing_server.providers import huggingface as huggingface
 from pricing_server.providers import novita as novita
 from pricing_server.providers import openrouter as openrouter
 from pricing_server.providers import together as together
@@ -25,6 +26,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             together.SOURCE,
             chutes.SOURCE,
             cerebras.SOURCE,
+            huggingface.SOURCE,
             featherless.SOURCE,
             genai_prices.SOURCE,
         )
