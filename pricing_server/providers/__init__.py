@@ -9,7 +9,9 @@ from pricing_server.providers import cerebras as cerebras
 from pricing_server.providers import chutes as chutes
 from pricing_server.providers import deepinfra as deepinfra
 from pricing_server.providers import featherless as featherless
+from pricing_server.providers import fireworks as fireworks
 from pricing_server.providers import genai_prices as genai_prices
+from pricing_server.providers import groq as groq
 from pricing_server.providers import huggingface as huggingface
 from pricing_server.providers import novita as novita
 from pricing_server.providers import openrouter as openrouter
@@ -28,6 +30,8 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             cerebras.SOURCE,
             huggingface.SOURCE,
             featherless.SOURCE,
+            groq.SOURCE,
+            fireworks.SOURCE,
             genai_prices.SOURCE,
         )
     }
