@@ -17,7 +17,7 @@ missing = { echo "SKIPPED $@: $(1)" >&2; [[ "$${CI:-}" != true ]]; exit; }
 
 NO_BUF := no buf on PATH and no wheel of buf-bin for this machine
 
-.PHONY: help serve test unit check lint types lint-proto breaking stubs proto clean
+.PHONY: help serve test unit check lint types lint-proto breaking stubs proto provider-docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -64,6 +64,9 @@ stubs: $(INSTALLED)
 
 proto: $(INSTALLED) ## generate the stubs from proto/
 	PYTHON=$(BIN)/python scripts/generate_stubs.sh
+
+provider-docs: $(INSTALLED) ## generate docs/providers.md from the declarations of sources
+	$(BIN)/python -m pricing_server.providers.document
 
 clean: ## remove environments, caches and builds; the server's data stays
 	rm -rf .venv .venv-proto .venv-stubs .mypy_cache .pytest_cache .ruff_cache .hypothesis

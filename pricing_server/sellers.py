@@ -88,8 +88,11 @@ SELLER_ORDER: Final = ("openrouter", "aws", "azure", "google-vertex")
 use, then the large clouds. All others follow by name, so that the answer never depends on
 which source was read first."""
 
-WITHOUT_PRICES: Final = ("featherless",)
-"""Sellers by subscription, who list models without a price: after all who have one."""
+ANSWERS_LAST: Final = (
+    "huggingface",  # A router, which chooses who serves a plain id, and so its price.
+    "featherless",  # By subscription.
+)
+"""Sellers who list ids without a price of their own: after all who have one."""
 
 
 def canonical(provider_name: str) -> str:
@@ -104,4 +107,6 @@ def answer_order(provider: str) -> tuple[int, int, str]:
         return 0, MAKERS.index(provider), provider
     if provider in SELLER_ORDER:
         return 1, SELLER_ORDER.index(provider), provider
-    return (3 if provider in WITHOUT_PRICES else 2), 0, provider
+    if provider in ANSWERS_LAST:
+        return 3, ANSWERS_LAST.index(provider), provider
+    return 2, 0, provider

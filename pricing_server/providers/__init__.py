@@ -1,15 +1,38 @@
-"""The sources of prices. A new one is a file beside this one and a line here."""
+"""The sources of prices. A new one is a file beside this one and a line in SOURCES."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from pricing_server.providers import cerebras as cerebras
+from pricing_server.providers import chutes as chutes
+from pricing_server.providers import deepinfra as deepinfra
 from pricing_server.providers import featherless as featherless
+from pricing_server.providers import fireworks as fireworks
 from pricing_server.providers import genai_prices as genai_prices
+from pricing_server.providers import groq as groq
+from pricing_server.providers import huggingface as huggingface
+from pricing_server.providers import novita as novita
 from pricing_server.providers import openrouter as openrouter
+from pricing_server.providers import together as together
 from pricing_server.providers.source import Source
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
-    {source.slug: source for source in (openrouter.SOURCE, featherless.SOURCE, genai_prices.SOURCE)}
+    {
+        source.slug: source
+        for source in (
+            openrouter.SOURCE,
+            deepinfra.SOURCE,
+            novita.SOURCE,
+            together.SOURCE,
+            chutes.SOURCE,
+            cerebras.SOURCE,
+            huggingface.SOURCE,
+            featherless.SOURCE,
+            groq.SOURCE,
+            fireworks.SOURCE,
+            genai_prices.SOURCE,
+        )
+    }
 )

@@ -15,6 +15,7 @@ from typing import Final
 from llmpricing.rate_card import UNPRICED
 from pricing_server.providers.source import (
     OWN_API_RANK,
+    Evidence,
     KeyUse,
     ListedModel,
     Listing,
@@ -22,6 +23,7 @@ from pricing_server.providers.source import (
     Source,
     SourceError,
     fragment_text,
+    rows_under,
 )
 
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -63,12 +65,11 @@ def _listed_model(row: Mapping[str, object], listing: ListingBuilder, model_id: 
 
 
 def _rows(document: object) -> list[object]:
-    if not isinstance(document, Mapping) or not isinstance(document.get("data"), list):
-        raise SourceError("the payload is not an object with a list of models under 'data'")
-    rows: list[object] = document["data"]
-    pagination = document.get("pagination")
+    rows = rows_under(document)
+    envelope = document if isinstance(document, Mapping) else {}
+    pagination = envelope.get("pagination")
     announced = pagination if isinstance(pagination, Mapping) else {}
-    pages, total = announced.get("total_pages"), announced.get("total_items", document.get("total"))
+    pages, total = announced.get("total_pages"), announced.get("total_items", envelope.get("total"))
     if (isinstance(pages, int) and pages > 1) or (isinstance(total, int) and total > len(rows)):
         # Models on the other pages would seem to be gone.
         raise SourceError("the payload is one page of several; ask without 'page' and 'per_page'")
@@ -80,7 +81,20 @@ SOURCE: Final = Source(
     display_name="Featherless models API",
     rank=OWN_API_RANK,
     read=read,
+    evidence=Evidence.RECORDED,
     provider="featherless",
     endpoint="https://api.featherless.ai/v1/models",
     key_use=KeyUse.OPTIONAL,
+    facts="A recorded payload of 2025 with 6,504 rows, and the API reference.",
+    notes=(
+        "A subscription. Without a provider in the request, every other seller of the same id "
+        "answers first.",
+        "The id is the repository at Hugging Face, where it has that form. 28 of these models "
+        "have a counterpart by Hugging Face id among OpenRouter's of 2026-08-22.",
+        "One id is there twice (`repeated_row`); both rows state the same, that it is served.",
+        "The API pages only when asked to (`page`, `per_page`), and then adds `pagination`. A "
+        "payload that says it is one page of several is refused: the rest would seem delisted.",
+        "A row with `pricing`, which no recorded one has, is named (`price_not_read:pricing`): "
+        "its unit is not declared anywhere.",
+    ),
 )

@@ -27,11 +27,12 @@ from llmpricing.rate_card import (
     Threshold,
     UtcWindow,
 )
-from llmpricing.units import PricingFormat, same_price
+from llmpricing.units import same_price
 from pricing_server.names import printable
+from pricing_server.providers.field import Field
 from pricing_server.providers.source import (
     OWN_API_RANK,
-    Field,
+    Evidence,
     KeyUse,
     ListedModel,
     Listing,
@@ -40,27 +41,27 @@ from pricing_server.providers.source import (
     RowError,
     Source,
     SourceError,
+    ZeroMeans,
     fragment_text,
     optional_name,
+    rows_under,
 )
 
-_TOKEN: Final = PricingFormat.PER_TOKEN
-
 FIELDS: Final[Mapping[str, Field]] = {
-    "prompt": Field(Meter.INPUT_TOKENS, _TOKEN),
-    "completion": Field(Meter.OUTPUT_TOKENS, _TOKEN),
-    "input_cache_read": Field(Meter.CACHE_READ_TOKENS, _TOKEN),
-    "input_cache_write": Field(Meter.CACHE_WRITE_TOKENS, _TOKEN),
-    "input_cache_write_1h": Field(Meter.CACHE_WRITE_1H_TOKENS, _TOKEN),
-    "audio": Field(Meter.INPUT_AUDIO_TOKENS, _TOKEN),
-    "audio_output": Field(Meter.OUTPUT_AUDIO_TOKENS, _TOKEN),
-    "input_audio_cache": Field(Meter.CACHE_AUDIO_READ_TOKENS, _TOKEN),
-    "image_token": Field(Meter.INPUT_IMAGE_TOKENS, _TOKEN),
-    "image_output": Field(Meter.OUTPUT_IMAGE_TOKENS, _TOKEN),
-    "internal_reasoning": Field(Meter.OUTPUT_REASONING_TOKENS, _TOKEN),
-    "image": Field(Meter.INPUT_IMAGES, None),
-    "request": Field(Meter.REQUESTS, None),
-    "web_search": Field(Meter.WEB_SEARCHES, None),
+    "prompt": Field(Meter.INPUT_TOKENS, 1),
+    "completion": Field(Meter.OUTPUT_TOKENS, 1),
+    "input_cache_read": Field(Meter.CACHE_READ_TOKENS, 1),
+    "input_cache_write": Field(Meter.CACHE_WRITE_TOKENS, 1),
+    "input_cache_write_1h": Field(Meter.CACHE_WRITE_1H_TOKENS, 1),
+    "audio": Field(Meter.INPUT_AUDIO_TOKENS, 1),
+    "audio_output": Field(Meter.OUTPUT_AUDIO_TOKENS, 1),
+    "input_audio_cache": Field(Meter.CACHE_AUDIO_READ_TOKENS, 1),
+    "image_token": Field(Meter.INPUT_IMAGE_TOKENS, 1),
+    "image_output": Field(Meter.OUTPUT_IMAGE_TOKENS, 1),
+    "internal_reasoning": Field(Meter.OUTPUT_REASONING_TOKENS, 1),
+    "image": Field(Meter.INPUT_IMAGES, 1),
+    "request": Field(Meter.REQUESTS, 1),
+    "web_search": Field(Meter.WEB_SEARCHES, 1),
 }
 HEADLINE_KEYS: Final = ("prompt", "completion")
 CONDITION_KEYS: Final = frozenset({"min_prompt_tokens", "utc_start", "utc_end"})
@@ -102,12 +103,10 @@ def _listed_model(row: Mapping[str, object], listing: ListingBuilder, model_id: 
 
 
 def _open_envelope(document: object, received_at: datetime) -> tuple[list[object], datetime]:
-    if not isinstance(document, Mapping) or not isinstance(document.get("data"), list):
-        raise SourceError("the payload is not an object with a list of models under 'data'")
-    rows: list[object] = document["data"]
+    rows = rows_under(document)
     if not rows:
         raise SourceError("the payload lists no models")
-    if "fetchedAt" not in document:
+    if not isinstance(document, Mapping) or "fetchedAt" not in document:
         return rows, received_at
     if document.get("count", len(rows)) != len(rows):
         raise SourceError(
@@ -174,9 +173,7 @@ def _rates(
         if declared is None:
             if conditions is not ALWAYS:
                 raise RowError(f"an override has the unknown key {printable(key)}")
-            listing.notice(
-                f"unknown_key:{printable(key, 40)}", "a price key without declared unit", model_id
-            )
+            listing.unknown_key(key, model_id)
         elif _is_dynamic(value):
             _refuse_in_override(key, conditions)
             listing.notice(f"dynamic_rate:{key}", "decided per request, no rate", model_id)
@@ -184,7 +181,7 @@ def _rates(
             price = _read(key, declared, value)
             if price == 0 and not declares_free:
                 _refuse_in_override(key, conditions)
-                listing.notice(f"zero:{key}", "zero without being declared free", model_id)
+                listing.zero(key, model_id)
             elif key == "image" and _costs_what_a_token_costs(price, prices):
                 listing.notice(
                     "unit_in_doubt:image",
@@ -270,7 +267,36 @@ SOURCE: Final = Source(
     display_name="OpenRouter models API",
     rank=OWN_API_RANK,
     read=read,
+    evidence=Evidence.RECORDED,
     provider="openrouter",
     endpoint="https://openrouter.ai/api/v1/models",
     key_use=KeyUse.OPTIONAL,
+    fields={f"pricing.{key}": declared for key, declared in FIELDS.items()},
+    zero_means=ZeroMeans.FREE_IF_DECLARED,
+    free_where="the id ends in `:free`",
+    facts="Recorded payloads of three days in 2026, and OpenRouter's API reference.",
+    notes=(
+        "Also read: the envelope `{fetchedAt, count, data}` of a recorder, whose `fetchedAt` is "
+        "then the `verified_time`.",
+        "`-1` is a router: `DYNAMIC`.",
+        "A zero without `:free` is not a price: `google/lyria-3-pro-preview` says 0 and charges "
+        "per song.",
+        "A base key that turns to such a zero, or to `-1` while others are prices, keeps the rate "
+        "that OpenRouter stated last (`rate_no_longer_stated`), with its overrides if the row has "
+        "none for it, and the whole price is `UNCONFIRMED`. What was never stated stays unknown, "
+        "and so does a base rate that would now apply under conditions that had a rate of their "
+        "own.",
+        "`overrides[]`: conditions `min_prompt_tokens` (that many or more) and "
+        "`utc_start`/`utc_end` (hhmm, may pass midnight); among those that apply, later entries "
+        "win key by key. An override with a key that is not understood is a fault of its model, "
+        "which then keeps its last price.",
+        "`image` is documented as USD per input image. In every recorded row that has it, it "
+        "equals the price of one prompt *token*, hundreds of times below what those sellers "
+        "charge for an image. Such a value is in doubt and becomes no rate; the run names it "
+        "(`unit_in_doubt:image`). Image tokens are input tokens at the same price, so nothing is "
+        "lost. A value that differs from the token price is taken as documented.",
+        "`image_output` is documented per output image, and its values ($30 to $120 per million) "
+        "are those sellers' prices of output image *tokens*; it is read per token.",
+        "`~vendor/model-latest` keeps its own listed price and names its target.",
+    ),
 )

@@ -13,8 +13,8 @@ from typing import Final
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
-from llmpricing.units import PricingFormat, normalize_to_per_token, parse_price
 from pricing_server.names import name_fault, printable
+from pricing_server.providers.field import Field
 
 
 class SourceError(Exception):
@@ -36,19 +36,46 @@ class KeyUse(Enum):
     REQUIRED = "required"
 
 
+class Evidence(Enum):
+    """What the declared units and shapes rest on."""
+
+    RECORDED = "recorded"
+    """A real payload, read row by row."""
+    DOCUMENTED = "documented"
+    """The seller's documentation, or code of others that reads the same endpoint."""
+    INFERRED = "inferred"
+    """Neither: unproven."""
+
+
+class ZeroMeans(Enum):
+    """What a price of zero says at a source. A missing price is never zero."""
+
+    NO_PRICE = "no price"
+    """The model is charged in another way, or not known: never free."""
+    FREE = "free"
+    FREE_IF_DECLARED = "free only where the source says so"
+    """`Source.free_where` tells how; any other zero is no price."""
+
+
 @dataclass(frozen=True, slots=True)
-class Field:
-    """The declared meaning of one price field: what it meters and in which unit."""
+class Paging:
+    """How a source that answers in pages is asked for the next one, and when none is left.
 
-    meter: Meter
-    unit: PricingFormat | None
-    """None where the field is priced per one of its meter (a request, an image, a search)."""
+    Exactly one of `token_key` and `total_key` is set.
+    """
 
-    def read(self, value: object) -> Decimal:
-        """USD per one unit of the meter. Raises PriceError if the value is no price."""
-        if self.unit is None:
-            return parse_price(value)
-        return normalize_to_per_token(value, self.unit)
+    rows_key: str
+    """The top-level key with the list of a page's rows."""
+    parameter: str
+    """The query parameter that names the page: by its token, or by the rows to pass over."""
+    token_key: str | None = None
+    """The top-level key with the next page's token; absent or empty on the last page."""
+    total_key: str | None = None
+    """The top-level key with how many rows there are on all pages together."""
+
+    def __post_init__(self) -> None:
+        if (self.token_key is None) == (self.total_key is None):
+            raise ValueError("pages end either without a next token or at a total")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +164,7 @@ class Source:
     rank: int
     """Of the sources that price a model the one with the lowest rank wins."""
     read: Callable[[object, datetime], Listing]
+    evidence: Evidence
     provider: str | None = None
     """The seller whose own API this is; None for a catalogue of many sellers."""
     endpoint: str | None = None
@@ -145,6 +173,21 @@ class Source:
     key_use: KeyUse = KeyUse.NONE
     fresh_for: timedelta = timedelta(hours=24)
     """How long its data counts as confirmed after it was obtained."""
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    """Every price field that is read, by its path within a row as the source writes it."""
+    zero_means: ZeroMeans = ZeroMeans.NO_PRICE
+    free_where: str = ""
+    """How the source says that a model is free, in words."""
+    paging: Paging | None = None
+    """None where everything comes in one answer."""
+    facts: str = ""
+    """Where the declaration comes from: what was recorded when, which documentation."""
+    notes: tuple[str, ...] = ()
+    """Oddities, one or a few sentences each."""
+
+    def __post_init__(self) -> None:
+        if (self.zero_means is ZeroMeans.FREE_IF_DECLARED) != bool(self.free_where):
+            raise ValueError("how a source declares that something is free is told, or does not")
 
     @property
     def url_variable(self) -> str:
@@ -214,6 +257,15 @@ class ListingBuilder:
         self._notices[code] = message
         self._noticed.setdefault(code, {})[model_id] = None
 
+    def unknown_key(self, key: str, model_id: str, where: str = "") -> None:
+        """Name a key that states a price whose unit nobody declared; `where` is its path."""
+        code = f"unknown_key:{where}{printable(key, 40)}"
+        self.notice(code, "a price key without declared unit", model_id)
+
+    def zero(self, key: str, model_id: str) -> None:
+        """Name a zero that says nothing of what the model costs."""
+        self.notice(f"zero:{key}", "zero without being declared free", model_id)
+
     def build(self, obtained_at: datetime, names: Mapping[str, str] | None = None) -> Listing:
         """The listing. Raises SourceError if not one row could be read."""
         for key in self._duplicates:
@@ -243,6 +295,14 @@ class ListingBuilder:
             message = f"{len(left_out)} more codes, each of fewer models than those named"
             named.append(Notice("more_codes", message, len(models), next(iter(models))))
         return tuple(named)
+
+
+def rows_under(document: object, key: str = "data") -> list[object]:
+    """The rows of an envelope such as {"data": [...]}. Raises SourceError if it is none."""
+    rows = document.get(key) if isinstance(document, Mapping) else None
+    if not isinstance(rows, list):
+        raise SourceError(f"the payload is not an object with a list of models under '{key}'")
+    return rows
 
 
 def optional_name(value: object) -> str | None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,10 +100,13 @@ def assert_counts_add_up(counts: pb.SyncProviderResponse | pb.SyncRun) -> None:
 
 @asynccontextmanager
 async def in_process_server(
-    conninfo: str | None, feed: Feed | None = None, **settings: Any
+    conninfo: str | None,
+    feed: Feed | None = None,
+    sources: Iterable[str] = ("openrouter",),
+    **settings: Any,
 ) -> AsyncIterator[Server]:
-    """Serve in this event loop. OpenRouter is the feed."""
-    urls = {"openrouter": feed.url} if feed else {}
+    """Serve in this event loop. The feed is what these sources answer."""
+    urls = {source: feed.url for source in sources} if feed else {}
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
             if name.startswith(PREFIX):

@@ -11,7 +11,7 @@ import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.lookup.catalog import Catalog
-from pricing_server.providers import genai_prices
+from pricing_server.providers import SOURCES, genai_prices
 from tests.integration._database import rows, value, wait_for_sessions_to_end
 from tests.integration._feed import Feed, payload, row
 from tests.integration._server import Server, in_process_server
@@ -252,7 +252,7 @@ async def test_pages_of_providers_are_complete_by_name_and_tell_sources_once(
         )
     ]
     assert await all_pages(page, size) == expected
-    assert sources == ["featherless", "openrouter", "genai-prices"]
+    assert sources == sorted(SOURCES, key=lambda slug: (SOURCES[slug].rank, slug))
 
 
 async def test_providers_tell_their_coverage_and_sources_their_health(

@@ -27,6 +27,7 @@ from pricing_server.postgres.sync_store import PostgresSyncStore
 from pricing_server.providers.source import (
     CATALOGUE_RANK,
     OWN_API_RANK,
+    Evidence,
     ListedModel,
     Listing,
     Source,
@@ -363,7 +364,14 @@ def _source(slug: str, seller: str, rank: int) -> Source:
         raise AssertionError("the listings of this test are made by hand")
 
     own = seller if rank == OWN_API_RANK else None
-    return Source(slug=slug, display_name=slug, rank=rank, read=unread, provider=own)
+    return Source(
+        slug=slug,
+        display_name=slug,
+        rank=rank,
+        read=unread,
+        evidence=Evidence.RECORDED,
+        provider=own,
+    )
 
 
 def _listing(seller: str, prices: dict[str, int]) -> Listing:

@@ -40,7 +40,7 @@ from pricing_server.lookup.names import NameIndex
 from pricing_server.lookup.price import Head, Key, Layer, Price
 from pricing_server.lookup.quote import MatchRule
 from pricing_server.lookup.table import PriceTable
-from pricing_server.providers.source import ListedModel, Listing, Release, Source
+from pricing_server.providers.source import Evidence, ListedModel, Listing, Release, Source
 from tests.unit._price_table import (
     HOUR,
     NOON,
@@ -58,7 +58,7 @@ RELEASED = datetime(2026, 11, 10, tzinfo=UTC)
 DATABASE_ONLY, CATALOG_ONLY = {Layer.DATABASE}, {Layer.CATALOG}
 
 
-API = Source("api", "The API", 100, lambda document, at: Listing((), (), (), at))
+API = Source("api", "The API", 100, lambda document, at: Listing((), (), (), at), Evidence.RECORDED)
 
 
 def bundled(*names: tuple[str, str], card: RateCard | None = None) -> Source:
@@ -69,6 +69,7 @@ def bundled(*names: tuple[str, str], card: RateCard | None = None) -> Source:
         "The bundled catalogue",
         1000,
         lambda document, at: Listing(models, (), (), at),
+        Evidence.RECORDED,
         release=Release("1.0", RELEASED, lambda: None),
         fresh_for=timedelta(days=30),
     )

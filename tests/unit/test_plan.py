@@ -26,6 +26,7 @@ from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.providers.source import (
     CATALOGUE_RANK,
     OWN_API_RANK,
+    Evidence,
     Fault,
     ListedModel,
     Listing,
@@ -52,9 +53,11 @@ def unread(document: object, received_at: datetime) -> Listing:
     raise NotImplementedError
 
 
-ACME = Source("acme", "Acme API", OWN_API_RANK, unread, provider="acme")
-FIRST = Source("first-catalogue", "A catalogue", CATALOGUE_RANK, unread)
-SECOND = Source("second-catalogue", "Another catalogue", CATALOGUE_RANK + 1, unread)
+ACME = Source("acme", "Acme API", OWN_API_RANK, unread, Evidence.RECORDED, provider="acme")
+FIRST = Source("first-catalogue", "A catalogue", CATALOGUE_RANK, unread, Evidence.RECORDED)
+SECOND = Source(
+    "second-catalogue", "Another catalogue", CATALOGUE_RANK + 1, unread, Evidence.RECORDED
+)
 
 
 def priced(prompt: str, *others: Rate) -> RateCard:

@@ -28,6 +28,7 @@ from pricing_server.fetch import ConnectionFailed, FetchError, Payload
 from pricing_server.lookup.price import Head
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.providers.source import (
+    Evidence,
     Fault,
     KeyUse,
     ListedModel,
@@ -69,7 +70,7 @@ def read(document: object, received_at: datetime) -> Listing:
     return Listing(models, faults, (Notice("zero:prompt", "zero", 1, "odd"),), received_at)
 
 
-ACME = Source("acme", "Acme", 100, read, provider="acme", endpoint="https://acme.test/models")
+ACME = Source("acme", "Acme", 100, read, Evidence.RECORDED, "acme", "https://acme.test/models")
 KEYED = replace(ACME, slug="keyed-api", key_use=KeyUse.REQUIRED)
 HOMELESS = replace(ACME, slug="homeless", endpoint=None)
 BUNDLED = replace(

@@ -104,3 +104,5 @@ def test_sellers_without_a_configured_place_follow_by_name() -> None:
 def test_a_seller_without_prices_answers_after_all_who_may_have_one() -> None:
     assert min(["featherless", "together"], key=answer_order) == "together"
     assert min(["featherless", "zhipuai"], key=answer_order) == "zhipuai"
+    assert min(["huggingface", "together"], key=answer_order) == "together"
+    assert min(["featherless", "huggingface"], key=answer_order) == "huggingface"

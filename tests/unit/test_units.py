@@ -10,7 +10,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llmpricing.meters import Meter
 from llmpricing.units import (
     PriceError,
     PricingFormat,
@@ -21,7 +20,6 @@ from llmpricing.units import (
     plain,
     same_price,
 )
-from pricing_server.providers.source import Field
 from tests.unit._strategies import many, prices
 
 UNITS = st.sampled_from(PricingFormat)
@@ -270,16 +268,3 @@ def test_the_tolerance_is_relative_at_every_magnitude(price: Decimal, change: st
     digits = Context(prec=100).divide(Decimal(moved.numerator), Decimal(moved.denominator))
     # Of the larger of the two, which lets 1E-14 itself pass.
     assert same_price(price, digits) is (Fraction(change) < Fraction("1E-14"))
-
-
-@pytest.mark.parametrize("unit", PricingFormat)
-@pytest.mark.parametrize("stated", ["2.5", 2.5, Decimal("2.5")])
-def test_a_field_applies_its_declared_unit_to_every_type_of_number(
-    unit: PricingFormat, stated: str | float | Decimal
-) -> None:
-    found = Field(Meter.INPUT_TOKENS, unit).read(stated)
-    assert found == Decimal("2.5").scaleb(-unit.power_of_ten)
-
-
-def test_a_field_priced_per_one_is_read_as_it_is() -> None:
-    assert Field(Meter.REQUESTS, None).read("0.014") == Decimal("0.014")

@@ -1,0 +1,63 @@
+"""Cerebras' public list of models: prices as strings in USD **per token**.
+
+Shape: a recorded payload of 2026. The list at /v1/models, which needs a key, has no prices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from llmpricing.meters import Meter
+from pricing_server.providers.field import Field
+from pricing_server.providers.rows import (
+    Row,
+    card_of,
+    listed,
+    name_unread,
+    object_under,
+    rates,
+    read_rows,
+)
+from pricing_server.providers.source import (
+    OWN_API_RANK,
+    Evidence,
+    ListedModel,
+    Listing,
+    ListingBuilder,
+    Source,
+    rows_under,
+)
+
+FIELDS: Final[Mapping[str, Field]] = {
+    "prompt": Field(Meter.INPUT_TOKENS, 1),
+    "completion": Field(Meter.OUTPUT_TOKENS, 1),
+}
+_EVIDENCE: Final = ("id", "hugging_face_id", "pricing")
+
+
+def read(document: object, received_at: datetime) -> Listing:
+    """Turn a payload into rate cards. A model without prices is unpriced."""
+    return read_rows(rows_under(document), "cerebras", "Cerebras", received_at, _model)
+
+
+def _model(row: Row, listing: ListingBuilder, model_id: str) -> ListedModel:
+    name_unread(row, ("pricing",), listing, model_id)
+    prices = object_under(row, "pricing")
+    card = card_of(rates(prices, FIELDS, listing, model_id, where="pricing."))
+    return listed("cerebras", row, model_id, card, _EVIDENCE)
+
+
+SOURCE: Final = Source(
+    slug="cerebras",
+    display_name="Cerebras public models API",
+    rank=OWN_API_RANK,
+    read=read,
+    evidence=Evidence.RECORDED,
+    provider="cerebras",
+    endpoint="https://api.cerebras.ai/public/v1/models",
+    fields={f"pricing.{key}": field for key, field in FIELDS.items()},
+    facts="A recorded payload of 2026 with both of its models.",
+    notes=("The list that needs a key (`/v1/models`) states no prices.",),
+)

@@ -1,0 +1,45 @@
+"""Fireworks' list of models: which it serves. Its prices are on web pages only.
+
+Shape: a recorded payload of 2025-09.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from pricing_server.providers.rows import read_rows, unpriced_model
+from pricing_server.providers.source import (
+    OWN_API_RANK,
+    Evidence,
+    KeyUse,
+    Listing,
+    Source,
+    rows_under,
+)
+
+_model = partial(unpriced_model, "fireworks", ("id", "kind", "owned_by"))
+
+
+def read(document: object, received_at: datetime) -> Listing:
+    """Turn a payload into a listing in which every model is unpriced."""
+    return read_rows(rows_under(document), "fireworks", "Fireworks", received_at, _model)
+
+
+SOURCE: Final = Source(
+    slug="fireworks",
+    display_name="Fireworks models API",
+    rank=OWN_API_RANK,
+    read=read,
+    evidence=Evidence.RECORDED,
+    provider="fireworks",
+    endpoint="https://api.fireworks.ai/inference/v1/models",
+    key_use=KeyUse.REQUIRED,
+    facts="A recorded payload of 2025-09 with 37 rows.",
+    notes=(
+        "Says which models are served, under their full ids "
+        "(`accounts/fireworks/models/deepseek-r1`); prices come from catalogues that name them "
+        "so.",
+    ),
+)
