@@ -7,9 +7,18 @@ from types import MappingProxyType
 
 from pricing_server.providers import featherless as featherless
 from pricing_server.providers import genai_prices as genai_prices
+from pricing_server.providers import models_dev as models_dev
 from pricing_server.providers import openrouter as openrouter
 from pricing_server.providers.source import Source
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
-    {source.slug: source for source in (openrouter.SOURCE, featherless.SOURCE, genai_prices.SOURCE)}
+    {
+        source.slug: source
+        for source in (
+            openrouter.SOURCE,
+            featherless.SOURCE,
+            genai_prices.SOURCE,
+            models_dev.SOURCE,
+        )
+    }
 )
