@@ -9,6 +9,7 @@ from pricing_server.providers import featherless as featherless
 from pricing_server.providers import genai_prices as genai_prices
 from pricing_server.providers import models_dev as models_dev
 from pricing_server.providers import openrouter as openrouter
+from pricing_server.providers import portkey as portkey
 from pricing_server.providers.source import Source
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
@@ -19,6 +20,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             featherless.SOURCE,
             genai_prices.SOURCE,
             models_dev.SOURCE,
+            portkey.SOURCE,
         )
     }
 )
