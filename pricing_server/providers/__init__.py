@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from pricing_server.providers import featherless as featherless
 from pricing_server.providers import genai_prices as genai_prices
+from pricing_server.providers import litellm as litellm
 from pricing_server.providers import models_dev as models_dev
 from pricing_server.providers import openrouter as openrouter
 from pricing_server.providers import portkey as portkey
@@ -21,6 +22,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             genai_prices.SOURCE,
             models_dev.SOURCE,
             portkey.SOURCE,
+            litellm.SOURCE,
         )
     }
 )
