@@ -103,7 +103,7 @@ async def in_process_server(
     conninfo: str | None, feed: Feed | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
     """Serve in this event loop. OpenRouter is the feed."""
-    urls = {"openrouter": feed.url} if feed else {}
+    urls = ({"openrouter": feed.url} if feed else {}) | settings.pop("source_urls", {})
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
             if name.startswith(PREFIX):
