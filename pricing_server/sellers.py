@@ -12,31 +12,68 @@ from typing import Final
 
 _SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "aimlapi": ("aiml", "aiml-api", "aiml_api"),
-    "alibaba-cloud": ("alibaba", "alibaba_cloud", "dashscope"),
+    # Outside mainland China; there it is alibaba-cn, at other prices.
+    "alibaba-cloud": ("alibaba", "alibaba_cloud", "dashscope", "qwencloud"),
+    "amazon-nova": ("amazon_nova", "nova"),
     "aws": ("amazon-bedrock", "aws-bedrock", "aws_bedrock", "bedrock", "bedrock_converse"),
-    "azure": ("azure-openai", "azure_openai", "azure_text"),
+    "aws-polly": ("aws_polly",),
+    "azure": (
+        "azure-cognitive-services",
+        "azure-openai",
+        "azure_openai",
+        "azure_text",
+    ),
+    # Models as a service in Azure AI Foundry, where litellm and Portkey know other prices.
+    "azure-ai": ("azure_ai",),
+    # Bedrock's endpoint in the shape of OpenAI's API: a tenth above Bedrock for some models.
+    "bedrock-mantle": ("bedrock_mantle",),
+    "bing-grounding": ("bing_grounding",),
+    "black-forest-labs": ("black_forest_labs",),
     "cloudflare": ("cloudflare-workers-ai", "workers-ai"),
+    "codestral": ("text-completion-codestral",),
     "cohere": ("cohere_chat",),
+    "digitalocean": ("gradient-ai", "gradient_ai"),
+    "exa-ai": ("exa_ai",),
+    "fal-ai": ("fal_ai",),
     "featherless": ("featherless-ai", "featherless_ai"),
-    "fireworks": ("fireworks-ai", "fireworks_ai"),
+    "fireworks": ("fireworks-ai", "fireworks_ai", "fireworks_ai-embedding-models"),
     "friendli": ("friendliai",),
     "github-copilot": ("github_copilot",),
     "gmicloud": ("gmi",),
     # The Gemini API. Vertex AI is sold apart from it, by region and at its own prices.
     "google": ("gemini", "google-ai-studio", "google-genai", "google-gla", "google_genai"),
-    "google-vertex": ("google_vertex", "vertex-ai", "vertex_ai", "vertexai"),
+    "google-pse": ("google_pse",),
+    "google-vertex": (
+        "google-vertex-anthropic",
+        "google_vertex",
+        "vertex-ai",
+        "vertex_ai",
+        "vertexai",
+    ),
+    "inception": ("text-completion-inception",),
+    "jina-ai": ("jina_ai",),
+    "lambda-ai": ("lambda_ai",),
+    # Meta's Llama API; meta is its newer one, with other models.
+    "llama": ("meta_llama",),
+    "microsoft-365-copilot": ("microsoft_365_copilot",),
     "mistral": ("mistral-ai", "mistral_ai", "mistralai"),
     "moonshotai": ("moonshot", "moonshot-ai"),
     "near-ai": ("near_ai", "nearai"),
+    "nlp-cloud": ("nlp_cloud",),
     "novita": ("novita-ai", "novita_ai"),
     "nvidia": ("nvidia-nim", "nvidia_nim"),
     "openai": ("text-completion-openai",),
-    "perplexity": ("perplexity-ai", "perplexity_ai"),
+    "parallel-ai": ("parallel_ai",),
+    "perplexity": ("perplexity-agent", "perplexity-ai", "perplexity_ai"),
+    "strands-decider": ("strands_decider",),
+    "tencent": ("tencent-tokenhub",),
     "together": ("together-ai", "together_ai", "togetherai"),
     "vercel-ai-gateway": ("vercel", "vercel_ai_gateway"),
     "voyageai": ("voyage", "voyage-ai"),
+    "wafer": ("wafer.ai",),
     "x-ai": ("x_ai", "xai"),
     "xiaomi": ("xiaomi_mimo",),
+    "you-com": ("you_com",),
     "zai": ("z-ai", "z.ai", "z_ai"),
     "zhipuai": ("zhipu", "zhipu-ai"),
 }
@@ -46,8 +83,9 @@ ALIASES: Final[Mapping[str, str]] = {
 }
 """Other spelling, in lower case, to slug: of the same seller, with the same price list.
 
-Not here are branches with prices of their own (alibaba-cn, moonshotai-cn, zai-coding-plan,
-azure_ai, and zhipuai, which is Z.AI in China) and prefixes of model ids (meta-llama).
+Not here are branches and plans with prices of their own (alibaba-cn, minimax-cn, moonshotai-cn,
+siliconflow-cn, opencode-go, stepfun-ai, zai-coding-plan and zhipuai, which is Z.AI in China),
+even where these are equal today, and prefixes of model ids (meta-llama).
 """
 
 MAKERS: Final = (
@@ -88,11 +126,48 @@ SELLER_ORDER: Final = ("openrouter", "aws", "azure", "google-vertex")
 use, then the large clouds. All others follow by name, so that the answer never depends on
 which source was read first."""
 
-ANSWERS_LAST: Final = (
-    "huggingface",  # A router, which chooses who serves a plain id, and so its price.
-    "featherless",  # By subscription.
+BY_NAME: Final = 2
+"""The first group of `answer_order` in which sellers follow by name."""
+
+ANSWERS_LAST: Final = frozenset(
+    {
+        "huggingface",  # A router, which chooses who serves a plain id, and so its price.
+        # Subscriptions.
+        "alibaba-coding-plan",
+        "alibaba-coding-plan-cn",
+        "chatgpt",
+        "featherless",
+        "firepass",
+        "gitlab",
+        "kimi-for-coding",
+        "kuae-cloud-coding-plan",
+        "microsoft-365-copilot",
+        "minimax-cn-coding-plan",
+        "minimax-coding-plan",
+        "ollama-cloud",
+        "tencent-coding-plan",
+        "umans-ai-coding-plan",
+        "xiaomi-token-plan-ams",
+        "xiaomi-token-plan-cn",
+        "xiaomi-token-plan-sgp",
+        "zai-coding-plan",
+        "zhipuai-coding-plan",
+        # On the caller's own machine.
+        "atomic-chat",
+        "lemonade",
+        "lmstudio",
+        "ollama",
+        "privatemode-ai",
+        # For trials.
+        "github-models",
+        "iflowcn",
+        "llama",
+        "modelscope",
+        "nvidia",
+    }
 )
-"""Sellers who list ids without a price of their own: after all who have one."""
+"""Sellers whose ids are listed without a price of their own, all or nearly all: they answer
+after all who have one."""
 
 
 def canonical(provider_name: str) -> str:
@@ -108,5 +183,5 @@ def answer_order(provider: str) -> tuple[int, int, str]:
     if provider in SELLER_ORDER:
         return 1, SELLER_ORDER.index(provider), provider
     if provider in ANSWERS_LAST:
-        return 3, ANSWERS_LAST.index(provider), provider
-    return 2, 0, provider
+        return 3, 0, provider
+    return BY_NAME, 0, provider

@@ -10,7 +10,7 @@ from enum import StrEnum
 from llmpricing.rate_card import PriceState
 from llmpricing.schedule import Headline, headline, last_change, next_change
 from pricing_server.lookup.price import Price
-from pricing_server.sellers import MAKERS, answer_order
+from pricing_server.sellers import BY_NAME, MAKERS, answer_order
 
 
 class MatchRule(StrEnum):
@@ -39,10 +39,9 @@ class Quote:
 
 def evaluate(prices: Sequence[Price], seller: str | None, now: datetime) -> Quote:
     """The price that answers, evaluated now: of a listed model before a delisted one, then
-    by seller. `prices` are those of one model id, of `seller` alone if one was asked for."""
-    price = min(
-        prices, key=lambda price: (price.delisted_at is not None, answer_order(price.provider))
-    )
+    by seller; of those that follow by name one with a price before one without.
+    `prices` are those of one model id, of `seller` alone if one was asked for."""
+    price = min(prices, key=_precedence)
     if seller is not None:
         rule = MatchRule.EXACT
     elif price.provider in MAKERS:
@@ -56,3 +55,9 @@ def evaluate(prices: Sequence[Price], seller: str | None, now: datetime) -> Quot
         effective_time=last_change(price.card, now) or price.effective_time,
         valid_until=next_change(price.card, now),
     )
+
+
+def _precedence(price: Price) -> tuple[bool, int, bool, int, str]:
+    group, place, provider = answer_order(price.provider)
+    is_unpriced = group >= BY_NAME and price.card.state is PriceState.UNPRICED
+    return price.delisted_at is not None, group, is_unpriced, place, provider

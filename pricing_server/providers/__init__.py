@@ -13,8 +13,11 @@ from pricing_server.providers import fireworks as fireworks
 from pricing_server.providers import genai_prices as genai_prices
 from pricing_server.providers import groq as groq
 from pricing_server.providers import huggingface as huggingface
+from pricing_server.providers import litellm as litellm
+from pricing_server.providers import models_dev as models_dev
 from pricing_server.providers import novita as novita
 from pricing_server.providers import openrouter as openrouter
+from pricing_server.providers import portkey as portkey
 from pricing_server.providers import together as together
 from pricing_server.providers.source import Source
 
@@ -33,6 +36,9 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             groq.SOURCE,
             fireworks.SOURCE,
             genai_prices.SOURCE,
+            models_dev.SOURCE,
+            portkey.SOURCE,
+            litellm.SOURCE,
         )
     }
 )

@@ -91,6 +91,9 @@ def _zero(source: Source) -> str:
 
 def _paging(source: Source) -> str:
     paging = source.paging
+    if paging is None and source.parts:
+        names = ", ".join(f"`{part}`" for part in source.parts)
+        return f"one document for each `{{part}}`: {names}"
     if paging is None:
         return "everything in one answer"
     if paging.token_key:

@@ -169,6 +169,11 @@ class Source:
     """The seller whose own API this is; None for a catalogue of many sellers."""
     endpoint: str | None = None
     """None for a catalogue that ships with the server; then `release` is set."""
+    parts: tuple[str, ...] = ()
+    """The documents that the source consists of, each at the endpoint with its name for "{part}".
+
+    `read` gets them as a mapping by name. Empty where there is one document.
+    """
     release: Release | None = None
     key_use: KeyUse = KeyUse.NONE
     fresh_for: timedelta = timedelta(hours=24)
@@ -188,6 +193,8 @@ class Source:
     def __post_init__(self) -> None:
         if (self.zero_means is ZeroMeans.FREE_IF_DECLARED) != bool(self.free_where):
             raise ValueError("how a source declares that something is free is told, or does not")
+        if bool(self.parts) != (PART in (self.endpoint or "")):
+            raise ValueError(f"an endpoint has {PART} if there are parts, and only then")
 
     @property
     def url_variable(self) -> str:
@@ -204,8 +211,13 @@ class Source:
         return self.slug.upper().replace("-", "_")
 
 
+PART: Final = "{part}"
+
 OWN_API_RANK: Final = 100
 CATALOGUE_RANK: Final = 1000
+"""Of the most reliable catalogue. Behind it, in steps of 100: models.dev, whose rows are checked
+against a schema; Portkey, where 27 of 379 models contradict themselves; litellm, where single
+rows are wrong by factors of 1,000."""
 
 MAX_DEPTH: Final = 32
 """Of a row's nesting; recorded rows have up to 6 levels."""
@@ -259,7 +271,7 @@ class ListingBuilder:
 
     def unknown_key(self, key: str, model_id: str, where: str = "") -> None:
         """Name a key that states a price whose unit nobody declared; `where` is its path."""
-        code = f"unknown_key:{where}{printable(key, 40)}"
+        code = f"unknown_key:{where}{printable(key, 80)}"
         self.notice(code, "a price key without declared unit", model_id)
 
     def zero(self, key: str, model_id: str) -> None:

@@ -21,7 +21,7 @@ from pricing_server.errors import (
 from pricing_server.fault_points import FaultPoint, pass_fault_point
 from pricing_server.fetch import FetchError, Payload
 from pricing_server.lookup.price import Head
-from pricing_server.providers.source import KeyUse, Listing, Source, SourceError
+from pricing_server.providers.source import PART, KeyUse, Listing, Source, SourceError
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
     RunDeclaredDead,
@@ -203,8 +203,24 @@ class SyncRunner:
         url = self._settings.url_of(source)
         if url is None:
             raise SourceError(f"no address is known: set {source.url_variable}")
+        if source.parts:
+            return await self._read_parts(source, url)
         payload = await self._fetcher.fetch_json(url, api_key=self._settings.key_of(source))
         return await asyncio.to_thread(_listing, source, payload.document, payload.obtained_at)
+
+    async def _read_parts(self, source: Source, url: str) -> Listing:
+        """All documents or none: models of one that is missing would seem to be gone."""
+        if PART not in url:
+            raise SourceError(f"{source.url_variable} does not say where {PART} goes")
+        key = self._settings.key_of(source)
+        payloads = {
+            # One after the other, to be polite.
+            part: await self._fetcher.fetch_json(url.replace(PART, part), api_key=key)
+            for part in source.parts
+        }
+        document = {part: payload.document for part, payload in payloads.items()}
+        obtained_at = min(payload.obtained_at for payload in payloads.values())
+        return await asyncio.to_thread(_listing, source, document, obtained_at)
 
     async def _broken(
         self,

@@ -107,6 +107,7 @@ async def in_process_server(
 ) -> AsyncIterator[Server]:
     """Serve in this event loop. The feed is what these sources answer."""
     urls = {source: feed.url for source in sources} if feed else {}
+    urls |= settings.pop("source_urls", {})
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
             if name.startswith(PREFIX):

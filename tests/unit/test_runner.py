@@ -76,7 +76,14 @@ HOMELESS = replace(ACME, slug="homeless", endpoint=None)
 BUNDLED = replace(
     ACME, slug="bundled", endpoint=None, release=Release("1.0", NOON, lambda: ["from release"])
 )
-SOURCES = {source.slug: source for source in (ACME, KEYED, HOMELESS, BUNDLED)}
+DIVIDED = replace(
+    ACME,
+    slug="divided",
+    endpoint="https://acme.test/{part}.json",
+    parts=("one", "two"),
+    read=lambda document, at: read(sorted(document), at),  # type: ignore[call-overload]
+)
+SOURCES = {source.slug: source for source in (ACME, KEYED, HOMELESS, BUNDLED, DIVIDED)}
 
 
 @dataclass
@@ -306,6 +313,37 @@ async def test_the_operator_s_address_and_key_are_used(rig: Rig) -> None:
     ]
 
 
+async def test_all_parts_of_a_source_are_one_run(rig: Rig) -> None:
+    outcome = await rig.sync("divided")
+    assert [url for url, _ in rig.api.requests] == [
+        "https://acme.test/one.json",
+        "https://acme.test/two.json",
+    ]
+    assert outcome.status is SyncStatus.SUCCESS
+    assert rig.store.log == ["session", "start", "apply", "freed"]
+
+
+async def test_a_part_that_fails_fails_the_run_since_its_models_would_seem_gone(rig: Rig) -> None:
+    rig.api.failure = FetchError("two: HTTP status 404")
+    outcome = await rig.sync("divided")
+    assert outcome.status is SyncStatus.FAILED
+    assert "apply" not in rig.store.log
+
+
+async def test_an_address_of_parts_has_to_say_where_the_part_goes(rig: Rig) -> None:
+    rig.operator.urls = {"divided": "https://mirror.test/all.json"}
+    outcome = await rig.sync("divided")
+    assert outcome.error_message == "PRICING_DIVIDED_URL does not say where {part} goes"
+    assert rig.api.requests == []
+
+
+def test_parts_and_an_endpoint_with_their_place_go_together() -> None:
+    with pytest.raises(ValueError, match="an endpoint has"):
+        replace(ACME, parts=("one",))
+    with pytest.raises(ValueError, match="an endpoint has"):
+        replace(DIVIDED, parts=())
+
+
 async def test_a_bundled_catalogue_is_read_without_fetching_and_is_as_old_as_its_release(
     rig: Rig,
 ) -> None:
@@ -372,7 +410,7 @@ async def test_two_sources_run_side_by_side_and_one_source_once(slow: Rig) -> No
 async def test_an_unknown_source_is_no_run(rig: Rig) -> None:
     with pytest.raises(SourceNotFound) as caught:
         await rig.sync("acmee")
-    assert caught.value.known == ("acme", "bundled", "homeless", "keyed-api")
+    assert caught.value.known == ("acme", "bundled", "divided", "homeless", "keyed-api")
     assert rig.store.log == []
 
 

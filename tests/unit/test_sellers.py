@@ -27,6 +27,12 @@ def sellers_by_model() -> dict[str, list[str]]:
         ("vertex_ai", "google-vertex"),
         ("dashscope", "alibaba-cloud"),
         ("z.ai", "zai"),
+        ("qwencloud", "alibaba-cloud"),
+        ("azure-cognitive-services", "azure"),
+        ("google-vertex-anthropic", "google-vertex"),
+        ("perplexity-agent", "perplexity"),
+        ("gradient_ai", "digitalocean"),
+        ("tencent-tokenhub", "tencent"),
         ("OpenRouter", "openrouter"),
         ("XAI", "x-ai"),
         ("Z.AI", "zai"),
@@ -40,7 +46,23 @@ def test_an_unknown_name_stays_but_for_its_case() -> None:
     assert canonical(" Nobody ") == " nobody "
 
 
-@pytest.mark.parametrize("branch", ["alibaba-cn", "moonshotai-cn", "zhipuai", "zai-coding-plan"])
+@pytest.mark.parametrize(
+    "branch",
+    [
+        "alibaba-cn",
+        "alibaba-coding-plan",
+        "azure-ai",
+        "bedrock-mantle",
+        "minimax-cn",
+        "moonshotai-cn",
+        "openai-decisions",
+        "opencode-go",
+        "siliconflow-cn",
+        "stepfun-ai",
+        "zai-coding-plan",
+        "zhipuai",
+    ],
+)
 def test_a_branch_with_its_own_prices_is_a_seller_of_its_own(branch: str) -> None:
     assert canonical(branch) == branch
 

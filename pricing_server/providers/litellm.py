@@ -1,0 +1,155 @@
+"""litellm's price file: what its proxy charges calls at, as JSON floats, mostly **USD per token**.
+
+Only the data is read; the package is not used. Units and rules: litellm's cost
+calculation (module llm_cost_calc) and a recorded file of 2026-10-28 with 4,241 rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from llmpricing.rate_card import UNPRICED, PriceState, RateCard
+from pricing_server.names import name_fault, printable
+from pricing_server.providers.catalogue import Read, add_rows, settled_reasoning
+from pricing_server.providers.litellm_prices import (
+    FIELDS_BY_MODE,
+    SEARCH,
+    SEARCH_SIZES,
+    TOKEN_FIELDS,
+    is_price_key,
+    rates_of,
+)
+from pricing_server.providers.source import (
+    CATALOGUE_RANK,
+    Evidence,
+    ListedModel,
+    Listing,
+    ListingBuilder,
+    RowError,
+    Source,
+    SourceError,
+    fragment_text,
+)
+from pricing_server.sellers import canonical
+
+_EVIDENCE: Final = ("litellm_provider", "mode", "source", "web_search_billing_unit")
+_NO_MODELS: Final = frozenset({"sample_spec", "fallback_generalizations"})
+_SIZE_CLASS: Final = re.compile(r"(?:together|fireworks)-ai-[a-z0-9.-]+")
+_FAMILY: Final = re.compile(r"vertex_ai-.+")
+_COPIED_LISTS: Final = {"qwen_ai_platform": "alibaba-cn"}
+"""Names with the rows of another region's seller, and the seller that each stands for."""
+
+
+def read(document: object, received_at: datetime) -> Listing:
+    """Turn the file into rate cards. Nothing in it declares a model free: zero is no price."""
+    if not isinstance(document, Mapping) or not document:
+        raise SourceError("the payload is not an object of models by name")
+    listing = ListingBuilder()
+    add_rows(listing, _rows(document, listing))
+    return listing.build(received_at)
+
+
+def _rows(
+    document: Mapping[str, object], listing: ListingBuilder
+) -> Iterator[tuple[str, str, Read]]:
+    for name, row in document.items():
+        if name in _NO_MODELS:
+            continue
+        if _SIZE_CLASS.fullmatch(name) or "-commitment/" in name:
+            message = "a class of sizes or a commitment, no model"
+            listing.notice("not_a_model", message, printable(name))
+            continue
+        fields = row if isinstance(row, Mapping) else {}
+        stated = fields.get("litellm_provider")
+        if not isinstance(stated, str) or name_fault(stated):
+            listing.read_row("", name, _without_seller)
+            continue
+        seller = seller_of(stated)
+        read_row = partial(_listed_model, name, fields, seller, listing)
+        yield seller, model_id_of(name, stated, seller), read_row
+
+
+def seller_of(provider: str) -> str:
+    """The seller's slug for a `litellm_provider`; all families at Vertex AI are one seller."""
+    name = provider.lower()
+    return canonical("vertex_ai" if _FAMILY.fullmatch(name) else _COPIED_LISTS.get(name, name))
+
+
+def model_id_of(name: str, provider: str, seller: str) -> str:
+    """The id at the seller: the row's name without the seller's name, if it begins with that.
+
+    All else stays: regions, sizes and qualities make rows of their own, with their own prices.
+    """
+    first, _, rest = name.partition("/")
+    is_seller = first == provider or seller_of(first) == seller
+    return rest if rest and is_seller else name
+
+
+def _without_seller(model_id: str) -> ListedModel:
+    raise RowError("the row names no seller under litellm_provider")
+
+
+def _listed_model(
+    name: str, row: Mapping[str, object], seller: str, listing: ListingBuilder, model_id: str
+) -> ListedModel:
+    evidence = {key: value for key, value in row.items() if key in _EVIDENCE or is_price_key(key)}
+    if str(row["litellm_provider"]).lower() in _COPIED_LISTS:
+        listing.notice("not_read:copied_list", "prices copied from another region's seller", name)
+        card = UNPRICED
+    else:
+        rates = settled_reasoning(list(rates_of(name, row, seller, listing)))
+        card = RateCard.of(PriceState.PRICED, rates) if rates else UNPRICED
+    return ListedModel(seller, model_id, card, fragment_text({name: evidence}))
+
+
+SOURCE: Final = Source(
+    slug="litellm",
+    display_name="litellm's price file",
+    rank=CATALOGUE_RANK + 300,
+    read=read,
+    evidence=Evidence.RECORDED,
+    endpoint=(
+        "https://raw.githubusercontent.com/BerriAI/litellm/main/"
+        "model_prices_and_context_window.json"
+    ),
+    fields={
+        **TOKEN_FIELDS,
+        **{f"{key} (mode {mode})": declared for (key, mode), declared in FIELDS_BY_MODE.items()},
+        SEARCH_SIZES: SEARCH,
+    },
+    facts=(
+        "The file of 2026-10-28 with 4,241 rows, and litellm's cost calculation. The last of "
+        "the catalogues: it has rows that are wrong by factors of 1,000 and more."
+    ),
+    notes=(
+        "The seller is `litellm_provider`; `vertex_ai-*` families are one seller. The model is "
+        "the row's name without the seller's name in front; regions (`azure/eu/...`, "
+        "`bedrock/us-east-1/...`), sizes and qualities stay in it, so that no row overwrites "
+        "another.",
+        "`sample_spec` and `fallback_generalizations` are no models. Classes of sizes "
+        "(`together-ai-4.1b-8b`) and `-commitment/` rows are named (`not_a_model`).",
+        "`_above_Nk_tokens`: once more than N thousand tokens are input (at xAI: that many or "
+        "more), cached ones included, all tokens cost that price. `tiered_pricing` likewise: "
+        "above the range's start.",
+        "`_batches` is `processing=batch`; `_flex`, `_priority`, `_balanced` and `_ultrafast` are "
+        "that `service_tier`. What these do not state costs what is standard. `_decisions` is "
+        "another seller's (`openai-decisions`), and is named.",
+        "A price of reasoning tokens that equals that of output tokens adds no rate.",
+        "`search_context_cost_per_query` is per web search, by `search_context_size` where the "
+        "sizes differ. At Google it is per prompt unless `web_search_billing_unit` is "
+        "`per_query`; then it is named.",
+        "Prices per image, character, second or page beside a price of tokens restate it, and "
+        "those per image depend on the size where there are keys for sizes: named "
+        "(`unit_in_doubt:...`), as is a key in a mode that is not declared here.",
+        "A row with `off_peak_pricing` by weekday is a fault: a rate card has no weekdays, and "
+        "the price is wrong by half at any other hour.",
+        "Several names of one seller may list a model: agreeing rows are one (`repeated_row`), "
+        "at different prices they are a fault.",
+        "Rows of `qwen_ai_platform` (Alibaba Cloud in China) repeat the international prices, "
+        "which are not those in China: listed without a price.",
+    ),
+)

@@ -1,0 +1,91 @@
+"""The recorded catalogues, synced through the real server into a real Postgres."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from llmpricing.v1 import pricing_pb2 as pb
+from tests._recorded import recorded
+from tests.integration._server import Server, in_process_server
+
+FILES = {
+    "models-dev": "models_dev_api.json",
+    "portkey": "portkey_{part}.json",
+    "litellm": "litellm.json",
+}
+COUNTS = {
+    # (fetched, errors)
+    "models-dev": (4_695, 0),
+    "portkey": (379, 27),
+    "litellm": (4_093, 6),
+}
+
+
+class Recordings(SimpleHTTPRequestHandler):
+    """Serves the recorded files."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing of it is of interest."""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    directory = str(recorded("litellm.json").parent)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Recordings, directory=directory))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+async def catalogues(database: str, address: str) -> AsyncIterator[Server]:
+    urls = {slug: f"{address}/{name}" for slug, name in FILES.items()}
+    async with in_process_server(database, source_urls=urls) as running:
+        yield running
+
+
+async def test_every_recorded_catalogue_is_synced_and_synced_again_without_a_change(
+    catalogues: Server,
+) -> None:
+    for slug, (fetched, errors) in COUNTS.items():
+        first = await catalogues.synced(slug)
+        print(f"{slug}: {first.duration_ms} ms, {first.models_registered} registered")
+        assert (first.models_fetched, first.errors) == (fetched, errors)
+        again = await catalogues.synced(slug)
+        print(f"{slug} again: {again.duration_ms} ms")
+        assert again.models_unchanged == fetched - errors
+        assert list(again.price_changes) == []
+        assert again.revision == first.revision
+
+
+async def test_a_catalogue_prices_what_no_better_source_prices(catalogues: Server) -> None:
+    for slug in COUNTS:
+        await catalogues.synced(slug)
+    told = {
+        (provider, model_id): await catalogues.price(model_id, provider)
+        for provider, model_id in (
+            ("venice", "claude-opus-4-6"),
+            ("alibaba-cloud", "qwen-max"),
+            ("azure", "eu/gpt-4o-2024-08-06"),
+            ("openai", "gpt-4o"),
+        )
+    }
+    shown = {
+        provider: (price.prompt, price.completion, price.source_detail)
+        for (provider, _), price in told.items()
+    }
+    assert all(price.state == pb.PRICE_STATE_PRICED for price in told.values())
+    assert shown == {
+        "venice": ("6.00", "30.00", "models.dev"),
+        "alibaba-cloud": ("1.60", "6.40", "models.dev"),
+        "azure": ("2.75", "11.00", "litellm's price file"),
+        "openai": ("2.50", "10.00", "genai-prices, the bundled catalogue"),
+    }
