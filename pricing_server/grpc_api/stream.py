@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
 
@@ -92,8 +93,11 @@ async def serve_stream(
     Raises SlowReader when a message waits for its reader for longer than `write_seconds`,
     and what `ChangeStreams.open` and `Subscription.messages` raise.
     """
-    async with streams.open(request) as subscription:
-        async for message in subscription.messages():
+    async with (
+        streams.open(request) as subscription,
+        aclosing(subscription.messages()) as messages,
+    ):
+        async for message in messages:
             try:
                 async with asyncio.timeout(write_seconds):
                     await context.write(message.data)

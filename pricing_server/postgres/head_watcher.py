@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from pricing_server.bounded import bounded
+from pricing_server.errors import DatabaseUnavailable
 from pricing_server.lookup.price import Head
 from pricing_server.postgres.connection import ORIGIN, Connection, listener_options
 from pricing_server.postgres.statements import statements
@@ -61,7 +62,7 @@ class HeadWatcher:
                 # LISTEN first, then read: whatever commits in between is read or announced.
                 await bounded(_listen(connection), ANSWER_SECONDS)
                 if was_connected:
-                    await bounded(self._reconnected(), ANSWER_SECONDS)
+                    await self._tell_reconnected()
                 was_connected = True
                 self._changed(await bounded(_head(connection), ANSWER_SECONDS), False)
                 if not is_up:
@@ -82,6 +83,13 @@ class HeadWatcher:
                 if connection is not None:
                     _drop(connection)
             await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _tell_reconnected(self) -> None:
+        try:
+            await bounded(self._reconnected(), ANSWER_SECONDS)
+        except (DatabaseUnavailable, TimeoutError):
+            # Another login may be shut out; the head is read all the same.
+            log.warning("head_watcher.restore_not_checked")
 
     async def _connect(self) -> Connection:
         return await AsyncConnection.connect(

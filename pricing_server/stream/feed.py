@@ -161,6 +161,8 @@ class Feed:
         self._forget()
         self._head = head
         self.notify()
+        if not self._buffer_bytes:
+            return
         recent = await bounded(self._history.recent(head.revision, RECENT_CHANGES), READ_SECONDS)
         async for whole in self._read(Head(recent, head.epoch), head.revision):
             self._keep(whole)

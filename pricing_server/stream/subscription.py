@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from pricing_server.stream.messages import (
 )
 
 P = TypeVar("P", ChangePage, PricePage)
+E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Subscription:
         progress_seconds: float,
         turns: asyncio.Semaphore,
     ) -> None:
-        """`turns` bounds how many streams read the history at a time."""
+        """`turns` bounds how many streams read the history and write it out at a time."""
         self._feed = feed
         self._history = history
         self._encoder = encoder
@@ -72,7 +73,7 @@ class Subscription:
         """Where a reader of all messages so far may resume; None before a snapshot's end."""
         return None if self._is_snapshot_due else self._done
 
-    async def messages(self) -> AsyncIterator[Message]:
+    async def messages(self) -> AsyncGenerator[Message, None]:
         """Without an end, through any outage of the database.
 
         Raises EpochChanged, ShuttingDown.
@@ -112,14 +113,14 @@ class Subscription:
         cursor: Cursor | None = Cursor.after(self._done.revision)
         cutter: MessageCutter | None = None
         while cursor is not None:
-            page = await self._read(
-                partial(self._history.changes, cursor, upto, PAGE_ROWS, self._narrow)
-            )
-            if page is None:
+            read = partial(self._history.changes, cursor, upto, PAGE_ROWS, self._narrow)
+            found = await self._read(read, self._change_pieces)
+            if found is None:
                 if cutter is None and self._silence_left() <= 0:
                     yield self._note(Event.PROGRESS)
                 continue
-            for head, piece in await asyncio.to_thread(self._change_pieces, page):
+            page, pieces = found
+            for head, piece in pieces:
                 if cutter is not None and cutter.head != head:
                     yield self._last(cutter)
                     cutter = None
@@ -142,36 +143,35 @@ class Subscription:
         after_model: int | None = 0
         cutter = MessageCutter(self._encoder, Event.SNAPSHOT, self._done)
         while after_model is not None:
-            page = await self._read(
-                partial(
-                    self._history.prices_at,
-                    self._done.revision,
-                    after_model,
-                    PAGE_ROWS,
-                    self._narrow,
-                )
+            read = partial(
+                self._history.prices_at, self._done.revision, after_model, PAGE_ROWS, self._narrow
             )
-            if page is None:
+            found = await self._read(read, self._price_pieces)
+            if found is None:
                 continue
-            for piece in await asyncio.to_thread(self._price_pieces, page):
+            page, pieces = found
+            for piece in pieces:
                 if (data := cutter.add(piece)) is not None:
                     yield self._message(data)
             after_model = page.next
         self._is_snapshot_due = False
         yield self._message(cutter.last())
 
-    async def _read(self, read: Callable[[], Coroutine[Any, Any, P]]) -> P | None:
-        """A page; None, after a moment, while the database cannot be asked."""
+    async def _read(
+        self, read: Callable[[], Coroutine[Any, Any, P]], encode: Callable[[P], list[E]]
+    ) -> tuple[P, list[E]] | None:
+        """A page, written out; None, after a moment, while the database cannot be asked."""
         self._check_open()
         try:
             async with self._turns:
                 page = await bounded(read(), READ_SECONDS)
+                pieces = await asyncio.to_thread(encode, page)
         except (DatabaseUnavailable, TimeoutError):
             await asyncio.sleep(RETRY_SECONDS)
             return None
         if page.head.epoch != self._done.epoch:
             raise EpochChanged(page.head)
-        return page
+        return page, pieces
 
     def _check_open(self) -> None:
         if self._feed.is_closed:
