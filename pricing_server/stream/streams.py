@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,7 +80,7 @@ class ChangeStreams:
             raise TooManyStreams(self._max_streams)
         self._open += 1
         try:
-            yield Subscription(
+            subscription = Subscription(
                 self._feed,
                 self._history,
                 self._encoder,
@@ -90,6 +90,8 @@ class ChangeStreams:
                 progress_seconds=request.progress_seconds,
                 turns=self._turns,
             )
+            with closing(subscription):
+                yield subscription
         finally:
             self._open -= 1
             if not self._open:

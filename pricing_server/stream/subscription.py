@@ -67,6 +67,13 @@ class Subscription:
         self._progress_seconds = progress_seconds
         self._turns = turns
         self._told_at = 0.0
+        self._reading: asyncio.Task[Any] | None = None
+        """The page that is on its way."""
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._reading is not None:
+            self._reading.cancel()
 
     @property
     def resume(self) -> Head | None:
@@ -160,18 +167,34 @@ class Subscription:
     async def _read(
         self, read: Callable[[], Coroutine[Any, Any, P]], encode: Callable[[P], list[E]]
     ) -> tuple[P, list[E]] | None:
-        """A page, written out; None, after a moment, while the database cannot be asked."""
+        """A page, written out; None if it is not there after a moment: asked again for the
+        same one, the stream waits on.
+
+        There may be a turn to wait for, or a database that cannot be asked: meanwhile the
+        stream has progress to tell, or must end.
+        """
         self._check_open()
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read_in_turn(read, encode))
+        await asyncio.wait({self._reading}, timeout=RETRY_SECONDS)
+        if not self._reading.done():
+            return None
+        found: tuple[P, list[E]] | None = self._reading.result()
+        self._reading = None
+        if found is not None and found[0].head.epoch != self._done.epoch:
+            raise EpochChanged(found[0].head)
+        return found
+
+    async def _read_in_turn(
+        self, read: Callable[[], Coroutine[Any, Any, P]], encode: Callable[[P], list[E]]
+    ) -> tuple[P, list[E]] | None:
         try:
             async with self._turns:
                 page = await bounded(read(), READ_SECONDS)
-                pieces = await asyncio.to_thread(encode, page)
+                return page, await asyncio.to_thread(encode, page)
         except (DatabaseUnavailable, TimeoutError):
             await asyncio.sleep(RETRY_SECONDS)
             return None
-        if page.head.epoch != self._done.epoch:
-            raise EpochChanged(page.head)
-        return page, pieces
 
     def _check_open(self) -> None:
         if self._feed.is_closed:
