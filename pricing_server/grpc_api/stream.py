@@ -8,6 +8,8 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
 
+import grpc
+
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import InvalidArgument, SlowReader
 from pricing_server.grpc_api import convert
@@ -88,7 +90,7 @@ def stream_request(request: pb.StreamPriceChangesRequest) -> StreamRequest:
 async def serve_stream(
     streams: ChangeStreams, request: StreamRequest, context: Any, write_seconds: float
 ) -> None:
-    """Write the messages of a stream until it fails.
+    """Write the messages of a stream until it fails, or its caller is gone.
 
     Raises SlowReader when a message waits for its reader for longer than `write_seconds`,
     and what `ChangeStreams.open` and `Subscription.messages` raise.
@@ -104,6 +106,8 @@ async def serve_stream(
             except TimeoutError:
                 # The message is on its way all the same, and this stream's status behind it.
                 raise SlowReader(message.resume) from None
+            except grpc.aio.InternalError:
+                return  # What gRPC raises in the moment between the caller's end and our own.
 
 
 def _names(field: str, names: Collection[str]) -> Collection[str]:
