@@ -7,16 +7,17 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
 
 from pricing_server.postgres.embedded_cluster import NAME as SUPERUSER
 from pricing_server.postgres.embedded_cluster import Cluster, port_is_free
-from pricing_server.postgres.embedded_host import find_binaries, server_account
+from pricing_server.postgres.embedded_host import Account, find_binaries, server_account
 from tests.integration._poll import until
 from tests.integration._postgres import wait_until_stopped
 
@@ -30,8 +31,9 @@ class Postgres:
     Its files and settings are those of an embedded one. Nothing watches over it.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, max_connections: int = MAX_CONNECTIONS) -> None:
         self._home = home
+        self._max_connections = max_connections
         account = server_account(home / "cluster")
         self._cluster = Cluster(home, account, find_binaries(account, None))
         with self._lock() as lock:
@@ -52,17 +54,14 @@ class Postgres:
         command = self._cluster.prepare_start()
         assert self._cluster.port == self._port, "somebody took the port"
         account = self._cluster.account
-        settings = (f"max_connections={MAX_CONNECTIONS}", "superuser_reserved_connections=1")
+        settings = (f"max_connections={self._max_connections}", "superuser_reserved_connections=1")
         # Without fsync, for speed: what is killed here is Postgres, not the machine.
         options = [f"--{setting}" for setting in (*settings, "fsync=off")]
         with self._lock() as lock, self._cluster.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command.arguments, *options],
+                [*_as_account(account), *command.arguments, *options],
                 env=command.environment,
                 cwd="/",
-                user=account.uid,
-                group=account.gid,
-                extra_groups=account.extra_groups,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -75,7 +74,8 @@ class Postgres:
 
         def connects() -> bool:
             assert self._process is not None
-            assert self._process.poll() is None, self._cluster.log.read_text()
+            code = self._process.poll()
+            assert code is None, f"it ended with {code}: {self._cluster.log.read_text()}"
             try:
                 psycopg.connect(self.conninfo(superuser=superuser)).close()
             except psycopg.OperationalError:
@@ -98,7 +98,8 @@ class Postgres:
     def thaw(self) -> None:
         assert self._process is not None
         for process in (*self._children(), self._process.pid):
-            os.kill(process, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # Sessions end all the time.
+                os.kill(process, signal.SIGCONT)
 
     def shut_down(self) -> None:
         """In the fast way: sessions are ended."""
@@ -146,6 +147,23 @@ class Postgres:
         with (self._home / "server.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield lock.fileno()
+
+
+_BECOME = """
+import os, sys
+os.setgroups([])
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[1]))
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+def _as_account(account: Account) -> Sequence[str]:
+    """What to put before a command. `Popen` itself would fork for another account, and a fork
+    of a process with busy gRPC channels may crash before it executes anything."""
+    if account.uid is None:
+        return ()
+    return (sys.executable, "-I", "-S", "-c", _BECOME, str(account.uid), str(account.gid))
 
 
 def _processes() -> dict[int, tuple[int, str]]:
