@@ -17,7 +17,7 @@ missing = { echo "SKIPPED $@: $(1)" >&2; [[ "$${CI:-}" != true ]]; exit; }
 
 NO_BUF := no buf on PATH and no wheel of buf-bin for this machine
 
-.PHONY: help serve test unit check lint types lint-proto breaking stubs proto provider-docs clean
+.PHONY: help serve test unit torture check lint types lint-proto breaking stubs proto provider-docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,6 +30,9 @@ test: $(INSTALLED) ## run the whole suite
 
 unit: $(INSTALLED) ## run the tests that need nothing
 	@exec $(BIN)/python -m pytest -m 'not integration'
+
+torture: $(INSTALLED) ## break servers and Postgres under the change stream: [MINUTES=10] [SEED=123]
+	@exec $(BIN)/python -m tests.integration.torture $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 check: lint types lint-proto breaking stubs ## everything that looks at code without running it
 
