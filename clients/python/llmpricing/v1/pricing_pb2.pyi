@@ -2284,7 +2284,8 @@ class StreamPriceChangesRequest(_message.Message):
     """
     snapshot: _builtins.bool
     """snapshot asks for all matching prices first, as they are at the starting
-    revision. Not together with after_revision.
+    revision; progress is told once they have come. Not together with
+    after_revision.
     """
     @_builtins.property
     def providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
