@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, LiteralString
 
 import psycopg
@@ -15,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.fault_points import FaultPoint, pass_fault_point
+from pricing_server.fetch import NotModified
 from pricing_server.postgres.connection import (
     ORIGIN,
     Connection,
@@ -27,10 +29,18 @@ from pricing_server.postgres.lease import renewed_lease
 from pricing_server.postgres.price_table import read_cards, read_state, write_plan
 from pricing_server.postgres.reverts import revert_run
 from pricing_server.postgres.statements import statements
+from pricing_server.postgres.validators import confirm_quotes, keep_validators, read_validators
 from pricing_server.providers.source import Fault, Listing, Notice, Source
 from pricing_server.sync.plan import Plan, cards_to_compare, make_plan
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
-from pricing_server.sync.run import AppliedPlan, RunDeclaredDead, StartedRun, SyncStatus
+from pricing_server.sync.run import (
+    AppliedPlan,
+    LastAnswer,
+    Named,
+    RunDeclaredDead,
+    StartedRun,
+    SyncStatus,
+)
 
 MAX_LOGGED_FAULTS = 1_000
 
@@ -162,19 +172,49 @@ class PostgresSyncSession:
                 plan = await self._plan(listing, register_unknown)
         return AppliedPlan(plan, revision, epoch, datetime.now(UTC))
 
+    async def last_answer(self, asked: str) -> LastAnswer | None:
+        """What a 304 would confirm, if it could confirm anything."""
+        with translated_errors():
+            return await read_validators(self._connection, self._source, asked)
+
     async def apply(
-        self, run: StartedRun, listing: Listing, *, register_unknown: bool
+        self,
+        run: StartedRun,
+        listing: Listing,
+        *,
+        register_unknown: bool,
+        named: Named | None = None,
     ) -> AppliedPlan:
         """Apply a listing and finish the run, in one transaction: all of it or nothing.
 
-        Raises RunDeclaredDead if another process has meanwhile ended the run.
+        What names its state is kept if all of it was applied, else forgotten. Raises
+        RunDeclaredDead if another process has meanwhile ended the run.
         """
-        applied: AppliedPlan | None = None
         pass_fault_point(FaultPoint.BEFORE_LOCK_HEAD)
+        applied = await self._committed(
+            run, partial(self._apply, run, listing, named, register_unknown)
+        )
+        assert applied is not None, "a listing can always be applied"
+        return applied
+
+    async def confirm(
+        self, run: StartedRun, last: LastAnswer, answer: NotModified
+    ) -> AppliedPlan | None:
+        """Confirm everything that the last answer stated, and finish the run.
+
+        None, and nothing is done, if it was changed since. Raises RunDeclaredDead.
+        """
+        return await self._committed(run, partial(self._confirm, run, last, answer))
+
+    async def _committed(
+        self, run: StartedRun, work: Callable[[], Awaitable[AppliedPlan | None]]
+    ) -> AppliedPlan | None:
+        """Do the work of a run in one transaction."""
+        applied: AppliedPlan | None = None
         try:
             with translated_errors():
                 async with self._connection.transaction():
-                    applied = await self._apply(run, listing, register_unknown)
+                    applied = await work()
         except DatabaseUnavailable:
             if applied is None or await self._status(run) is not SyncStatus.SUCCESS:
                 raise
@@ -182,8 +222,22 @@ class PostgresSyncSession:
         pass_fault_point(FaultPoint.AFTER_COMMIT)
         return applied
 
+    async def _confirm(
+        self, run: StartedRun, last: LastAnswer, answer: NotModified
+    ) -> AppliedPlan | None:
+        cursor = await self._connection.execute(_SQL["lock_head"])
+        head = only(await cursor.fetchone())
+        plan = await confirm_quotes(
+            self._connection, self._source, last, answer.obtained_at, run.sync_run_id
+        )
+        if plan is None:
+            return None
+        completed_at = await self._finish(plan, run, answer.obtained_at, head["revision"])
+        await self._connection.execute(_SQL["notify"], {"origin": ORIGIN})
+        return AppliedPlan(plan, head["revision"], head["epoch"], completed_at)
+
     async def _apply(
-        self, run: StartedRun, listing: Listing, register_unknown: bool
+        self, run: StartedRun, listing: Listing, named: Named | None, register_unknown: bool
     ) -> AppliedPlan:
         cursor = await self._connection.execute(_SQL["lock_head"])
         head = only(await cursor.fetchone())
@@ -191,10 +245,11 @@ class PostgresSyncSession:
         plan = await self._plan(listing, register_unknown)
         revision = head["revision"] + bool(plan.changes)
         await write_plan(self._connection, plan, listing, self._source, run.sync_run_id, revision)
+        await keep_validators(self._connection, self._source, named, plan, run.sync_run_id)
         if plan.changes:
             await self._connection.execute(_SQL["advance_head"])
         pass_fault_point(FaultPoint.BEFORE_FINISH)
-        completed_at = await self._finish(plan, run, listing, revision)
+        completed_at = await self._finish(plan, run, listing.obtained_at, revision, listing.faults)
         await self._connection.execute(_SQL["notify"], {"origin": ORIGIN})
         pass_fault_point(FaultPoint.BEFORE_COMMIT)
         changes = tuple(
@@ -218,7 +273,12 @@ class PostgresSyncSession:
         )
 
     async def _finish(
-        self, plan: Plan, run: StartedRun, listing: Listing, revision: int
+        self,
+        plan: Plan,
+        run: StartedRun,
+        obtained_at: datetime,
+        revision: int,
+        faults: Sequence[Fault] = (),
     ) -> datetime:
         cursor = await self._connection.execute(
             _SQL["finish_run"],
@@ -226,8 +286,8 @@ class PostgresSyncSession:
                 **plan.counts,
                 "sync_run_id": run.sync_run_id,
                 "revision": revision,
-                "obtained_at": listing.obtained_at,
-                "error_details": _faults(listing.faults),
+                "obtained_at": obtained_at,
+                "error_details": _faults(faults),
                 "notices": _notices(plan.notices),
             },
         )

@@ -9,7 +9,7 @@ from typing import Final
 
 from pricing_server.providers import SOURCES
 from pricing_server.providers.field import Field
-from pricing_server.providers.source import Source, ZeroMeans
+from pricing_server.providers.source import KeyUse, Source, ZeroMeans
 
 COMMAND: Final = "python -m pricing_server.providers.document"
 PATH: Final = Path(__file__).parents[2] / "docs" / "providers.md"
@@ -59,7 +59,8 @@ def _section(source: Source) -> Iterator[str]:
     yield _paragraph(f"{source.display_name}. {asked}") + "\n"
     yield _bullet(f"Evidence: {source.evidence.value}. {source.facts}".rstrip())
     if source.endpoint:
-        yield _bullet(f"Key: {_key(source)}.")
+        sent = "" if source.key_use is KeyUse.NONE else f", sent {source.key_sent}"
+        yield _bullet(f"Key: {_key(source)}{sent}.")
         yield _bullet(f"Paging: {_paging(source)}.")
     yield _bullet(f"Zero means: {_zero(source)}.")
     yield from map(_bullet, source.notes)
@@ -94,6 +95,8 @@ def _paging(source: Source) -> str:
         return "everything in one answer"
     if paging.token_key:
         return f"`{paging.parameter}` is the `{paging.token_key}` of the page before, until none is"
+    if paging.pages_key:
+        return f"`{paging.parameter}` is the page's number, up to `{paging.pages_key}`"
     return f"`{paging.parameter}` passes over rows, until there are `{paging.total_key}` of them"
 
 

@@ -19,11 +19,15 @@ from pricing_server.errors import (
     SourceNotFound,
 )
 from pricing_server.fault_points import FaultPoint, pass_fault_point
-from pricing_server.fetch import FetchError, Payload
+from pricing_server.fetch import FetchError, FetchRequest, NotModified, Payload, Validators
 from pricing_server.lookup.price import Head
-from pricing_server.providers.source import KeyUse, Listing, Source, SourceError
+from pricing_server.pages import JsonFetcher, fetch_listing
+from pricing_server.providers.source import Fault, KeyUse, Listing, Source, SourceError
+from pricing_server.sync.asked import asked
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
+    AppliedPlan,
+    Named,
     RunDeclaredDead,
     StartedRun,
     SyncOutcome,
@@ -39,13 +43,6 @@ CANCEL_SECONDS: Final = 2
 """How long a cancelled run may take to write down that it failed."""
 
 log = structlog.get_logger(__name__)
-
-
-class JsonFetcher(Protocol):
-    """Fetches and decodes a payload; see `pricing_server.fetch`."""
-
-    async def fetch_json(self, url: str, *, api_key: str | None = None) -> Payload:
-        """Fetch one document. Raises FetchError."""
 
 
 class SourceSettings(Protocol):
@@ -152,16 +149,15 @@ class SyncRunner:
                 started_at = run.started_at
             log.info("sync.started", source=source.slug, run=run and run.sync_run_id)
             try:
-                listing = await self._read(source)
-                pass_fault_point(FaultPoint.AFTER_FETCH)
                 if run is None:
+                    listing, _ = await self._read(source)
+                    pass_fault_point(FaultPoint.AFTER_FETCH)
                     applied = await session.preview(
                         listing, register_unknown=request.register_unknown
                     )
+                    faults = listing.faults
                 else:
-                    applied = await session.apply(
-                        run, listing, register_unknown=request.register_unknown
-                    )
+                    applied, faults = await self._apply(session, source, request, run)
                     self._committed(Head(applied.revision, applied.epoch))
             except (FetchError, SourceError, RunDeclaredDead) as error:
                 return await self._failed(session, source, request, run, started_at, str(error))
@@ -183,7 +179,7 @@ class SyncRunner:
             sync_run_id=run.sync_run_id if run else None,
             counts=applied.plan.counts,
             changes=applied.plan.changes,
-            faults=listing.faults,
+            faults=faults,
             notices=applied.plan.notices,
         )
         log.info(
@@ -196,15 +192,56 @@ class SyncRunner:
         )
         return outcome
 
-    async def _read(self, source: Source) -> Listing:
+    async def _apply(
+        self, session: SyncSession, source: Source, request: SyncRequest, run: StartedRun
+    ) -> tuple[AppliedPlan, tuple[Fault, ...]]:
+        """Apply what the source states, or confirm it where the source says nothing changed."""
+        url = self._settings.url_of(source)
+        how = asked(url or "", self._settings.key_of(source) is not None)
+        last = await session.last_answer(how) if source.release is None else None
+        if last is not None:
+            answer = await self._fetch(source, last.validators)
+            pass_fault_point(FaultPoint.AFTER_FETCH)
+            if isinstance(answer, NotModified):
+                confirmed = await session.confirm(run, last, answer)
+                if confirmed is not None:
+                    return confirmed, ()
+                answer = await self._fetch(source)
+            listing, validators = await self._listing_of(source, answer)
+        else:
+            listing, validators = await self._read(source)
+            pass_fault_point(FaultPoint.AFTER_FETCH)
+        applied = await session.apply(
+            run,
+            listing,
+            register_unknown=request.register_unknown,
+            named=Named(how, validators),
+        )
+        return applied, listing.faults
+
+    async def _read(self, source: Source) -> tuple[Listing, Validators | None]:
         if source.release is not None:
             document = await asyncio.to_thread(source.release.load)
-            return await asyncio.to_thread(_listing, source, document, source.release.released_at)
+            released_at = source.release.released_at
+            return await asyncio.to_thread(_listing, source, document, released_at), None
+        return await self._listing_of(source, await self._fetch(source))
+
+    async def _listing_of(
+        self, source: Source, answer: Payload | NotModified
+    ) -> tuple[Listing, Validators | None]:
+        assert isinstance(answer, Payload), "it was asked for without validators"
+        listing = await asyncio.to_thread(_listing, source, answer.document, answer.obtained_at)
+        return listing, answer.validators
+
+    async def _fetch(
+        self, source: Source, known: Validators | None = None
+    ) -> Payload | NotModified:
         url = self._settings.url_of(source)
         if url is None:
             raise SourceError(f"no address is known: set {source.url_variable}")
-        payload = await self._fetcher.fetch_json(url, api_key=self._settings.key_of(source))
-        return await asyncio.to_thread(_listing, source, payload.document, payload.obtained_at)
+        key = self._settings.key_of(source)
+        request = FetchRequest(url, key, source.key_sent, known)
+        return await fetch_listing(self._fetcher, request, source.paging)
 
     async def _broken(
         self,
