@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from pricing_server.providers import alibaba_cloud as alibaba_cloud
 from pricing_server.providers import featherless as featherless
 from pricing_server.providers import genai_prices as genai_prices
+from pricing_server.providers import google as google
+from pricing_server.providers import google_vertex as google_vertex
+from pricing_server.providers import near_ai as near_ai
 from pricing_server.providers import openrouter as openrouter
+from pricing_server.providers import vercel_ai_gateway as vercel_ai_gateway
 from pricing_server.providers.source import Source
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
-    {source.slug: source for source in (openrouter.SOURCE, featherless.SOURCE, genai_prices.SOURCE)}
+    {
+        source.slug: source
+        for source in (
+            openrouter.SOURCE,
+            featherless.SOURCE,
+            near_ai.SOURCE,
+            vercel_ai_gateway.SOURCE,
+            google.SOURCE,
+            google_vertex.SOURCE,
+            alibaba_cloud.SOURCE,
+            genai_prices.SOURCE,
+        )
+    }
 )
