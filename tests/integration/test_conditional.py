@@ -8,7 +8,7 @@ import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._database import connected, rows, value
-from tests.integration._feed import Feed, payload, row
+from tests.integration._feed import Feed, payload, recording, row
 from tests.integration._server import Server, in_process_server
 
 ONE, TWO = row("acme/one"), row("acme/two")
@@ -22,8 +22,8 @@ def asked_with(feed: Feed) -> str | None:
 def quotes(conninfo: str) -> dict[str, dict[str, Any]]:
     found = rows(
         conninfo,
-        "SELECT model_id, obtained_at, sync_run_id, missing_syncs, card_id FROM price_quotes"
-        " JOIN models USING (model_key) WHERE source = 'openrouter'",
+        "SELECT model_id, obtained_at, sync_run_id, missing_syncs, card_id, is_confirmed"
+        " FROM price_quotes JOIN models USING (model_key) WHERE source = 'openrouter'",
     )
     return {each["model_id"]: each for each in found}
 
@@ -163,6 +163,32 @@ async def test_a_price_that_is_no_longer_stated_stays_unconfirmed(
     assert after["acme/two"]["obtained_at"] == before["acme/two"]["obtained_at"]
     assert after["acme/one"]["obtained_at"] > before["acme/one"]["obtained_at"]
     assert "price_no_longer_stated" in codes(third)
+
+
+async def test_a_rate_that_is_no_longer_stated_stays_unconfirmed(
+    server: Server, feed: Feed
+) -> None:
+    feed.answer(payload(ONE, TWO), etag='"1"')
+    await server.synced()
+    feed.answer(payload(ONE, row("acme/two", "0.000003", "0")), etag='"2"')
+    await server.synced()
+    before = quotes(server.conninfo)["acme/two"]
+    assert not before["is_confirmed"]
+    third = await server.synced()
+    assert asked_with(feed) == '"2"'
+    assert codes(third) >= {"not_modified", "rate_no_longer_stated"}
+    after = quotes(server.conninfo)["acme/two"]
+    assert (after["obtained_at"], after["is_confirmed"]) == (before["obtained_at"], False)
+
+
+async def test_a_recording_stays_as_old_as_it_says_it_is(server: Server, feed: Feed) -> None:
+    feed.answer(recording("2026-08-21T20:25:14Z", ONE), etag='"1"')
+    await server.synced()
+    before = quotes(server.conninfo)["acme/one"]
+    again = await server.synced()
+    assert asked_with(feed) is None
+    assert again.models_unchanged == 1
+    assert quotes(server.conninfo)["acme/one"]["obtained_at"] == before["obtained_at"]
 
 
 @pytest.mark.parametrize(

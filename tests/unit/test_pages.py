@@ -23,7 +23,7 @@ from pricing_server.fetch import (
     Payload,
     Validators,
 )
-from pricing_server.pages import MAX_PAGES, fetch_listing
+from pricing_server.pages import MAX_PAGES, fetch_listing, fetch_parts
 from pricing_server.providers.source import Paging
 from tests.unit._strategies import many
 
@@ -223,3 +223,51 @@ async def test_whatever_the_pages_no_row_is_lost_or_the_listing_fails(
 def test_a_declaration_says_when_the_pages_end(keys: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="pages end"):
         Paging("rows", "page", **keys)
+
+
+# Documents of one source.
+
+PARTED = "http://api.test/{part}.json?key=hush"
+
+
+async def test_the_documents_of_a_source_become_one_as_old_as_the_oldest() -> None:
+    api = Api([{"rows": [1]}, ["two"]], validators=TAG)
+    asked = FetchRequest(PARTED, "sk-1", validators=TAG)
+    answer = await fetch_parts(api, asked, ("one", "two"), None)
+    assert answer.document == {"one": {"rows": [1]}, "two": ["two"]}
+    assert (answer.obtained_at, answer.bytes_read) == (NOON, 20)
+    assert answer.url == "http://api.test/%7Bpart%7D.json"
+    # An unchanged document says nothing of the others.
+    assert answer.validators is None
+    assert [each.validators for each in api.asked] == [None, None]
+    assert [each.url for each in api.asked] == [
+        "http://api.test/one.json?key=hush",
+        "http://api.test/two.json?key=hush",
+    ]
+
+
+async def test_each_document_may_come_in_pages_within_one_budget() -> None:
+    api = Api([{"rows": [1], "next": "b"}, {"rows": [2]}, {"rows": [3]}])
+    policy = FetchPolicy(max_body_bytes=100, total_deadline=timedelta(seconds=9))
+    answer = await fetch_parts(api, FetchRequest(PARTED, policy=policy), ("one", "two"), BY_TOKEN)
+    assert answer.document == {
+        "one": {"rows": [1, 2], "next": "b"},
+        "two": {"rows": [3]},
+    }
+    assert [each.policy.max_body_bytes for each in api.asked] == [100, 90, 80]
+    deadlines = [each.policy.total_deadline for each in api.asked]
+    assert deadlines == sorted(deadlines, reverse=True)
+    assert deadlines[0] <= timedelta(seconds=9)
+
+
+async def test_one_document_that_is_missing_fails_all() -> None:
+    with pytest.raises(HttpStatusError):
+        await fetch_parts(Api([[1]]), FetchRequest(PARTED), ("one", "two"), None)
+
+
+async def test_no_further_document_is_asked_for_once_the_time_is_over() -> None:
+    api = Api([[1], [2]])
+    late = FetchRequest(PARTED, policy=FetchPolicy(total_deadline=timedelta(0)))
+    with pytest.raises(DeadlineExceeded, match=r"^http://api.test/one.json: incomplete after 0"):
+        await fetch_parts(api, late, ("one", "two"), None)
+    assert api.asked == []
