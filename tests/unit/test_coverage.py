@@ -1,6 +1,6 @@
 """How much is priced offline, that the units are right, and that no seller has two names.
 
-`python -m tests._coverage` prints the figures.
+`make coverage` prints the figures.
 """
 
 from __future__ import annotations
