@@ -19,8 +19,9 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, Rate, RateCard
 from llmpricing.units import parse_price
 from pricing_server.errors import DatabaseUnavailable, PricingError
-from pricing_server.fetch import FetchError, Payload
-from pricing_server.postgres.sync_store import PostgresSyncSession, PostgresSyncStore
+from pricing_server.fetch import FetchError, FetchRequest, Payload
+from pricing_server.postgres.sync_session import PostgresSyncSession
+from pricing_server.postgres.sync_store import PostgresSyncStore
 from pricing_server.providers.source import (
     CATALOGUE_RANK,
     OWN_API_RANK,
@@ -31,7 +32,7 @@ from pricing_server.providers.source import (
     Source,
     fragment_text,
 )
-from pricing_server.sync.run import AppliedPlan, StartedRun, SyncRequest
+from pricing_server.sync.run import AppliedPlan, Named, StartedRun, SyncRequest
 from pricing_server.sync.runner import SyncRunner
 from tests.integration.torture.shelf import Shelf
 
@@ -74,7 +75,7 @@ def _source(slug: str, provider: str | None, rank: int) -> Source:
         slug.title(),
         rank,
         read,
-        Evidence.DOCUMENTED,
+        Evidence.RECORDED,
         provider=provider,
         endpoint=f"local:{slug}",
     )
@@ -105,15 +106,15 @@ class Shelves:
         self._dice = dice
         self._shelves = {slug: Shelf(dice[slug], SELLERS[slug], 40) for slug in SOURCES}
 
-    async def fetch_json(self, url: str, *, api_key: str | None = None) -> Payload:
-        slug = url.removeprefix("local:")
+    async def fetch(self, request: FetchRequest) -> Payload:
+        slug = request.url.removeprefix("local:")
         dice, shelf = self._dice[slug], self._shelves[slug]
         shelf.turn()
         document = shelf.plain()
         await asyncio.sleep(dice.uniform(0, LONGEST_FETCH))
         if dice.random() < FAILED:
             raise FetchError("the torture let it fail")
-        return Payload(document, datetime.now(UTC), "", url, 0)
+        return Payload(document, datetime.now(UTC), "", request.url, 0)
 
     def url_of(self, source: Source) -> str | None:
         return source.endpoint
@@ -126,9 +127,9 @@ class _Session(PostgresSyncSession):
     dice: Random
 
     async def _apply(
-        self, run: StartedRun, listing: Listing, register_unknown: bool
+        self, run: StartedRun, listing: Listing, named: Named | None, register_unknown: bool
     ) -> AppliedPlan:
-        applied = await super()._apply(run, listing, register_unknown)
+        applied = await super()._apply(run, listing, named, register_unknown)
         # Everything is written, the head too, and nothing is committed.
         if self.dice.random() < HELD:
             await asyncio.sleep(self.dice.uniform(0, 0.03))

@@ -7,6 +7,9 @@ from random import Random
 from tests.integration._feed import Row, row
 from tests.integration.torture.log import Model
 
+LOWEST, HIGHEST = 5_000, 99_999
+"""Of all prices, so that no change of one is out of all proportion."""
+
 SOME = 0.06
 """The share of models that an ordinary turn touches."""
 
@@ -33,7 +36,7 @@ class Shelf:
         is_large = dice.random() < 0.2
         for model in self.prices:
             if is_large or dice.random() < SOME:
-                self.prices[model] = dice.randint(1, 99_999)
+                self.prices[model] = dice.randint(LOWEST, HIGHEST)
         if dice.random() < 0.6:
             for model in dice.sample(list(self.prices), dice.randint(1, 4)):
                 self._away[model] = dice.randint(0, 3)
@@ -81,5 +84,7 @@ class Shelf:
     def _add(self) -> None:
         seller = self._sellers[self._made % len(self._sellers)]
         free = ":free" if self._made % 40 == 7 else ""
-        self.prices[seller, f"torture/model-{self._made}{free}"] = self._dice.randint(1, 99_999)
+        self.prices[seller, f"torture/model-{self._made}{free}"] = self._dice.randint(
+            LOWEST, HIGHEST
+        )
         self._made += 1
