@@ -49,7 +49,8 @@ class Subscriber:
                 **self.narrow,
             ) as reader:
                 found = await reader.refusal(self.saved)
-            assert found.code == "UNAVAILABLE", found
+            # gRPC cancels a call that comes in the very moment in which a server closes.
+            assert found.code in ("UNAVAILABLE", "CANCELLED"), found
             self.ends.append(found.reason)
 
 
