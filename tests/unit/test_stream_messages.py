@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,8 @@ from pricing_server.lookup.price import Head
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.stream.messages import Event, Filter, MessageCutter, RevisionEncoder
 from tests.unit._price_table import NOON, price
-from tests.unit._strategies import cards, many
+from tests.unit._strategies import cards, few, many
+from tests.unit._stream import CARD, LineEncoder, decoded
 
 EVENTS = {
     Event.STARTED: pb.STREAM_EVENT_STARTED,
@@ -42,6 +44,19 @@ changes = st.builds(
     changed_by=st.just("api_sync:api"),
     sync_run_id=st.just(3),
     revision=st.just(HEAD.revision),
+)
+
+CHANGE = PriceChange(
+    kind=ChangeKind.CHANGED,
+    provider="one",
+    model_id="model",
+    old=CARD,
+    new=CARD,
+    source="api",
+    effective_time=NOON,
+    changed_at=NOON,
+    changed_by="",
+    revision=HEAD.revision,
 )
 
 
@@ -86,6 +101,36 @@ def test_what_passes_a_filter_is_cut_out_of_whole_messages(
         for change in pb.StreamPriceChangesResponse.FromString(data).changes
     ]
     assert found == [convert.price_change(one) for one in some if one.provider == provider]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=60, max_size=120),
+    st.builds(
+        Filter,
+        st.frozensets(st.sampled_from("abcd")),
+        st.frozensets(st.sampled_from([str(number) for number in range(12)])),
+    ),
+    st.sampled_from([0, 5_000]),
+)
+@few
+def test_what_passes_a_filter_comes_in_order_however_much_does_not(
+    models: list[tuple[str, int]], narrow: Filter, size: int
+) -> None:
+    lines = LineEncoder()
+    whole = RevisionEncoder(lines, HEAD, 10**9)
+    some = [
+        replace(CHANGE, provider=provider, model_id=str(number), changed_by=" " * size)
+        for provider, number in models
+    ]
+    whole.extend(some)
+    encoded = whole.build()
+    assert encoded is not None
+    messages = [decoded(data) for data in encoded.matching(narrow, lines)]
+    assert [piece for one in messages for piece in one.pieces] == [
+        (HEAD.revision, one.provider, one.model_id)
+        for one in some
+        if narrow.passes(one.provider, one.model_id)
+    ]
 
 
 def test_prices_of_a_snapshot_are_pieces_of_one_message() -> None:
