@@ -123,8 +123,8 @@ class History:
         return self.at
 
     def restore(self, revision: int, epoch: str) -> None:
-        """Go back to a revision, in an epoch of its own."""
-        self._lost[self.at.epoch] = self.at, self.rows
+        """Go back to a revision; in the same epoch, as long as nobody has noticed."""
+        self._lost.setdefault(self.at.epoch, (self.at, self.rows))
         self.at = Head(revision, epoch)
         self.rows = [row for row in self.rows if revision_of(row) <= revision]
 

@@ -1,4 +1,4 @@
-"""Single cases of what the feed keeps, in simulated time."""
+"""Single cases of the feed and of a stream that reads the history, in simulated time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from pricing_server.errors import DatabaseUnavailable
+import pytest
+
+from pricing_server.errors import DatabaseUnavailable, EpochChanged
 from pricing_server.lookup.price import Head
 from pricing_server.stream.feed import Feed
 from pricing_server.stream.history import ChangePage, Cursor
 from pricing_server.stream.messages import EVERYTHING, Filter
-from tests.unit._stream import MODELS, History, LineEncoder, run
+from pricing_server.stream.streams import ChangeStreams, StreamRequest
+from tests.unit._stream import MODELS, History, LineEncoder, decoded, run
 
 
 class Failing(History):
@@ -72,6 +75,38 @@ def test_a_revision_that_is_too_large_is_not_kept_and_those_after_it_are() -> No
             feed.announce(history.commit({MODELS[0]: size}))
         await reach(feed, 3)
         assert [number for number in range(5) if feed.get(number)] == [3]
+        reading.cancel()
+
+    run(live())
+
+
+def test_a_stream_that_finds_the_table_gone_back_tells_no_progress_and_ends() -> None:
+    async def live() -> None:
+        history = History(Random(0))
+
+        async def renewed(known: Head) -> Head:
+            history.restore(history.at.revision, "second")
+            return history.at
+
+        feed = Feed(history, LineEncoder(), buffer_bytes=0, renew_epoch=renewed)
+        streams = ChangeStreams(feed, history, LineEncoder(), max_streams=1, horizon=100)
+        reading = asyncio.create_task(feed.run())
+        for _ in range(5):
+            feed.announce(history.commit({MODELS[0]: 0}))
+        await reach(feed, 5)
+        await asyncio.sleep(60)  # no time passes; the feed has read what it wants
+        history.restore(2, "first")  # and nobody has told the process
+        request = StreamRequest(EVERYTHING, 0, "", snapshot=False, progress_seconds=0.1)
+        told = []
+
+        async def follow() -> None:
+            async with asyncio.timeout(60), streams.open(request) as subscription:
+                async for message in subscription.messages():
+                    told.append(decoded(message.data).head.revision)
+
+        with pytest.raises(EpochChanged):
+            await follow()
+        assert max(told) <= 2
         reading.cancel()
 
     run(live())

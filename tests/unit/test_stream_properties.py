@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pricing_server.errors import EpochChanged, ShuttingDown
@@ -102,6 +102,27 @@ def test_another_epoch_ends_every_stream(world: World, some: list[Plan], back: i
                 await asyncio.sleep(0.1)
             process.history.restore(max(0, process.history.at.revision - back), "second")
             assert await ends(following) == {EpochChanged}
+
+    run(live())
+
+
+@given(world=worlds, some=st.lists(plans, min_size=1, max_size=3), back=st.integers(1, 6))
+@few
+def test_a_table_that_went_back_ends_every_stream_and_tells_no_lie_before(
+    world: World, some: list[Plan], back: int
+) -> None:
+    assume(world.before)
+
+    async def live() -> None:
+        async with started(world) as process:
+            subscribers = [subscriber(process, plan) for plan in some]
+            following = [asyncio.create_task(each.read_upto(NEVER)) for each in subscribers]
+            while not all(each.has_begun for each in subscribers):  # noqa: ASYNC110 - no time passes
+                await asyncio.sleep(0.01)
+            at = process.history.at
+            process.history.restore(max(0, at.revision - back), at.epoch)
+            assert await ends(following) == {EpochChanged}
+            assert process.renewed
 
     run(live())
 
