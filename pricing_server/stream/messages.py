@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
@@ -14,8 +14,8 @@ MAX_MESSAGE_BYTES: Final = 256 * 1024
 """Of the pieces in one message, unless a single one is larger: a stream that waits for its
 reader holds one message."""
 
-PLACE_BYTES: Final = 300
-"""What Python takes to remember where a change stands."""
+PLACE_BYTES: Final = 450
+"""What Python takes to remember where a change stands, and to find it by its names."""
 
 
 class Event(StrEnum):
@@ -110,6 +110,8 @@ class EncodedRevision:
     head: Head
     messages: tuple[bytes, ...]
     places: tuple[Place, ...]
+    by_provider: Mapping[str, Sequence[Place]]
+    by_model_id: Mapping[str, Sequence[Place]]
     size: int
     """Bytes that it takes in memory, roughly."""
 
@@ -119,12 +121,22 @@ class EncodedRevision:
             return self.messages
         cutter = MessageCutter(encoder, Event.CHANGES, self.head)
         found: list[bytes] = []
-        for place in self.places:
+        for place in self._near(narrow):
             if narrow.passes(place.provider, place.model_id):
                 piece = self.messages[place.message][place.first : place.end]
                 if (full := cutter.add(piece)) is not None:
                     found.append(full)
         return [*found, cutter.last()] if cutter.size else ()
+
+    def _near(self, narrow: Filter) -> Sequence[Place]:
+        """The places that may pass, in order: a thousand streams do not look at all of them."""
+        index, names = self.by_provider, narrow.providers
+        if narrow.model_ids:
+            index, names = self.by_model_id, narrow.model_ids
+        if len(names) * 8 > len(self.places):
+            return self.places  # To look at all is no more work than to sort.
+        near = [place for name in names for place in index.get(name, ())]
+        return near if len(names) == 1 else sorted(near, key=_position)
 
 
 class RevisionEncoder:
@@ -137,6 +149,8 @@ class RevisionEncoder:
         self._cutter = MessageCutter(encoder, Event.CHANGES, head)
         self._messages: list[bytes] = []
         self._places: list[Place] = []
+        self._by_provider: dict[str, list[Place]] = {}
+        self._by_model_id: dict[str, list[Place]] = {}
         self._size = 0
 
     def extend(self, changes: Iterable[PriceChange]) -> None:
@@ -148,9 +162,10 @@ class RevisionEncoder:
             if (full := self._cutter.add(piece)) is not None:
                 self._messages.append(full)
             end, number = self._cutter.size, len(self._messages)
-            self._places.append(
-                Place(change.provider, change.model_id, number, end - len(piece), end)
-            )
+            place = Place(change.provider, change.model_id, number, end - len(piece), end)
+            self._places.append(place)
+            self._by_provider.setdefault(change.provider, []).append(place)
+            self._by_model_id.setdefault(change.model_id, []).append(place)
             self._size += len(piece) + PLACE_BYTES
 
     def build(self) -> EncodedRevision | None:
@@ -158,4 +173,15 @@ class RevisionEncoder:
         if self._size > self._max_bytes:
             return None
         messages = (*self._messages, self._cutter.last())
-        return EncodedRevision(self.head, messages, tuple(self._places), self._size)
+        return EncodedRevision(
+            self.head,
+            messages,
+            tuple(self._places),
+            self._by_provider,
+            self._by_model_id,
+            self._size,
+        )
+
+
+def _position(place: Place) -> tuple[int, int]:
+    return place.message, place.first

@@ -121,7 +121,7 @@ class Subscription:
         cutter: MessageCutter | None = None
         while cursor is not None:
             read = partial(self._history.changes, cursor, upto, PAGE_ROWS, self._narrow)
-            found = await self._read(read, self._change_pieces)
+            found = await self._read(read, self._change_pieces, upto)
             if found is None:
                 if cutter is None and self._silence_left() <= 0:
                     yield self._note(Event.PROGRESS)
@@ -153,7 +153,7 @@ class Subscription:
             read = partial(
                 self._history.prices_at, self._done.revision, after_model, PAGE_ROWS, self._narrow
             )
-            found = await self._read(read, self._price_pieces)
+            found = await self._read(read, self._price_pieces, self._done.revision)
             if found is None:
                 continue
             page, pieces = found
@@ -165,10 +165,13 @@ class Subscription:
         yield self._message(cutter.last())
 
     async def _read(
-        self, read: Callable[[], Coroutine[Any, Any, P]], encode: Callable[[P], list[E]]
+        self,
+        read: Callable[[], Coroutine[Any, Any, P]],
+        encode: Callable[[P], list[E]],
+        upto: int,
     ) -> tuple[P, list[E]] | None:
-        """A page, written out; None if it is not there after a moment: asked again for the
-        same one, the stream waits on.
+        """A page, written out, of a history that comes up to a revision; None if it is not
+        there after a moment: asked again for the same one, the stream waits on.
 
         There may be a turn to wait for, or a database that cannot be asked: meanwhile the
         stream has progress to tell, or must end.
@@ -183,6 +186,12 @@ class Subscription:
         self._reading = None
         if found is not None and found[0].head.epoch != self._done.epoch:
             raise EpochChanged(found[0].head)
+        if found is not None and found[0].head.revision < upto:
+            # The table went back. To tell that nothing was there would be a gap; the feed
+            # finds out, and the epoch changes.
+            self._feed.announce(found[0].head)
+            await asyncio.sleep(RETRY_SECONDS)
+            return None
         return found
 
     async def _read_in_turn(

@@ -1,0 +1,187 @@
+"""The change stream's requests and messages on the wire."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmpricing.v1 import pricing_pb2 as pb
+from pricing_server.errors import InvalidArgument
+from pricing_server.grpc_api import convert
+from pricing_server.grpc_api.stream import MessageEncoder, stream_request
+from pricing_server.lookup.price import Head
+from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.stream.messages import Event, Filter, MessageCutter, RevisionEncoder
+from tests.unit._price_table import NOON, price
+from tests.unit._strategies import cards, few, many
+from tests.unit._stream import CARD, LineEncoder, decoded
+
+EVENTS = {
+    Event.STARTED: pb.STREAM_EVENT_STARTED,
+    Event.SNAPSHOT: pb.STREAM_EVENT_SNAPSHOT,
+    Event.CHANGES: pb.STREAM_EVENT_CHANGES,
+    Event.PROGRESS: pb.STREAM_EVENT_PROGRESS,
+}
+HEAD = Head(7, "an epoch")
+
+encoder = MessageEncoder({}, lambda: NOON)
+changes = st.builds(
+    PriceChange,
+    kind=st.sampled_from(ChangeKind),
+    provider=st.sampled_from(["one", "two"]),
+    model_id=st.text(min_size=1, max_size=20),
+    old=st.none() | cards,
+    new=cards,
+    source=st.just("api"),
+    effective_time=st.just(datetime(2026, 11, 1, tzinfo=UTC)),
+    changed_at=st.just(NOON),
+    changed_by=st.just("api_sync:api"),
+    sync_run_id=st.just(3),
+    revision=st.just(HEAD.revision),
+)
+
+CHANGE = PriceChange(
+    kind=ChangeKind.CHANGED,
+    provider="one",
+    model_id="model",
+    old=CARD,
+    new=CARD,
+    source="api",
+    effective_time=NOON,
+    changed_at=NOON,
+    changed_by="",
+    revision=HEAD.revision,
+)
+
+
+@given(st.sampled_from(Event), st.booleans())
+@many
+def test_a_trailer_alone_is_a_message(event: Event, is_last: bool) -> None:
+    data = encoder.trailer(event, HEAD, is_last=is_last)
+    assert pb.StreamPriceChangesResponse.FromString(data) == pb.StreamPriceChangesResponse(
+        revision=7, epoch="an epoch", event=EVENTS[event], last_fragment=is_last
+    )
+
+
+@given(st.lists(changes, max_size=4))
+@many
+def test_pieces_and_a_trailer_are_one_message(some: list[PriceChange]) -> None:
+    cutter = MessageCutter(encoder, Event.CHANGES, HEAD)
+    for change in some:
+        assert cutter.add(encoder.change(change)) is None
+    assert pb.StreamPriceChangesResponse.FromString(cutter.last()) == (
+        pb.StreamPriceChangesResponse(
+            revision=7,
+            epoch="an epoch",
+            event=pb.STREAM_EVENT_CHANGES,
+            last_fragment=True,
+            changes=map(convert.price_change, some),
+        )
+    )
+
+
+@given(st.lists(changes, min_size=1, max_size=4), st.sampled_from(["one", "two"]))
+@many
+def test_what_passes_a_filter_is_cut_out_of_whole_messages(
+    some: list[PriceChange], provider: str
+) -> None:
+    whole = RevisionEncoder(encoder, HEAD, 10**9)
+    whole.extend(some)
+    encoded = whole.build()
+    assert encoded is not None
+    found = [
+        change
+        for data in encoded.matching(Filter(frozenset({provider})), encoder)
+        for change in pb.StreamPriceChangesResponse.FromString(data).changes
+    ]
+    assert found == [convert.price_change(one) for one in some if one.provider == provider]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=60, max_size=120),
+    st.builds(
+        Filter,
+        st.frozensets(st.sampled_from("abcd")),
+        st.frozensets(st.sampled_from([str(number) for number in range(12)])),
+    ),
+    st.sampled_from([0, 5_000]),
+)
+@few
+def test_what_passes_a_filter_comes_in_order_however_much_does_not(
+    models: list[tuple[str, int]], narrow: Filter, size: int
+) -> None:
+    lines = LineEncoder()
+    whole = RevisionEncoder(lines, HEAD, 10**9)
+    some = [
+        replace(CHANGE, provider=provider, model_id=str(number), changed_by=" " * size)
+        for provider, number in models
+    ]
+    whole.extend(some)
+    encoded = whole.build()
+    assert encoded is not None
+    messages = [decoded(data) for data in encoded.matching(narrow, lines)]
+    assert [piece for one in messages for piece in one.pieces] == [
+        (HEAD.revision, one.provider, one.model_id)
+        for one in some
+        if narrow.passes(one.provider, one.model_id)
+    ]
+
+
+def test_prices_of_a_snapshot_are_pieces_of_one_message() -> None:
+    pieces = [encoder.price(price("one", f"model-{number}")) for number in range(3)]
+    data = b"".join([*pieces, encoder.trailer(Event.SNAPSHOT, HEAD, is_last=False)])
+    found = pb.StreamPriceChangesResponse.FromString(data)
+    assert [each.model_id for each in found.prices] == ["model-0", "model-1", "model-2"]
+    assert not found.last_fragment
+
+
+def test_a_request_that_says_nothing_is_everything_from_now_with_progress_every_15_s() -> None:
+    found = stream_request(pb.StreamPriceChangesRequest())
+    assert found.narrow.is_open
+    assert (found.after_revision, found.epoch, found.snapshot) == (None, "", False)
+    assert found.progress_seconds == 15
+
+
+def test_after_revision_0_is_not_an_absent_one() -> None:
+    assert stream_request(pb.StreamPriceChangesRequest(after_revision=0)).after_revision == 0
+
+
+def test_sellers_are_known_by_their_aliases() -> None:
+    found = stream_request(pb.StreamPriceChangesRequest(providers=["XAI"], model_ids=["Grok"]))
+    assert found.narrow == Filter(frozenset({"x-ai"}), frozenset({"Grok"}))
+
+
+@given(st.timedeltas(timedelta(seconds=-1), timedelta(hours=2)))
+@many
+def test_progress_comes_every_tenth_of_a_second_to_every_hour(interval: timedelta) -> None:
+    duration = Duration()
+    duration.FromTimedelta(interval)
+    request = pb.StreamPriceChangesRequest(progress_interval=duration)
+    if timedelta(seconds=0.1) <= interval <= timedelta(hours=1):
+        assert stream_request(request).progress_seconds == pytest.approx(interval.total_seconds())
+    else:
+        with pytest.raises(InvalidArgument) as raised:
+            stream_request(request)
+        assert raised.value.field == "progress_interval"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"after_revision": -1}, "after_revision"),
+        ({"after_revision": 0, "snapshot": True}, "snapshot"),
+        ({"epoch": "x" * 101}, "epoch"),
+        ({"providers": ["one"] * 1_001}, "providers"),
+        ({"model_ids": ["a", ""]}, "model_ids[1]"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_its_field(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidArgument) as raised:
+        stream_request(pb.StreamPriceChangesRequest(**fields))
+    assert raised.value.field == field
