@@ -1,4 +1,8 @@
-"""Print every price change, once. Started again, it goes on where it stopped."""
+"""Print every price change. Started again, it goes on where it saved.
+
+A change is printed twice if the process is killed between printing and saving: whoever must
+count it once saves where it is in the same transaction as what it does.
+"""
 
 import json
 import sys
@@ -9,7 +13,7 @@ import grpc
 
 from llmpricing.v1 import pricing_pb2, pricing_pb2_grpc
 
-address, cursor = sys.argv[1], Path(sys.argv[2])
+address, cursor, new = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[2] + ".new")
 prices = pricing_pb2_grpc.PricingServiceStub(grpc.insecure_channel(address))
 while True:
     saved = json.loads(cursor.read_text()) if cursor.exists() else {"after_revision": 0}
@@ -21,7 +25,8 @@ while True:
                 for change in changes:
                     print(change.revision, change.provider, change.model_id, change.new_input)
                 saved = {"after_revision": message.revision, "epoch": message.epoch}
-                cursor.write_text(json.dumps(saved))
+                new.write_text(json.dumps(saved))
+                new.replace(cursor)  # At once, whenever this process is killed.
                 changes = []
     except grpc.RpcError as error:
         if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):

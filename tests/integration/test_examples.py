@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -41,6 +42,9 @@ async def test_the_subscriber_goes_on_where_it_was_killed_and_prints_every_chang
         feed.answer(payload(row("example/model", price)))
         await server.synced()
 
+    def saved(revision: int) -> bool:
+        return json.loads((tmp_path / "cursor.json").read_text())["after_revision"] >= revision
+
     def lines(revision: int) -> list[str]:
         return [
             line for line in printed.read_text().splitlines() if line.startswith(f"{revision} ")
@@ -48,7 +52,7 @@ async def test_the_subscriber_goes_on_where_it_was_killed_and_prints_every_chang
 
     with subscriber(server.address, tmp_path) as printed:
         await change("0.000001")
-        await asyncio.to_thread(until, lambda: lines(2), "the change, printed")
+        await asyncio.to_thread(until, lambda: lines(2) and saved(2), "the change, saved")
     await change("0.000002")
     with subscriber(server.address, tmp_path) as printed:
         await change("0.000003")
