@@ -29,6 +29,6 @@ while True:
                 new.replace(cursor)  # At once, whenever this process is killed.
                 changes = []
     except grpc.RpcError as error:
-        if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+        if error.code().name not in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"):
             raise  # Such as EPOCH_CHANGED: begin again with a snapshot.
         time.sleep(1)
