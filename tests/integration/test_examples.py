@@ -43,7 +43,8 @@ async def test_the_subscriber_goes_on_where_it_was_killed_and_prints_every_chang
         await server.synced()
 
     def saved(revision: int) -> bool:
-        return json.loads((tmp_path / "cursor.json").read_text())["after_revision"] >= revision
+        cursor = json.loads((tmp_path / "cursor.json").read_text())
+        return bool(cursor["after_revision"] >= revision)
 
     def lines(revision: int) -> list[str]:
         return [
