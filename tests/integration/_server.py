@@ -113,8 +113,11 @@ async def in_process_server(
             if name.startswith(PREFIX):
                 patch.delenv(name)
         with tempfile.TemporaryDirectory() as directory:
-            settings = {"data_dir": Path(directory)} | settings
-            chosen = Settings(listen="127.0.0.1:0", source_urls=urls, **settings)
+            # Sources are synced by the tests, not by themselves.
+            defaults: dict[str, Any] = {"data_dir": Path(directory), "sync_interval": "off"}
+            chosen = Settings(
+                **(defaults | settings | {"listen": "127.0.0.1:0", "source_urls": urls})
+            )
             async with (
                 running_server(chosen, conninfo, migrations_directory()) as running,
                 grpc.aio.insecure_channel(running.address) as channel,
@@ -135,6 +138,7 @@ class ServerProcess:
                 **inherited,
                 "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "clients/python"))),
                 "PRICING_LISTEN": "127.0.0.1:0",
+                "PRICING_SYNC_INTERVAL": "off",
                 **environment,
             },
             stdin=subprocess.DEVNULL,
