@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -211,7 +212,7 @@ def test_no_due_sync_is_repeated_however_many_processes_come_and_go(
     dues = [run.due for run in runs]
     assert len(set(dues)) == len(dues)
     shortest = (1 - JITTER) * min(interval, FIRST_BACKOFF)
-    for run, after in zip(runs, runs[1:], strict=False):
+    for run, after in itertools.pairwise(runs):
         assert after.due is not None
         assert after.began >= after.due >= run.began + shortest
         if run.succeeded:
@@ -228,5 +229,5 @@ def test_no_due_sync_is_skipped_while_any_process_looks(
         begun = [run.began for run in runs]
         within = [each for each in begun if process.started_at <= each <= process.ended_at]
         instants = [process.started_at, *within, process.ended_at]
-        for before, after in zip(instants, instants[1:], strict=False):
+        for before, after in itertools.pairwise(instants):
             assert after - before <= longest
