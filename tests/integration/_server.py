@@ -114,10 +114,9 @@ async def in_process_server(
                 patch.delenv(name)
         with tempfile.TemporaryDirectory() as directory:
             # Sources are synced by the tests, not by themselves.
-            defaults: dict[str, Any] = {"data_dir": Path(directory), "sync_interval": "off"}
-            chosen = Settings(
-                **(defaults | settings | {"listen": "127.0.0.1:0", "source_urls": urls})
-            )
+            defaults: dict[str, Any] = {"sync_interval": "off", "source_urls": urls}
+            settings = {"data_dir": Path(directory), **defaults, **settings}
+            chosen = Settings(**(settings | {"listen": "127.0.0.1:0"}))
             async with (
                 running_server(chosen, conninfo, migrations_directory()) as running,
                 grpc.aio.insecure_channel(running.address) as channel,
