@@ -201,9 +201,9 @@ def _text(change: IncidentChange) -> str:
         case IncidentEvent.OPENED, IncidentKind.STALE:
             text = f"{name}: prices are out of date. {_data_of(change)}"
         case _, IncidentKind.FAILING:
-            text = f"{name}: syncs succeed again. They had been failing, {since}."
+            text = f"{name}: syncs succeed again. They had been failing {since}."
         case _, IncidentKind.STALE:
-            text = f"{name}: prices are up to date again. They were not, {since}."
+            text = f"{name}: prices are up to date again. They had not been {since}."
     return text.translate(_MARKUP)
 
 
