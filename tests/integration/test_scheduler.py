@@ -22,7 +22,6 @@ from tests.integration._runs import (
     Bench,
     ServerProcess,
     bench_on,
-    cluster_with_catalogue,
 )
 from tests.integration._webhook import SECRET, Hook, serve_hook
 
@@ -33,14 +32,8 @@ INTERVAL = timedelta(seconds=1)
 EVERY_SECOND = {"PRICING_OPENROUTER_SYNC_INTERVAL": "1s"}
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with cluster_with_catalogue() as conninfo:
-        yield conninfo
-
-
 @pytest.fixture
-def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
+def bench(cluster: str, catalogue_template: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
     with bench_on(cluster, request.node.name) as bench:
         bench.feed.prices = {MODEL: 100}
         yield bench
@@ -60,7 +53,7 @@ class Trio:
 
 
 @pytest.fixture(scope="module")
-def trio(cluster: str) -> Iterator[Trio]:
+def trio(cluster: str, catalogue_template: str) -> Iterator[Trio]:
     with ExitStack() as stack:
         hook = stack.enter_context(serve_hook())
         bench = stack.enter_context(bench_on(cluster, "trio"))
