@@ -1724,7 +1724,9 @@ class SyncProviderRequest(_message.Message):
     dry_run: _builtins.bool
     """dry_run fetches and compares, and writes nothing, not even a log row."""
     triggered_by: _builtins.str
-    """triggered_by is kept in the sync log. At most 200 characters; "grpc" if empty."""
+    """triggered_by is kept in the sync log. At most 200 characters; "grpc" if empty;
+    "scheduler" is refused.
+    """
     unknown_models: Global___UnknownModels.ValueType
     """unknown_models is the policy for models not seen before."""
     def __init__(

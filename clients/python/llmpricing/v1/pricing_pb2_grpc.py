@@ -159,7 +159,8 @@ class PricingServiceServicer(object):
 
     def GetSyncRun(self, request, context):
         """GetSyncRun answers one row of the sync log, also while it is in progress.
-        NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued.
+        NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued, or of an old run
+        that nothing refers to and that was pruned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -77,7 +77,8 @@ class PricingServiceStub:
     """
     GetSyncRun: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.GetSyncRunRequest, _pricing_pb2.GetSyncRunResponse]
     """GetSyncRun answers one row of the sync log, also while it is in progress.
-    NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued.
+    NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued, or of an old run
+    that nothing refers to and that was pruned.
     """
     ListSyncRuns: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ListSyncRunsRequest, _pricing_pb2.ListSyncRunsResponse]
     """ListSyncRuns lists the sync log, newest first."""
@@ -185,7 +186,8 @@ class PricingServiceAsyncStub(PricingServiceStub):
     """
     GetSyncRun: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetSyncRunRequest, _pricing_pb2.GetSyncRunResponse]  # type: ignore[assignment]
     """GetSyncRun answers one row of the sync log, also while it is in progress.
-    NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued.
+    NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued, or of an old run
+    that nothing refers to and that was pruned.
     """
     ListSyncRuns: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ListSyncRunsRequest, _pricing_pb2.ListSyncRunsResponse]  # type: ignore[assignment]
     """ListSyncRuns lists the sync log, newest first."""
@@ -314,7 +316,8 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pricing_pb2.GetSyncRunResponse, _abc.Awaitable[_pricing_pb2.GetSyncRunResponse]]:
         """GetSyncRun answers one row of the sync log, also while it is in progress.
-        NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued.
+        NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued, or of an old run
+        that nothing refers to and that was pruned.
         """
 
     @_abc_1.abstractmethod
