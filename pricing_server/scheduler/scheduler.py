@@ -89,6 +89,8 @@ class Scheduler:
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._ended = asyncio.Event()
         self._has_begun = False
+        self._is_failing = False
+        """Whether the last run to end here has failed, of whichever source."""
 
     async def run(self) -> None:
         """Look until cancelled; an outage of the database is logged once and waited out."""
@@ -165,11 +167,14 @@ class Scheduler:
             log.error("scheduler.broken", source=found.source, exc_info=error)
             await asyncio.sleep(self._look_seconds)
             return
-        if outcome.status is SyncStatus.FAILED and found.failures_in_a_row == 0:
-            # Once; of the failures that follow the sync log tells, and in the end an alert.
+        was_failing, self._is_failing = self._is_failing, outcome.status is SyncStatus.FAILED
+        if self._is_failing and not was_failing and found.failures_in_a_row == 0:
+            # Of a machine without a network this is the only line. The sync log tells of all
+            # failures, and in the end there is an alert.
             log.info(
                 "scheduler.sync_failed",
                 source=found.source,
                 run=outcome.sync_run_id,
                 error=outcome.error_message,
+                hint="other failures right after it are in the sync log only",
             )

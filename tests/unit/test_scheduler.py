@@ -200,6 +200,20 @@ async def test_of_failures_in_a_row_the_first_is_logged() -> None:
         assert [each["event"] for each in logged] == expected
 
 
+async def test_without_a_network_one_failure_is_logged_and_not_one_of_each_source() -> None:
+    log, syncs = Log(), Syncs(lambda _: outcome(SyncStatus.FAILED))
+    syncs.may_end.set()
+    scheduler = Scheduler(Schedule(Hourly(), SOURCES, LONG_AGO), log, syncs, log)
+    with capture_logs() as logged:
+        for source in SOURCES:
+            await scheduler._sync_now(SourceLog(source))
+        syncs.ends = lambda _: outcome(SyncStatus.SUCCESS)
+        await scheduler._sync_now(SourceLog("acme"))
+        syncs.ends = lambda _: outcome(SyncStatus.FAILED)
+        await scheduler._sync_now(SourceLog("best"))
+    assert [each["source"] for each in logged] == ["acme", "best"]
+
+
 @pytest.mark.parametrize("error", [DatabaseUnavailable(), RuntimeError("a defect")])
 async def test_an_outage_is_logged_once_and_waited_out(error: Exception) -> None:
     log, syncs = Log(logs={"acme": synced("acme", NOON - HOUR)}), Syncs()
