@@ -70,6 +70,7 @@ def bench_servers() -> Iterator[Bench]:
         Path(directory).chmod(0o755)
         environment = os.environ | {
             "PRICING_LISTEN": "127.0.0.1:0",
+            "PRICING_SYNC_INTERVAL": "off",
             "PRICING_DATA_DIR": f"{directory}/data",
             "PRICING_OPENROUTER_URL": f"http://127.0.0.1:{feed.server_port}/",
         }

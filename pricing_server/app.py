@@ -45,15 +45,21 @@ from pricing_server.postgres.migrations import (
     check_access,
 )
 from pricing_server.postgres.price_reader import PostgresPriceReader
+from pricing_server.postgres.pruner import Pruner
 from pricing_server.postgres.reaper import Reaper
+from pricing_server.postgres.schedule_store import PostgresNoticeStore, PostgresScheduleStore
 from pricing_server.postgres.sync_store import PostgresSyncStore
 from pricing_server.providers import SOURCES, genai_prices
+from pricing_server.scheduler.alerts import Alerts
+from pricing_server.scheduler.schedule import Schedule
+from pricing_server.scheduler.scheduler import Scheduler
 from pricing_server.sellers import ALIASES
 from pricing_server.settings import Logins, Settings, SettingsError, split_address
 from pricing_server.stream.feed import Feed
 from pricing_server.stream.streams import READERS, ChangeStreams
 from pricing_server.sync.run import SyncRequest, SyncStatus
 from pricing_server.sync.runner import SyncRunner
+from pricing_server.webhook import HttpWebhook
 
 SERVICE_NAME: Final = pricing_pb2.DESCRIPTOR.services_by_name["PricingService"].full_name
 CALL_GRACE_SECONDS: Final = 3
@@ -158,6 +164,8 @@ async def running_server(
         await stack.enter_async_context(_in_background(Reaper(logins.writer).run()))
         watcher = HeadWatcher(logins.reader, head_read, reconnected=store.renew_restored_epoch)
         await stack.enter_async_context(_in_background(watcher.run()))
+        schedule = Schedule(settings, SOURCES, utc_now())
+        await stack.enter_async_context(_maintained(settings, logins.writer, schedule, syncs))
 
         token = settings.admin_token
         server = grpc.aio.server(
@@ -173,6 +181,7 @@ async def running_server(
                 SOURCES,
                 settings.url_of,
                 streams,
+                schedule,
                 stream_write_seconds=settings.stream_write_seconds,
             ),
             server,
@@ -243,6 +252,34 @@ async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]
     finally:
         task.cancel()
         await asyncio.wait({task}, timeout=CALL_GRACE_SECONDS)
+
+
+@asynccontextmanager
+async def _maintained(
+    settings: Settings, writer: str, schedule: Schedule, syncs: SyncRunner
+) -> AsyncIterator[None]:
+    """Sync sources when they are due, tell of those that fail, and prune the log, meanwhile."""
+    async with AsyncExitStack() as stack:
+        if settings.sync_log_days:
+            pruner = Pruner(writer, settings.sync_log_days)
+            await stack.enter_async_context(_in_background(pruner.run()))
+        if schedule.intervals:
+            webhook = None
+            if settings.alert_webhook_url is not None:
+                webhook = HttpWebhook(settings.alert_webhook_url.get_secret_value())
+                await stack.enter_async_context(webhook)
+            store = PostgresScheduleStore(writer)
+            alerts = Alerts(
+                schedule,
+                store,
+                PostgresNoticeStore(writer),
+                webhook,
+                after_failures=settings.alert_after_failures,
+            )
+            await stack.enter_async_context(_in_background(alerts.deliver()))
+            scheduler = Scheduler(schedule, store, syncs, alerts)
+            await stack.enter_async_context(_in_background(scheduler.run()))
+        yield
 
 
 async def _sync_bundled(store: PostgresSyncStore, syncs: SyncRunner) -> None:

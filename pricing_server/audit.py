@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from pricing_server.price_change import PriceChange
+from pricing_server.scheduler.due import SourceLog
 from pricing_server.sync.run import SyncRun
 
 
@@ -36,8 +37,11 @@ class SourceHealth:
     rank: int
     last_run: SyncRun | None
     last_success_time: datetime | None
-    verified_time: datetime | None
     models_quoted: int
+    log: SourceLog
+    recent_runs: int = 0
+    """Of the last 30 days, those in progress apart."""
+    recent_successes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

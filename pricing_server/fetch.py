@@ -1,4 +1,6 @@
-"""Fetch a price payload from a provider's API. The only module that knows httpx.
+"""Fetch a price payload from a provider's API.
+
+With `webhook.py` the only module that knows httpx.
 
 The other side is not trusted: time, size, numbers and redirects are bounded. Failures are
 those of `pricing_server.fetch_errors`.

@@ -12,12 +12,20 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import pydantic_settings
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -28,14 +36,17 @@ from pydantic_settings import (
 from pricing_server.fault_points import FaultPoint
 from pricing_server.providers import SOURCES
 from pricing_server.providers.source import Source
+from pricing_server.scheduler.interval import parse_interval
 
 SETTINGS_FILE: Final = Path("pricing.toml")
 PREFIX: Final = "PRICING_"
+SHORTEST_SYNC_LOG_DAYS: Final = 31
 
 
 _PER_SOURCE: Final[Mapping[str, Callable[[Source], str]]] = {
     "source_urls": lambda source: source.url_variable,
     "source_keys": lambda source: source.key_variable,
+    "source_sync_intervals": lambda source: source.sync_interval_variable,
 }
 
 
@@ -90,6 +101,16 @@ class Settings(BaseSettings):
     stream_write_seconds: Annotated[float, Field(gt=0, le=3_600)] = 30
     """How long one message of a stream may wait for its reader."""
     admin_token: SecretStr | None = None
+    sync_interval: Annotated[timedelta, BeforeValidator(parse_interval)] = timedelta(hours=6)
+    """How often sources are synced by themselves; zero: never. In text "6h", or "off"."""
+    source_sync_intervals: Mapping[str, Annotated[timedelta, BeforeValidator(parse_interval)]] = {}
+    """By source: beats `sync_interval` (`PRICING_<SLUG>_SYNC_INTERVAL`)."""
+    sync_log_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    """How long runs are kept in the log; 0: for ever."""
+    alert_webhook_url: SecretStr | None = None
+    """Is told of incidents. Whoever knows it can write there: a secret."""
+    alert_after_failures: Annotated[int, Field(ge=1, le=1_000)] = 3
+    """How many failed syncs of a source in a row are an incident."""
     source_urls: Mapping[str, str] = {}
     """By source: replaces the declared endpoint (`PRICING_<SLUG>_URL`)."""
     source_keys: Mapping[str, SecretStr] = {}
@@ -123,6 +144,30 @@ class Settings(BaseSettings):
             if len(text) < 8 or not _is_bearer_token(text):
                 raise ValueError(f"is under 8 characters or {_NOT_BEARER}")
         return token
+
+    @field_validator("sync_log_days")
+    @classmethod
+    def _check_days(cls, days: int) -> int:
+        if 0 < days < SHORTEST_SYNC_LOG_DAYS:
+            raise ValueError(
+                f"is under {SHORTEST_SYNC_LOG_DAYS}, so far back success rates look; 0: for ever"
+            )
+        return days
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _check_webhook(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _is_http(url.get_secret_value()):
+            raise ValueError("is not an http or https address without user")
+        return url
+
+    @field_validator("source_sync_intervals")
+    @classmethod
+    def _check_intervals(cls, intervals: Mapping[str, timedelta]) -> Mapping[str, timedelta]:
+        for slug in intervals:
+            if slug not in SOURCES:
+                raise ValueError(f"names the unknown source {slug}")
+        return intervals
 
     @field_validator("source_urls")
     @classmethod
@@ -212,6 +257,10 @@ class Settings(BaseSettings):
         """The API key of a source, if one is set."""
         key = self.source_keys.get(source.slug)
         return key.get_secret_value() if key else None
+
+    def interval_of(self, source: Source) -> timedelta | None:
+        """How often a source is to be synced by itself; None: never."""
+        return self.source_sync_intervals.get(source.slug, self.sync_interval) or None
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -23,12 +23,12 @@ from llmpricing.rate_card import (
 from llmpricing.schedule import headline, last_change
 from llmpricing.units import PricingFormat, format_price, plain
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.audit import ProviderCoverage, SourceHealth
+from pricing_server.audit import ProviderCoverage
 from pricing_server.lookup.answer import Answer, Freshness
 from pricing_server.lookup.price import Layer
 from pricing_server.lookup.quote import MatchRule
 from pricing_server.price_change import ChangeKind, PriceChange
-from pricing_server.providers.source import Fault, KeyUse, Notice, Source
+from pricing_server.providers.source import Fault, Notice
 from pricing_server.sync.run import SyncOutcome, SyncRun, SyncStatus
 
 MAX_CHANGE_BYTES: Final = 3 * 1024 * 1024
@@ -213,27 +213,6 @@ def provider(coverage: ProviderCoverage) -> pb.Provider:
         models_unpriced=coverage.models_unpriced,
         models_delisted=coverage.models_delisted,
     )
-
-
-def source(health: SourceHealth, declared: Source | None, url: str) -> pb.Source:
-    """A source with its health, and its declaration if this server has it."""
-    has_key = declared is not None and declared.key_use is not KeyUse.NONE
-    message = pb.Source(
-        source=health.source,
-        display_name=health.display_name,
-        provider=health.provider,
-        rank=health.rank,
-        url=url,
-        key_variable=declared.key_variable if declared and has_key else "",
-        key_required=declared is not None and declared.key_use is KeyUse.REQUIRED,
-        last_run=sync_run(health.last_run, with_details=False) if health.last_run else None,
-        models_quoted=health.models_quoted,
-    )
-    if health.last_success_time is not None:
-        message.last_success_time.FromDatetime(health.last_success_time)
-    if health.verified_time is not None:
-        message.verified_time.FromDatetime(health.verified_time)
-    return message
 
 
 def rate_card(card: RateCard) -> pb.RateCard:

@@ -13,14 +13,17 @@ from pricing_server.errors import InvalidArgument, SyncRunNotFound
 from pricing_server.fetch import safe_url
 from pricing_server.grpc_api import convert
 from pricing_server.grpc_api.convert_revert import revert_sync_run_response
+from pricing_server.grpc_api.convert_source import source_message
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
 from pricing_server.grpc_api.stream import serve_stream, stream_request
+from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.lookup import ALL_LAYERS, Lookup
 from pricing_server.providers.source import Source
+from pricing_server.scheduler.schedule import Schedule
 from pricing_server.sellers import canonical
 from pricing_server.stream.streams import ChangeStreams
 from pricing_server.sync.revert import RevertRequest
-from pricing_server.sync.run import SyncRequest
+from pricing_server.sync.run import SCHEDULER, SyncRequest
 from pricing_server.sync.runner import SyncRunner
 
 MAX_TRIGGERED_BY: Final = 200
@@ -39,6 +42,7 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         sources: Mapping[str, Source],
         url_of: Callable[[Source], str | None],
         streams: ChangeStreams,
+        schedule: Schedule,
         *,
         stream_write_seconds: float,
     ) -> None:
@@ -48,6 +52,7 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self._sources = sources
         self._url_of = url_of
         self._streams = streams
+        self._schedule = schedule
         self._stream_write_seconds = stream_write_seconds
 
     async def GetPricing(
@@ -158,10 +163,11 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         after = str(cursor[0]) if cursor else None
         found = await self._audit.providers(after, limit + 1)
         sources = await self._audit.sources() if after is None else ()
+        now = utc_now()
         return pb.ListProvidersResponse(
             providers=[convert.provider(coverage) for coverage in found[:limit]],
             sources=[
-                convert.source(health, declared, self._shown_url(declared))
+                source_message(health, declared, self._shown_url(declared), self._schedule, now)
                 for health, declared in (
                     (health, self._sources.get(health.source)) for health in sources
                 )
@@ -192,6 +198,9 @@ def _triggered_by(text: str) -> str:
         check_name("triggered_by", text)
     if len(text) > MAX_TRIGGERED_BY:
         raise InvalidArgument("triggered_by", f"is over {MAX_TRIGGERED_BY} characters")
+    if text == SCHEDULER:
+        # When a source is due goes by it.
+        raise InvalidArgument("triggered_by", "is kept for the scheduler's own runs")
     return text or "grpc"
 
 

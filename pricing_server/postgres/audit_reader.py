@@ -8,6 +8,7 @@ from typing import Any
 
 from pricing_server.audit import ChangeCursor, ChangeFilter, ProviderCoverage, SourceHealth
 from pricing_server.postgres.connection import Pool, Row, card_of, translated_errors
+from pricing_server.postgres.schedule_store import source_log
 from pricing_server.postgres.statements import statements
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.providers.source import Fault, Notice
@@ -69,10 +70,12 @@ class PostgresAuditReader:
                 display_name=row["display_name"],
                 provider=row["provider"],
                 rank=row["rank"],
-                last_run=await self.run(row["last_run_id"]) if row["last_run_id"] else None,
-                last_success_time=row["last_success_time"],
-                verified_time=row["verified_time"],
+                last_run=await self.run(row["newest_run_id"]) if row["newest_run_id"] else None,
+                last_success_time=row["good_completed_at"],
                 models_quoted=row["models_quoted"],
+                log=source_log(row),
+                recent_runs=row["recent_runs"],
+                recent_successes=row["recent_successes"],
             )
             for row in rows
         ]

@@ -35,6 +35,7 @@ from pricing_server.sync.run import (
     LastAnswer,
     Named,
     RunDeclaredDead,
+    RunOvertaken,
     StartedRun,
     SyncStatus,
 )
@@ -60,8 +61,11 @@ class PostgresSyncSession:
         row = only(await self._fetch_anyhow(statements("lookup")["read_head"], {}))
         return row["revision"], row["epoch"]
 
-    async def start(self, triggered_by: str) -> StartedRun:
-        """Write the row of the log, and renew its lease until the session ends."""
+    async def start(self, triggered_by: str, newest_run_id: int | None = None) -> StartedRun:
+        """Write the row of the log, and renew its lease until the session ends.
+
+        Raises RunOvertaken; see `pricing_server.sync.run.SyncRequest.newest_run_id`.
+        """
         release = self._source.release
         with translated_errors():
             await self._connection.execute(_SQL["fail_dead"], {"held_source": self._source.slug})
@@ -71,9 +75,12 @@ class PostgresSyncSession:
                     "source": self._source.slug,
                     "triggered_by": triggered_by,
                     "release": release.version if release else None,
+                    "newest_run_id": newest_run_id,
                 },
             )
-            row = only(await cursor.fetchone())
+            row = await cursor.fetchone()
+        if row is None:
+            raise RunOvertaken
         run = StartedRun(row["sync_run_id"], row["started_at"])
         await self._stack.enter_async_context(renewed_lease(self._conninfo, run.sync_run_id))
         return run

@@ -216,6 +216,11 @@ class Source:
         return f"PRICING_{self._upper}_API_KEY"
 
     @property
+    def sync_interval_variable(self) -> str:
+        """The setting of how often it is synced by itself."""
+        return f"PRICING_{self._upper}_SYNC_INTERVAL"
+
+    @property
     def _upper(self) -> str:
         return self.slug.upper().replace("-", "_")
 

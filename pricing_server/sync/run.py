@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from pricing_server.fetch import NotModified, Validators
 from pricing_server.price_change import PriceChange
@@ -26,6 +26,9 @@ COUNTS = (
     "errors",
 )
 """Names of a run's counts, in the log as in the contract."""
+
+SCHEDULER: Final = "scheduler"
+"""`triggered_by` of the scheduler's own runs: no caller may use it."""
 
 NO_COUNTS: Mapping[str, int] = dict.fromkeys(COUNTS, 0)
 
@@ -64,6 +67,14 @@ class SyncRequest:
     dry_run: bool = False
     triggered_by: str = "grpc"
     register_unknown: bool = True
+    newest_run_id: int | None = None
+    """Of a scheduled run: the newest in the log that found the source due, 0 for none. The run
+    is made only if no other of the source began after that one."""
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the scheduler asks: nobody waits for the run, and it is tried again anyway."""
+        return self.newest_run_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,10 @@ class RunDeclaredDead(Exception):
         )
 
 
+class RunOvertaken(Exception):
+    """Another run of the source began since it was found due, so that no run took place."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppliedPlan:
     """A committed (or, dry, only planned) listing and the state of the table after it."""
@@ -135,8 +150,8 @@ class SyncSession(Protocol):
     async def head(self) -> tuple[int, str]:
         """Revision and epoch of the price table."""
 
-    async def start(self, triggered_by: str) -> StartedRun:
-        """Write the row of the log."""
+    async def start(self, triggered_by: str, newest_run_id: int | None = None) -> StartedRun:
+        """Write the row of the log. Raises RunOvertaken; see `SyncRequest.newest_run_id`."""
 
     async def preview(self, listing: Listing, *, register_unknown: bool) -> AppliedPlan:
         """Plan a listing and write nothing."""

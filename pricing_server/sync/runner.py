@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from logging import DEBUG, INFO, WARNING
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -66,20 +67,23 @@ class SyncRunner:
         self._sources = sources
         self._committed = committed
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._scheduled: set[asyncio.Task[Any]] = set()
         self._draining = False
 
     async def sync(self, request: SyncRequest) -> SyncOutcome:
         """Run a sync and wait for its outcome.
 
         Raises SourceNotFound, KeyMissing, SyncInProgress, DatabaseUnavailable or
-        ShuttingDown when no run took place. A run that took place and failed is an outcome.
+        ShuttingDown when no run took place; a scheduled one also RunOvertaken. A run that
+        took place and failed is an outcome.
         """
         source = self._sources.get(request.source)
         if source is None:
             raise SourceNotFound(request.source, sorted(self._sources))
         if source.key_use is KeyUse.REQUIRED and self._settings.key_of(source) is None:
             raise KeyMissing(source.slug, source.key_variable)
-        return await self._detached(self._run(source, request), f"sync {source.slug}")
+        work = self._run(source, request)
+        return await self._detached(work, f"sync {source.slug}", request.is_scheduled)
 
     async def revert(self, request: RevertRequest) -> RevertOutcome:
         """Restore the prices before a run and wait for the outcome.
@@ -89,8 +93,13 @@ class SyncRunner:
         return await self._detached(self._revert(request), f"revert {request.sync_run_id}")
 
     async def drain(self, grace_seconds: float) -> None:
-        """Take no new runs, and give those under way some time before they are cancelled."""
+        """Take no new runs, and give those under way some time before they are cancelled.
+
+        Scheduled ones get none: the next process makes up for them.
+        """
         self._draining = True
+        for task in self._scheduled:
+            task.cancel()
         if self._tasks:
             _, late = await asyncio.wait(set(self._tasks), timeout=grace_seconds)
             for task in late:
@@ -99,18 +108,27 @@ class SyncRunner:
                 # Not for long: what cannot say that it failed is found dead by any process.
                 await asyncio.wait(late, timeout=CANCEL_SECONDS)
 
-    async def _detached(self, work: Coroutine[Any, Any, T], name: str) -> T:
+    async def _detached(
+        self, work: Coroutine[Any, Any, T], name: str, is_scheduled: bool = False
+    ) -> T:
         if self._draining:
             work.close()
             raise ShuttingDown("the server is shutting down and starts no sync")
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
+        if is_scheduled:
+            self._scheduled.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        is_scheduled = task in self._scheduled
+        self._scheduled.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        # The scheduler says itself what is worth saying of its own.
+        if not is_scheduled:
             # The caller may be gone; the log is then the only place that tells.
             reason = str(error) if isinstance(error, PricingError) else type(error).__name__
             log.warning("sync.not_run", task=task.get_name(), error=reason)
@@ -134,10 +152,11 @@ class SyncRunner:
         async with self._store.session(source) as session:
             run = None
             if not request.dry_run:
-                run = await session.start(request.triggered_by)
+                run = await session.start(request.triggered_by, request.newest_run_id)
                 pass_fault_point(FaultPoint.AFTER_START)
                 started_at = run.started_at
-            log.info("sync.started", source=source.slug, run=run and run.sync_run_id)
+            level = DEBUG if request.is_scheduled else INFO
+            log.log(level, "sync.started", source=source.slug, run=run and run.sync_run_id)
             try:
                 if run is None:
                     listing = (await self._reader.read(source)).listing
@@ -254,7 +273,9 @@ class SyncRunner:
                 run=run and run.sync_run_id,
                 exc_info=None if isinstance(error, PricingError) else error,
             )
-        log.warning(
+        # A source that is down would fill the log; of a scheduled run the scheduler tells.
+        log.log(
+            DEBUG if request.is_scheduled else WARNING,
             "sync.failed",
             source=source.slug,
             run=run and run.sync_run_id,

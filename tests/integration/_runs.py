@@ -111,7 +111,9 @@ class ServerProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pricing_server.cli", "serve"],
                 cwd=directory,
-                env=clean_environment() | {"PRICING_LISTEN": "127.0.0.1:0", **environment},
+                env=clean_environment()
+                | {"PRICING_LISTEN": "127.0.0.1:0", "PRICING_SYNC_INTERVAL": "off"}
+                | dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -113,8 +113,10 @@ async def in_process_server(
             if name.startswith(PREFIX):
                 patch.delenv(name)
         with tempfile.TemporaryDirectory() as directory:
-            settings = dict[str, Any](data_dir=Path(directory), source_urls=urls) | settings
-            chosen = Settings(listen="127.0.0.1:0", **settings)
+            # Sources are synced by the tests, not by themselves.
+            defaults: dict[str, Any] = {"sync_interval": "off", "source_urls": urls}
+            settings = {"data_dir": Path(directory), **defaults, **settings}
+            chosen = Settings(**(settings | {"listen": "127.0.0.1:0"}))
             async with (
                 running_server(chosen, conninfo, migrations_directory()) as running,
                 grpc.aio.insecure_channel(running.address) as channel,
@@ -135,6 +137,7 @@ class ServerProcess:
                 **inherited,
                 "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "clients/python"))),
                 "PRICING_LISTEN": "127.0.0.1:0",
+                "PRICING_SYNC_INTERVAL": "off",
                 **environment,
             },
             stdin=subprocess.DEVNULL,

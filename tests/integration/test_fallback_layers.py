@@ -166,6 +166,7 @@ async def serving(
             manual_pricing_file=manual,
             database_url=conninfo,  # type: ignore[arg-type]
             data_dir=Path(directory),
+            sync_interval="off",  # type: ignore[arg-type]  # read as in a file
         )
         async with (
             running_server(settings, conninfo, migrations_directory()) as running,

@@ -51,6 +51,8 @@ INSERTS = {
     "price_quotes",
     "model_pricing",
     "model_pricing_history",
+    "alert_incidents",
+    "alert_notices",
 }
 UPDATES = {
     "provider_aliases",
@@ -60,7 +62,8 @@ UPDATES = {
     "price_quotes",
     "model_pricing",
 }
-UPDATES_SOME_COLUMNS = {"models", "pricing_sync_log"}
+UPDATES_SOME_COLUMNS = {"models", "pricing_sync_log", "alert_incidents", "alert_notices"}
+DELETES = {"pricing_sync_log", "alert_incidents", "alert_notices"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,9 @@ FROM models, pricing_sync_log;
 INSERT INTO source_validators
 SELECT 'feed', '{"0" * 64}', '"tag"', NULL, sync_run_id, now() FROM pricing_sync_log;
 UPDATE price_table_head SET revision = 1;
+INSERT INTO alert_incidents (source, kind) VALUES ('feed', 'stale');
+INSERT INTO alert_notices (incident_id, event, document)
+SELECT incident_id, 'opened', '{{}}' FROM alert_incidents;
 """
 
 
@@ -315,20 +321,25 @@ def test_writer_has_these_rights_and_no_others(shared_database: Database) -> Non
                 privilege=privilege,
             )
         }
-        for privilege in ("SELECT", "INSERT", "UPDATE")
+        for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE")
     }
     everything = {
         *all_tables(shared_database.owner),
-        *("rates", "held_sources", "current_prices"),
+        *("rates", "held_sources", "current_prices", "source_syncs"),
     }
-    assert held == {"SELECT": everything, "INSERT": INSERTS, "UPDATE": UPDATES}
+    assert held == {
+        "SELECT": everything,
+        "INSERT": INSERTS,
+        "UPDATE": UPDATES,
+        "DELETE": DELETES,
+    }
     others = rows(
         shared_database.owner,
         "SELECT relname, grantee::regrole::text, privilege_type"
         " FROM pg_class, aclexplode(relacl) AS acl"
         " WHERE relnamespace = 'public'::regnamespace AND grantee <> relowner"
         " AND NOT (grantee = to_regrole('pricing_writer')"
-        "          AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE'))"
+        "          AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE'))"
         " AND NOT (grantee = to_regrole('pricing_reader') AND privilege_type = 'SELECT')",
     )
     assert others == []
@@ -383,7 +394,7 @@ def test_right_granted_to_a_stranger_shows_and_changes_no_row(database: Database
         "DELETE FROM sources",
         "DELETE FROM price_quotes",
         "DELETE FROM model_pricing",
-        "DELETE FROM pricing_sync_log",
+        "TRUNCATE pricing_sync_log CASCADE",
         "TRUNCATE models CASCADE",
         "TRUNCATE providers CASCADE",
         "UPDATE models SET provider = 'other'",
@@ -420,6 +431,28 @@ def test_writer_cannot_rewrite_history(shared_database: Database, statement: str
     refusal = refused(shared_database.writer, statement)
     assert re.search("denied|must be owner|row-level security|no privileges", refusal)
     assert contents(shared_database.owner) == before
+
+
+def test_writer_prunes_what_is_old_and_nothing_else(database: Database) -> None:
+    with connected(database.owner) as connection:
+        # Past the guard of runs that have ended, one is made old: what refers to it keeps it.
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE pricing_sync_log SET completed_at = now() - interval '31 days'")
+        connection.execute(
+            "INSERT INTO pricing_sync_log"
+            " (source, triggered_by, status, error_message, completed_at) VALUES"
+            " ('feed', 'old', 'failed', 'x', now() - interval '31 days'),"
+            " ('feed', 'young', 'failed', 'x', now() - interval '29 days'),"
+            " ('feed', 'running', 'in_progress', NULL, NULL)"
+        )
+    with connected(database.writer) as connection:
+        with pytest.raises(psycopg.errors.IntegrityError):
+            connection.execute("DELETE FROM pricing_sync_log")
+        connection.execute("DELETE FROM pricing_sync_log WHERE triggered_by <> 'test'")
+        assert connection.execute("DELETE FROM alert_notices").rowcount == 0
+        assert connection.execute("DELETE FROM alert_incidents").rowcount == 0
+    left = rows(database.owner, "SELECT triggered_by FROM pricing_sync_log ORDER BY 1")
+    assert [each["triggered_by"] for each in left] == ["running", "test", "young"]
 
 
 def test_owner_cannot_empty_history_by_cascade(shared_database: Database) -> None:

@@ -49,10 +49,12 @@ from pricing_server.sync.plan import Plan, TableState, make_plan
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
     NO_COUNTS,
+    SCHEDULER,
     AppliedPlan,
     LastAnswer,
     Named,
     RunDeclaredDead,
+    RunOvertaken,
     StartedRun,
     SyncOutcome,
     SyncRequest,
@@ -148,8 +150,10 @@ class Session:
         self._store.step("head")
         return self._store.revision, "epoch"
 
-    async def start(self, triggered_by: str) -> StartedRun:
+    async def start(self, triggered_by: str, newest_run_id: int | None = None) -> StartedRun:
         self._store.step("start")
+        if newest_run_id is not None and newest_run_id != max(self._store.rows, default=0):
+            raise RunOvertaken
         run_id = 42 + len(self._store.rows)
         self._store.rows[run_id] = ("in_progress", triggered_by)
         return StartedRun(run_id, NOON)
@@ -741,3 +745,52 @@ async def test_draining_without_a_run_ends_at_once(rig: Rig) -> None:
     await rig.sync()
     async with asyncio.timeout(1):
         await rig.runner.drain(60)
+
+
+# Scheduled runs.
+
+
+def scheduled(newest_run_id: int) -> SyncRequest:
+    return SyncRequest("acme", triggered_by=SCHEDULER, newest_run_id=newest_run_id)
+
+
+async def test_a_scheduled_run_takes_place_if_no_other_began_since_it_was_found_due(
+    rig: Rig,
+) -> None:
+    await rig.runner.sync(scheduled(0))
+    await rig.sync()
+    await rig.runner.sync(scheduled(43))
+    assert rig.store.rows == {
+        42: ("success", "scheduler"),
+        43: ("success", "test"),
+        44: ("success", "scheduler"),
+    }
+
+
+async def test_a_scheduled_run_that_was_overtaken_takes_no_place_and_is_no_news(rig: Rig) -> None:
+    await rig.sync()
+    before = dict(rig.store.rows)
+    with capture_logs() as logged, pytest.raises(RunOvertaken):
+        await rig.runner.sync(scheduled(0))
+    assert rig.store.rows == before
+    assert len(rig.api.requests) == 1
+    assert not rig.store.held
+    assert logged == []
+
+
+async def test_a_scheduled_run_that_fails_fills_no_log(rig: Rig) -> None:
+    rig.api.failure = ConnectionFailed("no complete answer")
+    with capture_logs() as logged:
+        outcome = await rig.runner.sync(scheduled(0))
+    assert outcome.status is SyncStatus.FAILED
+    assert {each["log_level"] for each in logged} == {"debug"}
+
+
+async def test_a_drain_does_not_wait_for_scheduled_runs(slow: Rig) -> None:
+    task = asyncio.create_task(slow.runner.sync(scheduled(0)))
+    await slow.api.asked.wait()
+    # The API never answers: whoever waited for it would wait until the test's timeout.
+    await slow.runner.drain(grace_seconds=1_000_000)
+    assert slow.store.rows == {42: ("the server was shut down during the sync", "scheduler")}
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from pricing_server.settings import (
     is_loopback,
     load_settings,
     split_address,
+    unknown_variables,
 )
 
 OPENROUTER, BUNDLED = SOURCES["openrouter"], SOURCES["genai-prices"]
@@ -254,6 +256,78 @@ def test_a_database_url_is_one_that_postgres_understands(text: str, usable: bool
     assert is_conninfo(text) is usable
 
 
+# What happens by itself.
+
+
+def test_without_any_setting_every_source_is_synced_every_six_hours() -> None:
+    settings = load_settings()
+    assert {settings.interval_of(source) for source in SOURCES.values()} == {timedelta(hours=6)}
+    assert (settings.sync_log_days, settings.alert_after_failures) == (90, 3)
+    assert settings.alert_webhook_url is None
+
+
+@pytest.mark.parametrize(
+    ("general", "own", "interval"),
+    [
+        ("90s", None, timedelta(seconds=90)),
+        ("30m", None, timedelta(minutes=30)),
+        ("7d", None, timedelta(days=7)),
+        ("off", None, None),
+        ("0", None, None),
+        ("off", "1h", timedelta(hours=1)),
+        ("6h", "off", None),
+        ("6h", "0", None),
+        ("6h", "12h", timedelta(hours=12)),
+    ],
+)
+def test_the_interval_of_a_source_is_its_own_else_that_of_all(
+    variables: pytest.MonkeyPatch, general: str, own: str | None, interval: timedelta | None
+) -> None:
+    variables.setenv("PRICING_SYNC_INTERVAL", general)
+    if own is not None:
+        variables.setenv("PRICING_OPENROUTER_SYNC_INTERVAL", own)
+    assert load_settings().interval_of(OPENROUTER) == interval
+    assert unknown_variables() == []
+
+
+def test_intervals_are_read_from_the_file() -> None:
+    write_file('sync_interval = "off"\nopenrouter_sync_interval = "2h"\n')
+    settings = load_settings()
+    assert settings.interval_of(OPENROUTER) == timedelta(hours=2)
+    assert settings.interval_of(SOURCES["novita"]) is None
+
+
+@pytest.mark.parametrize("name", ["PRICING_SYNC_INTERVAL", "PRICING_OPENROUTER_SYNC_INTERVAL"])
+@pytest.mark.parametrize(
+    "text", ["6", "6 h", "-6h", "1.5h", "h", "367d", "99999999d", "PT6H", "6:00:00", "no"]
+)
+def test_an_interval_says_its_unit_and_makes_sense(
+    variables: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    variables.setenv(name, text)
+    assert refusal().startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("days", ["30", "1", "-1", "ninety"])
+def test_the_log_is_kept_for_as_long_as_success_rates_look_back(
+    variables: pytest.MonkeyPatch, days: str
+) -> None:
+    variables.setenv("PRICING_SYNC_LOG_DAYS", days)
+    assert refusal().startswith("PRICING_SYNC_LOG_DAYS: ")
+    variables.setenv("PRICING_SYNC_LOG_DAYS", "0")
+    assert load_settings().sync_log_days == 0
+
+
+@pytest.mark.parametrize("url", ["s3cr3t", "ftp://h/s3cr3t", "https://u:p@h/s3cr3t", "http://"])
+def test_a_webhook_that_is_none_is_refused_without_telling_it(
+    variables: pytest.MonkeyPatch, url: str
+) -> None:
+    variables.setenv("PRICING_ALERT_WEBHOOK_URL", url)
+    message = refusal()
+    assert message.startswith("PRICING_ALERT_WEBHOOK_URL: ")
+    assert "s3cr3t" not in message
+
+
 # Who may call.
 
 
@@ -314,9 +388,10 @@ def test_no_secret_shows_in_the_settings(variables: pytest.MonkeyPatch) -> None:
     variables.setenv("PRICING_ADMIN_TOKEN", TOKEN)
     variables.setenv("PRICING_OPENROUTER_API_KEY", "sk-or-secret")
     variables.setenv("PRICING_DATABASE_URL", "postgresql://prices:hunter22@localhost/prices")
+    variables.setenv("PRICING_ALERT_WEBHOOK_URL", "https://hooks.test/T000/s3cr3t")
     settings = load_settings()
     for shown in (repr(settings), str(settings), settings.model_dump_json(), repr(vars(settings))):
-        for secret in (TOKEN, "sk-or-secret", "hunter22"):
+        for secret in (TOKEN, "sk-or-secret", "hunter22", "s3cr3t"):
             assert secret not in shown
 
 

@@ -66,23 +66,30 @@ ORDER BY providers.provider
 LIMIT %(limit)s;
 
 -- name: list_sources
--- Sources by rank, with their newest run and their newest success.
+-- Sources by rank, with what the log says of their syncs.
 SELECT sources.source,
        sources.display_name,
        sources.provider,
        sources.rank,
-       (SELECT max(sync_run_id) FROM pricing_sync_log AS log
-        WHERE log.source = sources.source) AS last_run_id,
-       good.completed_at AS last_success_time,
-       good.obtained_at AS verified_time,
+       newest_run_id,
+       newest_started_at,
+       is_in_progress,
+       good_started_at,
+       good_completed_at,
+       good_obtained_at,
+       failures_in_a_row,
+       scheduled_failures,
+       scheduled_failure_at,
+       recent.runs AS recent_runs,
+       recent.successes AS recent_successes,
        (SELECT count(*) FROM price_quotes AS quotes
         WHERE quotes.source = sources.source AND missing_syncs = 0) AS models_quoted
 FROM sources
-LEFT JOIN LATERAL (
-    SELECT completed_at, obtained_at
+JOIN source_syncs USING (source)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS runs, count(*) FILTER (WHERE status = 'success') AS successes
     FROM pricing_sync_log AS log
-    WHERE log.source = sources.source AND status = 'success'
-    ORDER BY sync_run_id DESC
-    LIMIT 1
-) AS good ON true
+    WHERE log.source = sources.source AND status <> 'in_progress'
+      AND completed_at > now() - interval '30 days'
+) AS recent
 ORDER BY sources.rank, sources.source;

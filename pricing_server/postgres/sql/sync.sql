@@ -84,8 +84,13 @@ ORDER BY sync_run_id DESC
 LIMIT 1;
 
 -- name: start_run
+-- Of a scheduled run: unless another began since the source was found due. Runs of a source
+-- begin under its lock, which this session holds, so none can begin beside this statement.
 INSERT INTO pricing_sync_log (source, triggered_by, release)
-VALUES (%(source)s, %(triggered_by)s, %(release)s)
+SELECT %(source)s, %(triggered_by)s, %(release)s
+WHERE %(newest_run_id)s::bigint IS NULL
+   OR NOT EXISTS (SELECT FROM pricing_sync_log
+                  WHERE source = %(source)s AND sync_run_id > %(newest_run_id)s)
 RETURNING sync_run_id, started_at;
 
 -- name: renew_lease

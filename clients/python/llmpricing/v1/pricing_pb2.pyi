@@ -143,6 +143,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_TOO_MANY_STREAMS: this server serves as many streams as it is
     set to; ask another one. Metadata: "limit".
     """
+    ERROR_REASON_HELD_CHANGE_NOT_FOUND: _ErrorReason.ValueType  # 19
+    """ERROR_REASON_HELD_CHANGE_NOT_FOUND: no such held change. Metadata:
+    "held_change_id".
+    """
+    ERROR_REASON_HELD_CHANGE_NOT_OPEN: _ErrorReason.ValueType  # 20
+    """ERROR_REASON_HELD_CHANGE_NOT_OPEN: it is resolved, expired or released already.
+    Metadata: "held_change_id", "status".
+    """
+    ERROR_REASON_OVERRIDE_NOT_FOUND: _ErrorReason.ValueType  # 21
+    """ERROR_REASON_OVERRIDE_NOT_FOUND: the model has no override. Metadata:
+    "provider", "model_id".
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the machine-readable cause in ErrorInfo.reason (there without
@@ -218,6 +230,18 @@ status, so a caller that has read the stream to its end resumes there.
 ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 18
 """ERROR_REASON_TOO_MANY_STREAMS: this server serves as many streams as it is
 set to; ask another one. Metadata: "limit".
+"""
+ERROR_REASON_HELD_CHANGE_NOT_FOUND: ErrorReason.ValueType  # 19
+"""ERROR_REASON_HELD_CHANGE_NOT_FOUND: no such held change. Metadata:
+"held_change_id".
+"""
+ERROR_REASON_HELD_CHANGE_NOT_OPEN: ErrorReason.ValueType  # 20
+"""ERROR_REASON_HELD_CHANGE_NOT_OPEN: it is resolved, expired or released already.
+Metadata: "held_change_id", "status".
+"""
+ERROR_REASON_OVERRIDE_NOT_FOUND: ErrorReason.ValueType  # 21
+"""ERROR_REASON_OVERRIDE_NOT_FOUND: the model has no override. Metadata:
+"provider", "model_id".
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -675,6 +699,122 @@ CHANGE_KIND_RESTORED: ChangeKind.ValueType  # 4
 """CHANGE_KIND_RESTORED: a delisted model is listed again."""
 Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
 
+class _HoldReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HoldReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOLD_REASON_UNSPECIFIED: _HoldReason.ValueType  # 0
+    """HOLD_REASON_UNSPECIFIED is never sent."""
+    HOLD_REASON_RATIO_TO_PAST: _HoldReason.ValueType  # 1
+    """HOLD_REASON_RATIO_TO_PAST: a rate is over 30 times above or below what the same
+    source stated before.
+    """
+    HOLD_REASON_RATIO_TO_OTHER_SOURCE: _HoldReason.ValueType  # 2
+    """HOLD_REASON_RATIO_TO_OTHER_SOURCE: a new price is over 30 times above or below
+    what another source states of the same seller's model.
+    """
+    HOLD_REASON_FEED_SHIFTED: _HoldReason.ValueType  # 3
+    """HOLD_REASON_FEED_SHIFTED: a whole feed is off its references: its unit may have
+    changed, or be read wrongly.
+    """
+    HOLD_REASON_FEW_REFERENCES: _HoldReason.ValueType  # 4
+    """HOLD_REASON_FEW_REFERENCES: the first sync of a source with fewer than five
+    models that anything else prices.
+    """
+    HOLD_REASON_UNPROVEN_SOURCE: _HoldReason.ValueType  # 5
+    """HOLD_REASON_UNPROVEN_SOURCE: the first sync of a source whose units and shape
+    rest on documentation only.
+    """
+
+class HoldReason(_HoldReason, metaclass=_HoldReasonEnumTypeWrapper):
+    """HoldReason says which rule of the guard a stated price has broken."""
+
+HOLD_REASON_UNSPECIFIED: HoldReason.ValueType  # 0
+"""HOLD_REASON_UNSPECIFIED is never sent."""
+HOLD_REASON_RATIO_TO_PAST: HoldReason.ValueType  # 1
+"""HOLD_REASON_RATIO_TO_PAST: a rate is over 30 times above or below what the same
+source stated before.
+"""
+HOLD_REASON_RATIO_TO_OTHER_SOURCE: HoldReason.ValueType  # 2
+"""HOLD_REASON_RATIO_TO_OTHER_SOURCE: a new price is over 30 times above or below
+what another source states of the same seller's model.
+"""
+HOLD_REASON_FEED_SHIFTED: HoldReason.ValueType  # 3
+"""HOLD_REASON_FEED_SHIFTED: a whole feed is off its references: its unit may have
+changed, or be read wrongly.
+"""
+HOLD_REASON_FEW_REFERENCES: HoldReason.ValueType  # 4
+"""HOLD_REASON_FEW_REFERENCES: the first sync of a source with fewer than five
+models that anything else prices.
+"""
+HOLD_REASON_UNPROVEN_SOURCE: HoldReason.ValueType  # 5
+"""HOLD_REASON_UNPROVEN_SOURCE: the first sync of a source whose units and shape
+rest on documentation only.
+"""
+Global___HoldReason: _TypeAlias = HoldReason  # noqa: Y015
+
+class _HoldStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HoldStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOLD_STATUS_UNSPECIFIED: _HoldStatus.ValueType  # 0
+    """HOLD_STATUS_UNSPECIFIED is never sent."""
+    HOLD_STATUS_OPEN: _HoldStatus.ValueType  # 1
+    """HOLD_STATUS_OPEN: stated by the source's last sync, and not in force."""
+    HOLD_STATUS_APPROVED: _HoldStatus.ValueType  # 2
+    """HOLD_STATUS_APPROVED: an admin put it in force."""
+    HOLD_STATUS_REJECTED: _HoldStatus.ValueType  # 3
+    """HOLD_STATUS_REJECTED: an admin refused it."""
+    HOLD_STATUS_EXPIRED: _HoldStatus.ValueType  # 4
+    """HOLD_STATUS_EXPIRED: the source no longer states it."""
+    HOLD_STATUS_RELEASED: _HoldStatus.ValueType  # 5
+    """HOLD_STATUS_RELEASED: an independent source confirmed it, so it is in force."""
+
+class HoldStatus(_HoldStatus, metaclass=_HoldStatusEnumTypeWrapper):
+    """HoldStatus is where a held change stands."""
+
+HOLD_STATUS_UNSPECIFIED: HoldStatus.ValueType  # 0
+"""HOLD_STATUS_UNSPECIFIED is never sent."""
+HOLD_STATUS_OPEN: HoldStatus.ValueType  # 1
+"""HOLD_STATUS_OPEN: stated by the source's last sync, and not in force."""
+HOLD_STATUS_APPROVED: HoldStatus.ValueType  # 2
+"""HOLD_STATUS_APPROVED: an admin put it in force."""
+HOLD_STATUS_REJECTED: HoldStatus.ValueType  # 3
+"""HOLD_STATUS_REJECTED: an admin refused it."""
+HOLD_STATUS_EXPIRED: HoldStatus.ValueType  # 4
+"""HOLD_STATUS_EXPIRED: the source no longer states it."""
+HOLD_STATUS_RELEASED: HoldStatus.ValueType  # 5
+"""HOLD_STATUS_RELEASED: an independent source confirmed it, so it is in force."""
+Global___HoldStatus: _TypeAlias = HoldStatus  # noqa: Y015
+
+class _HoldDecision:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HoldDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldDecision.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOLD_DECISION_UNSPECIFIED: _HoldDecision.ValueType  # 0
+    """HOLD_DECISION_UNSPECIFIED is refused."""
+    HOLD_DECISION_APPROVE: _HoldDecision.ValueType  # 1
+    """HOLD_DECISION_APPROVE puts the price in force."""
+    HOLD_DECISION_REJECT: _HoldDecision.ValueType  # 2
+    """HOLD_DECISION_REJECT keeps it out of force."""
+
+class HoldDecision(_HoldDecision, metaclass=_HoldDecisionEnumTypeWrapper):
+    """HoldDecision is what an admin decides on a held change."""
+
+HOLD_DECISION_UNSPECIFIED: HoldDecision.ValueType  # 0
+"""HOLD_DECISION_UNSPECIFIED is refused."""
+HOLD_DECISION_APPROVE: HoldDecision.ValueType  # 1
+"""HOLD_DECISION_APPROVE puts the price in force."""
+HOLD_DECISION_REJECT: HoldDecision.ValueType  # 2
+"""HOLD_DECISION_REJECT keeps it out of force."""
+Global___HoldDecision: _TypeAlias = HoldDecision  # noqa: Y015
+
 class _StreamEvent:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -924,6 +1064,7 @@ class ModelPricing(_message.Message):
     ALIAS_TARGET_FIELD_NUMBER: _builtins.int
     HUGGING_FACE_ID_FIELD_NUMBER: _builtins.int
     DELISTED_TIME_FIELD_NUMBER: _builtins.int
+    PENDING_CHANGE_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider is the seller's name in this service, never an alias."""
     model_id: _builtins.str
@@ -998,6 +1139,12 @@ class ModelPricing(_message.Message):
         in a row without it); the price is the last one known.
         """
 
+    @_builtins.property
+    def pending_change(self) -> Global___PendingChange:
+        """pending_change is a suspicious price that a source states now and that the
+        guard holds; absent if there is none. The price above is in force meanwhile.
+        """
+
     def __init__(
         self,
         *,
@@ -1022,10 +1169,11 @@ class ModelPricing(_message.Message):
         alias_target: _builtins.str | None = ...,
         hugging_face_id: _builtins.str | None = ...,
         delisted_time: _timestamp_pb2.Timestamp | None = ...,
+        pending_change: Global___PendingChange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_valid_until", b"_valid_until", "alias_target", b"alias_target", "completion", b"completion", "delisted_time", b"delisted_time", "effective_time", b"effective_time", "hugging_face_id", b"hugging_face_id", "image", b"image", "price_revision", b"price_revision", "prompt", b"prompt", "request", b"request", "valid_until", b"valid_until", "verified_time", b"verified_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_pending_change", b"_pending_change", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_valid_until", b"_valid_until", "alias_target", b"alias_target", "completion", b"completion", "delisted_time", b"delisted_time", "effective_time", b"effective_time", "hugging_face_id", b"hugging_face_id", "image", b"image", "pending_change", b"pending_change", "price_revision", b"price_revision", "prompt", b"prompt", "request", b"request", "valid_until", b"valid_until", "verified_time", b"verified_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_valid_until", b"_valid_until", "alias_target", b"alias_target", "completion", b"completion", "currency", b"currency", "delisted_time", b"delisted_time", "effective_time", b"effective_time", "freshness", b"freshness", "hugging_face_id", b"hugging_face_id", "image", b"image", "model_id", b"model_id", "price_revision", b"price_revision", "pricing_source", b"pricing_source", "prompt", b"prompt", "provider", b"provider", "rate_card_id", b"rate_card_id", "rates", b"rates", "request", b"request", "source_detail", b"source_detail", "state", b"state", "unit", b"unit", "valid_until", b"valid_until", "verified_time", b"verified_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_pending_change", b"_pending_change", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_valid_until", b"_valid_until", "alias_target", b"alias_target", "completion", b"completion", "currency", b"currency", "delisted_time", b"delisted_time", "effective_time", b"effective_time", "freshness", b"freshness", "hugging_face_id", b"hugging_face_id", "image", b"image", "model_id", b"model_id", "pending_change", b"pending_change", "price_revision", b"price_revision", "pricing_source", b"pricing_source", "prompt", b"prompt", "provider", b"provider", "rate_card_id", b"rate_card_id", "rates", b"rates", "request", b"request", "source_detail", b"source_detail", "state", b"state", "unit", b"unit", "valid_until", b"valid_until", "verified_time", b"verified_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alias_target: _TypeAlias = _typing.Literal["alias_target"]  # noqa: Y015
     _WhichOneofArgType__alias_target: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target"]  # noqa: Y015
@@ -1037,6 +1185,8 @@ class ModelPricing(_message.Message):
     _WhichOneofArgType__hugging_face_id: _TypeAlias = _typing.Literal["_hugging_face_id", b"_hugging_face_id"]  # noqa: Y015
     _WhichOneofReturnType__image: _TypeAlias = _typing.Literal["image"]  # noqa: Y015
     _WhichOneofArgType__image: _TypeAlias = _typing.Literal["_image", b"_image"]  # noqa: Y015
+    _WhichOneofReturnType__pending_change: _TypeAlias = _typing.Literal["pending_change"]  # noqa: Y015
+    _WhichOneofArgType__pending_change: _TypeAlias = _typing.Literal["_pending_change", b"_pending_change"]  # noqa: Y015
     _WhichOneofReturnType__price_revision: _TypeAlias = _typing.Literal["price_revision"]  # noqa: Y015
     _WhichOneofArgType__price_revision: _TypeAlias = _typing.Literal["_price_revision", b"_price_revision"]  # noqa: Y015
     _WhichOneofReturnType__prompt: _TypeAlias = _typing.Literal["prompt"]  # noqa: Y015
@@ -1056,6 +1206,8 @@ class ModelPricing(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__image) -> _WhichOneofReturnType__image | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pending_change) -> _WhichOneofReturnType__pending_change | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__price_revision) -> _WhichOneofReturnType__price_revision | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt) -> _WhichOneofReturnType__prompt | None: ...
@@ -1065,6 +1217,59 @@ class ModelPricing(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__valid_until) -> _WhichOneofReturnType__valid_until | None: ...
 
 Global___ModelPricing: _TypeAlias = ModelPricing  # noqa: Y015
+
+@_typing.final
+class PendingChange(_message.Message):
+    """PendingChange is a held change, as the model's answer shows it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELD_CHANGE_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    COMPLETION_FIELD_NUMBER: _builtins.int
+    HELD_SINCE_FIELD_NUMBER: _builtins.int
+    held_change_id: _builtins.str
+    """held_change_id is what ListHeldChanges and ResolveHeldChange call it."""
+    source: _builtins.str
+    """source that states it."""
+    reason: Global___HoldReason.ValueType
+    """reason it is held for."""
+    prompt: _builtins.str
+    """prompt is the headline price of input tokens that it would bring, in the unit
+    of the answer; absent if none.
+    """
+    completion: _builtins.str
+    """completion is the headline price of output tokens, as prompt."""
+    @_builtins.property
+    def held_since(self) -> _timestamp_pb2.Timestamp:
+        """held_since is when the guard first held it."""
+
+    def __init__(
+        self,
+        *,
+        held_change_id: _builtins.str = ...,
+        source: _builtins.str = ...,
+        reason: Global___HoldReason.ValueType = ...,
+        prompt: _builtins.str | None = ...,
+        completion: _builtins.str | None = ...,
+        held_since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "completion", b"completion", "held_since", b"held_since", "prompt", b"prompt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "completion", b"completion", "held_change_id", b"held_change_id", "held_since", b"held_since", "prompt", b"prompt", "reason", b"reason", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__completion: _TypeAlias = _typing.Literal["completion"]  # noqa: Y015
+    _WhichOneofArgType__completion: _TypeAlias = _typing.Literal["_completion", b"_completion"]  # noqa: Y015
+    _WhichOneofReturnType__prompt: _TypeAlias = _typing.Literal["prompt"]  # noqa: Y015
+    _WhichOneofArgType__prompt: _TypeAlias = _typing.Literal["_prompt", b"_prompt"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__completion) -> _WhichOneofReturnType__completion | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt) -> _WhichOneofReturnType__prompt | None: ...
+
+Global___PendingChange: _TypeAlias = PendingChange  # noqa: Y015
 
 @_typing.final
 class Match(_message.Message):
@@ -1345,7 +1550,10 @@ class PriceChange(_message.Message):
     revision: _builtins.int
     """revision at which the change was committed; absent in a dry run."""
     changed_by: _builtins.str
-    """changed_by is who wrote it: "api_sync:<source>", or "revert:<sync_run_id>:<who>"."""
+    """changed_by is who wrote it: "api_sync:<source>", "revert:<sync_run_id>:<who>",
+    "approve:<held_change_id>:<who>", "override:<who>", "clear_override:<who>" or
+    "override_ended".
+    """
     sync_run_id: _builtins.str
     """sync_run_id is the run that wrote it; empty if none, and in a dry run."""
     old_rate_card_id: _builtins.str
@@ -1516,7 +1724,9 @@ class SyncProviderRequest(_message.Message):
     dry_run: _builtins.bool
     """dry_run fetches and compares, and writes nothing, not even a log row."""
     triggered_by: _builtins.str
-    """triggered_by is kept in the sync log. At most 200 characters; "grpc" if empty."""
+    """triggered_by is kept in the sync log. At most 200 characters; "grpc" if empty;
+    "scheduler" is refused.
+    """
     unknown_models: Global___UnknownModels.ValueType
     """unknown_models is the policy for models not seen before."""
     def __init__(
@@ -2136,6 +2346,13 @@ class Source(_message.Message):
     LAST_SUCCESS_TIME_FIELD_NUMBER: _builtins.int
     VERIFIED_TIME_FIELD_NUMBER: _builtins.int
     MODELS_QUOTED_FIELD_NUMBER: _builtins.int
+    MODELS_HELD_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    SYNC_INTERVAL_FIELD_NUMBER: _builtins.int
+    NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
+    FAILURES_IN_A_ROW_FIELD_NUMBER: _builtins.int
+    SUCCESS_RATE_FIELD_NUMBER: _builtins.int
+    IS_STALE_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """source is what SyncProvider calls "provider"."""
     display_name: _builtins.str
@@ -2152,6 +2369,22 @@ class Source(_message.Message):
     """key_required is whether a sync without the key is refused."""
     models_quoted: _builtins.int
     """models_quoted is how many models it states now."""
+    models_held: _builtins.int
+    """models_held is how many held changes of it are open."""
+    evidence: _builtins.str
+    """evidence is what its declared units rest on: "recorded", "documented" or
+    "inferred".
+    """
+    failures_in_a_row: _builtins.int
+    """failures_in_a_row is how many runs have failed since the last success."""
+    success_rate: _builtins.str
+    """success_rate is the share of the runs of the last 30 days that succeeded, "0.00"
+    to "1.00"; absent if there were none.
+    """
+    is_stale: _builtins.bool
+    """is_stale is set when its data is older than expected, or it never succeeded though
+    the scheduler syncs it.
+    """
     @_builtins.property
     def last_run(self) -> Global___SyncRun:
         """last_run is the newest row of the sync log; absent if never synced."""
@@ -2163,6 +2396,14 @@ class Source(_message.Message):
     @_builtins.property
     def verified_time(self) -> _timestamp_pb2.Timestamp:
         """verified_time is when the newest applied data was obtained; absent if none."""
+
+    @_builtins.property
+    def sync_interval(self) -> _duration_pb2.Duration:
+        """sync_interval is how often the scheduler syncs it; absent if it never does."""
+
+    @_builtins.property
+    def next_due_time(self) -> _timestamp_pb2.Timestamp:
+        """next_due_time is when the scheduler syncs it next; absent if it does not."""
 
     def __init__(
         self,
@@ -2178,17 +2419,30 @@ class Source(_message.Message):
         last_success_time: _timestamp_pb2.Timestamp | None = ...,
         verified_time: _timestamp_pb2.Timestamp | None = ...,
         models_quoted: _builtins.int = ...,
+        models_held: _builtins.int = ...,
+        evidence: _builtins.str = ...,
+        sync_interval: _duration_pb2.Duration | None = ...,
+        next_due_time: _timestamp_pb2.Timestamp | None = ...,
+        failures_in_a_row: _builtins.int = ...,
+        success_rate: _builtins.str | None = ...,
+        is_stale: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_run", b"_last_run", "_last_success_time", b"_last_success_time", "_provider", b"_provider", "_verified_time", b"_verified_time", "last_run", b"last_run", "last_success_time", b"last_success_time", "provider", b"provider", "verified_time", b"verified_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_run", b"_last_run", "_last_success_time", b"_last_success_time", "_next_due_time", b"_next_due_time", "_provider", b"_provider", "_success_rate", b"_success_rate", "_sync_interval", b"_sync_interval", "_verified_time", b"_verified_time", "last_run", b"last_run", "last_success_time", b"last_success_time", "next_due_time", b"next_due_time", "provider", b"provider", "success_rate", b"success_rate", "sync_interval", b"sync_interval", "verified_time", b"verified_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_run", b"_last_run", "_last_success_time", b"_last_success_time", "_provider", b"_provider", "_verified_time", b"_verified_time", "display_name", b"display_name", "key_required", b"key_required", "key_variable", b"key_variable", "last_run", b"last_run", "last_success_time", b"last_success_time", "models_quoted", b"models_quoted", "provider", b"provider", "rank", b"rank", "source", b"source", "url", b"url", "verified_time", b"verified_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_run", b"_last_run", "_last_success_time", b"_last_success_time", "_next_due_time", b"_next_due_time", "_provider", b"_provider", "_success_rate", b"_success_rate", "_sync_interval", b"_sync_interval", "_verified_time", b"_verified_time", "display_name", b"display_name", "evidence", b"evidence", "failures_in_a_row", b"failures_in_a_row", "is_stale", b"is_stale", "key_required", b"key_required", "key_variable", b"key_variable", "last_run", b"last_run", "last_success_time", b"last_success_time", "models_held", b"models_held", "models_quoted", b"models_quoted", "next_due_time", b"next_due_time", "provider", b"provider", "rank", b"rank", "source", b"source", "success_rate", b"success_rate", "sync_interval", b"sync_interval", "url", b"url", "verified_time", b"verified_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_run: _TypeAlias = _typing.Literal["last_run"]  # noqa: Y015
     _WhichOneofArgType__last_run: _TypeAlias = _typing.Literal["_last_run", b"_last_run"]  # noqa: Y015
     _WhichOneofReturnType__last_success_time: _TypeAlias = _typing.Literal["last_success_time"]  # noqa: Y015
     _WhichOneofArgType__last_success_time: _TypeAlias = _typing.Literal["_last_success_time", b"_last_success_time"]  # noqa: Y015
+    _WhichOneofReturnType__next_due_time: _TypeAlias = _typing.Literal["next_due_time"]  # noqa: Y015
+    _WhichOneofArgType__next_due_time: _TypeAlias = _typing.Literal["_next_due_time", b"_next_due_time"]  # noqa: Y015
     _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
     _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    _WhichOneofReturnType__success_rate: _TypeAlias = _typing.Literal["success_rate"]  # noqa: Y015
+    _WhichOneofArgType__success_rate: _TypeAlias = _typing.Literal["_success_rate", b"_success_rate"]  # noqa: Y015
+    _WhichOneofReturnType__sync_interval: _TypeAlias = _typing.Literal["sync_interval"]  # noqa: Y015
+    _WhichOneofArgType__sync_interval: _TypeAlias = _typing.Literal["_sync_interval", b"_sync_interval"]  # noqa: Y015
     _WhichOneofReturnType__verified_time: _TypeAlias = _typing.Literal["verified_time"]  # noqa: Y015
     _WhichOneofArgType__verified_time: _TypeAlias = _typing.Literal["_verified_time", b"_verified_time"]  # noqa: Y015
     @_typing.overload
@@ -2196,7 +2450,13 @@ class Source(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__last_success_time) -> _WhichOneofReturnType__last_success_time | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_due_time) -> _WhichOneofReturnType__next_due_time | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__provider) -> _WhichOneofReturnType__provider | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__success_rate) -> _WhichOneofReturnType__success_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sync_interval) -> _WhichOneofReturnType__sync_interval | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__verified_time) -> _WhichOneofReturnType__verified_time | None: ...
 
@@ -2261,6 +2521,924 @@ class ListProvidersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListProvidersResponse: _TypeAlias = ListProvidersResponse  # noqa: Y015
+
+@_typing.final
+class HoldEvidence(_message.Message):
+    """HoldEvidence is one number that the guard compared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METER_FIELD_NUMBER: _builtins.int
+    STATED_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    REFERENCE_SOURCE_FIELD_NUMBER: _builtins.int
+    RATIO_FIELD_NUMBER: _builtins.int
+    REFERENCES_FIELD_NUMBER: _builtins.int
+    meter: Global___Meter.ValueType
+    """meter whose rate was compared."""
+    stated: _builtins.str
+    """stated is the price that the source states, in USD per one of the meter; for a
+    feed absent.
+    """
+    reference: _builtins.str
+    """reference is the price that it was compared with, as stated; for a feed absent."""
+    reference_source: _builtins.str
+    """reference_source told the reference; for a feed empty."""
+    ratio: _builtins.str
+    """ratio is stated / reference, rounded to 6 digits; for a feed the median of its
+    models' ratios.
+    """
+    references: _builtins.int
+    """references is how many models were compared: 1 for a model's own change."""
+    def __init__(
+        self,
+        *,
+        meter: Global___Meter.ValueType = ...,
+        stated: _builtins.str | None = ...,
+        reference: _builtins.str | None = ...,
+        reference_source: _builtins.str = ...,
+        ratio: _builtins.str = ...,
+        references: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reference", b"_reference", "_stated", b"_stated", "reference", b"reference", "stated", b"stated"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reference", b"_reference", "_stated", b"_stated", "meter", b"meter", "ratio", b"ratio", "reference", b"reference", "reference_source", b"reference_source", "references", b"references", "stated", b"stated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reference: _TypeAlias = _typing.Literal["reference"]  # noqa: Y015
+    _WhichOneofArgType__reference: _TypeAlias = _typing.Literal["_reference", b"_reference"]  # noqa: Y015
+    _WhichOneofReturnType__stated: _TypeAlias = _typing.Literal["stated"]  # noqa: Y015
+    _WhichOneofArgType__stated: _TypeAlias = _typing.Literal["_stated", b"_stated"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reference) -> _WhichOneofReturnType__reference | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stated) -> _WhichOneofReturnType__stated | None: ...
+
+Global___HoldEvidence: _TypeAlias = HoldEvidence  # noqa: Y015
+
+@_typing.final
+class HeldChange(_message.Message):
+    """HeldChange is a stated price that is not in force because it is suspicious, or a
+    whole feed of them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELD_CHANGE_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    FEED_ID_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    OLD_RATE_CARD_FIELD_NUMBER: _builtins.int
+    NEW_RATE_CARD_FIELD_NUMBER: _builtins.int
+    FRAGMENT_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    HELD_SINCE_FIELD_NUMBER: _builtins.int
+    LAST_STATED_FIELD_NUMBER: _builtins.int
+    SYNC_RUN_ID_FIELD_NUMBER: _builtins.int
+    RESOLVED_TIME_FIELD_NUMBER: _builtins.int
+    RESOLVED_BY_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    held_change_id: _builtins.str
+    """held_change_id identifies it."""
+    source: _builtins.str
+    """source that states it."""
+    provider: _builtins.str
+    """provider is the seller; empty for a feed."""
+    model_id: _builtins.str
+    """model_id is the seller's id of the model; empty for a feed."""
+    feed_id: _builtins.str
+    """feed_id is the held feed that this model is part of; empty if held by itself."""
+    models: _builtins.int
+    """models is how many models a feed has that are held with it; 1 for a model."""
+    reason: Global___HoldReason.ValueType
+    """reason is the rule that was broken."""
+    fragment: _builtins.str
+    """fragment is the source's own statement as JSON; empty for a feed."""
+    status: Global___HoldStatus.ValueType
+    """status is where it stands."""
+    sync_run_id: _builtins.str
+    """sync_run_id is the run that last stated it."""
+    resolved_by: _builtins.str
+    """resolved_by is the admin who resolved it; empty if none did."""
+    note: _builtins.str
+    """note is the admin's."""
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldEvidence]:
+        """evidence is what was compared."""
+
+    @_builtins.property
+    def old_rate_card(self) -> Global___RateCard:
+        """old_rate_card is in force meanwhile; absent if none is, and for a feed."""
+
+    @_builtins.property
+    def new_rate_card(self) -> Global___RateCard:
+        """new_rate_card is what the source states; absent for a feed."""
+
+    @_builtins.property
+    def held_since(self) -> _timestamp_pb2.Timestamp:
+        """held_since is when it was first held."""
+
+    @_builtins.property
+    def last_stated(self) -> _timestamp_pb2.Timestamp:
+        """last_stated is when a sync last stated it."""
+
+    @_builtins.property
+    def resolved_time(self) -> _timestamp_pb2.Timestamp:
+        """resolved_time is when it left HOLD_STATUS_OPEN; absent while open."""
+
+    def __init__(
+        self,
+        *,
+        held_change_id: _builtins.str = ...,
+        source: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        feed_id: _builtins.str = ...,
+        models: _builtins.int = ...,
+        reason: Global___HoldReason.ValueType = ...,
+        evidence: _abc.Iterable[Global___HoldEvidence] | None = ...,
+        old_rate_card: Global___RateCard | None = ...,
+        new_rate_card: Global___RateCard | None = ...,
+        fragment: _builtins.str = ...,
+        status: Global___HoldStatus.ValueType = ...,
+        held_since: _timestamp_pb2.Timestamp | None = ...,
+        last_stated: _timestamp_pb2.Timestamp | None = ...,
+        sync_run_id: _builtins.str = ...,
+        resolved_time: _timestamp_pb2.Timestamp | None = ...,
+        resolved_by: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_new_rate_card", b"_new_rate_card", "_old_rate_card", b"_old_rate_card", "_resolved_time", b"_resolved_time", "held_since", b"held_since", "last_stated", b"last_stated", "new_rate_card", b"new_rate_card", "old_rate_card", b"old_rate_card", "resolved_time", b"resolved_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_new_rate_card", b"_new_rate_card", "_old_rate_card", b"_old_rate_card", "_resolved_time", b"_resolved_time", "evidence", b"evidence", "feed_id", b"feed_id", "fragment", b"fragment", "held_change_id", b"held_change_id", "held_since", b"held_since", "last_stated", b"last_stated", "model_id", b"model_id", "models", b"models", "new_rate_card", b"new_rate_card", "note", b"note", "old_rate_card", b"old_rate_card", "provider", b"provider", "reason", b"reason", "resolved_by", b"resolved_by", "resolved_time", b"resolved_time", "source", b"source", "status", b"status", "sync_run_id", b"sync_run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__new_rate_card: _TypeAlias = _typing.Literal["new_rate_card"]  # noqa: Y015
+    _WhichOneofArgType__new_rate_card: _TypeAlias = _typing.Literal["_new_rate_card", b"_new_rate_card"]  # noqa: Y015
+    _WhichOneofReturnType__old_rate_card: _TypeAlias = _typing.Literal["old_rate_card"]  # noqa: Y015
+    _WhichOneofArgType__old_rate_card: _TypeAlias = _typing.Literal["_old_rate_card", b"_old_rate_card"]  # noqa: Y015
+    _WhichOneofReturnType__resolved_time: _TypeAlias = _typing.Literal["resolved_time"]  # noqa: Y015
+    _WhichOneofArgType__resolved_time: _TypeAlias = _typing.Literal["_resolved_time", b"_resolved_time"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__new_rate_card) -> _WhichOneofReturnType__new_rate_card | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__old_rate_card) -> _WhichOneofReturnType__old_rate_card | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resolved_time) -> _WhichOneofReturnType__resolved_time | None: ...
+
+Global___HeldChange: _TypeAlias = HeldChange  # noqa: Y015
+
+@_typing.final
+class ListHeldChangesRequest(_message.Message):
+    """ListHeldChangesRequest pages through held changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    FEED_ID_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """source narrows to one source."""
+    provider: _builtins.str
+    """provider narrows to one seller, by name or alias."""
+    model_id: _builtins.str
+    """model_id narrows to one of the sellers' model ids."""
+    feed_id: _builtins.str
+    """feed_id narrows to the models of one held feed; without it a held feed is one
+    entry, and its models are left out.
+    """
+    page_size: _builtins.int
+    """page_size is at most 1000; 0 means 50."""
+    page_token: _builtins.str
+    """page_token: see ListSyncRunsRequest."""
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___HoldStatus.ValueType]:
+        """statuses narrows to these; empty means HOLD_STATUS_OPEN only."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str | None = ...,
+        provider: _builtins.str | None = ...,
+        model_id: _builtins.str | None = ...,
+        feed_id: _builtins.str | None = ...,
+        statuses: _abc.Iterable[Global___HoldStatus.ValueType] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_feed_id", b"_feed_id", "_model_id", b"_model_id", "_provider", b"_provider", "_source", b"_source", "feed_id", b"feed_id", "model_id", b"model_id", "provider", b"provider", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_feed_id", b"_feed_id", "_model_id", b"_model_id", "_provider", b"_provider", "_source", b"_source", "feed_id", b"feed_id", "model_id", b"model_id", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider", "source", b"source", "statuses", b"statuses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__feed_id: _TypeAlias = _typing.Literal["feed_id"]  # noqa: Y015
+    _WhichOneofArgType__feed_id: _TypeAlias = _typing.Literal["_feed_id", b"_feed_id"]  # noqa: Y015
+    _WhichOneofReturnType__model_id: _TypeAlias = _typing.Literal["model_id"]  # noqa: Y015
+    _WhichOneofArgType__model_id: _TypeAlias = _typing.Literal["_model_id", b"_model_id"]  # noqa: Y015
+    _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
+    _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    _WhichOneofReturnType__source: _TypeAlias = _typing.Literal["source"]  # noqa: Y015
+    _WhichOneofArgType__source: _TypeAlias = _typing.Literal["_source", b"_source"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__feed_id) -> _WhichOneofReturnType__feed_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_id) -> _WhichOneofReturnType__model_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider) -> _WhichOneofReturnType__provider | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source) -> _WhichOneofReturnType__source | None: ...
+
+Global___ListHeldChangesRequest: _TypeAlias = ListHeldChangesRequest  # noqa: Y015
+
+@_typing.final
+class ListHeldChangesResponse(_message.Message):
+    """ListHeldChangesResponse is one page of held changes, newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELD_CHANGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is empty on the last page."""
+    @_builtins.property
+    def held_changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldChange]:
+        """held_changes of this page."""
+
+    def __init__(
+        self,
+        *,
+        held_changes: _abc.Iterable[Global___HeldChange] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_changes", b"held_changes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeldChangesResponse: _TypeAlias = ListHeldChangesResponse  # noqa: Y015
+
+@_typing.final
+class ResolveHeldChangeRequest(_message.Message):
+    """ResolveHeldChangeRequest decides on a held change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELD_CHANGE_ID_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    RESOLVED_BY_FIELD_NUMBER: _builtins.int
+    held_change_id: _builtins.str
+    """held_change_id as ListHeldChanges gave it."""
+    decision: Global___HoldDecision.ValueType
+    """decision is required."""
+    note: _builtins.str
+    """note is kept with it. At most 1000 characters."""
+    resolved_by: _builtins.str
+    """resolved_by is kept with it and in the history. At most 200 characters;
+    "grpc" if empty.
+    """
+    def __init__(
+        self,
+        *,
+        held_change_id: _builtins.str = ...,
+        decision: Global___HoldDecision.ValueType = ...,
+        note: _builtins.str = ...,
+        resolved_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "held_change_id", b"held_change_id", "note", b"note", "resolved_by", b"resolved_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveHeldChangeRequest: _TypeAlias = ResolveHeldChangeRequest  # noqa: Y015
+
+@_typing.final
+class ResolveHeldChangeResponse(_message.Message):
+    """ResolveHeldChangeResponse is what the decision changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELD_CHANGE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    PRICE_CHANGES_FIELD_NUMBER: _builtins.int
+    PRICE_CHANGES_TRUNCATED_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision is the price table's after it; unchanged if no price changed."""
+    price_changes_truncated: _builtins.bool
+    """price_changes_truncated is set when there are more changes than fit."""
+    @_builtins.property
+    def held_change(self) -> Global___HeldChange:
+        """held_change as it stands now."""
+
+    @_builtins.property
+    def price_changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceChange]:
+        """price_changes are the changes of prices in force, as many as fit in 3 MiB."""
+
+    def __init__(
+        self,
+        *,
+        held_change: Global___HeldChange | None = ...,
+        revision: _builtins.int = ...,
+        price_changes: _abc.Iterable[Global___PriceChange] | None = ...,
+        price_changes_truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held_change", b"held_change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_change", b"held_change", "price_changes", b"price_changes", "price_changes_truncated", b"price_changes_truncated", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveHeldChangeResponse: _TypeAlias = ResolveHeldChangeResponse  # noqa: Y015
+
+@_typing.final
+class PriceOverride(_message.Message):
+    """PriceOverride is a price of an admin's that is in force before every source."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    RATE_CARD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SET_BY_FIELD_NUMBER: _builtins.int
+    SET_TIME_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """provider is the seller."""
+    model_id: _builtins.str
+    """model_id is the seller's id of the model."""
+    reason: _builtins.str
+    """reason the admin gave."""
+    set_by: _builtins.str
+    """set_by is the admin."""
+    @_builtins.property
+    def rate_card(self) -> Global___RateCard:
+        """rate_card is the price."""
+
+    @_builtins.property
+    def set_time(self) -> _timestamp_pb2.Timestamp:
+        """set_time is when it came into force."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """until is when it ends by itself; absent if open."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        rate_card: Global___RateCard | None = ...,
+        reason: _builtins.str = ...,
+        set_by: _builtins.str = ...,
+        set_time: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_until", b"_until", "rate_card", b"rate_card", "set_time", b"set_time", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_until", b"_until", "model_id", b"model_id", "provider", b"provider", "rate_card", b"rate_card", "reason", b"reason", "set_by", b"set_by", "set_time", b"set_time", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__until: _TypeAlias = _typing.Literal["until"]  # noqa: Y015
+    _WhichOneofArgType__until: _TypeAlias = _typing.Literal["_until", b"_until"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__until) -> _WhichOneofReturnType__until | None: ...
+
+Global___PriceOverride: _TypeAlias = PriceOverride  # noqa: Y015
+
+@_typing.final
+class SetPriceOverrideRequest(_message.Message):
+    """SetPriceOverrideRequest sets the price of one model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    COMPLETION_FIELD_NUMBER: _builtins.int
+    RATES_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SET_BY_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """provider is the seller, by name or alias. Required."""
+    model_id: _builtins.str
+    """model_id is the seller's id of the model. Required."""
+    unit: Global___PriceUnit.ValueType
+    """unit is what prompt and completion are priced per; per 1M tokens if unspecified."""
+    prompt: _builtins.str
+    """prompt is the price of input tokens in `unit`, an exact decimal string."""
+    completion: _builtins.str
+    """completion is the price of output tokens, as prompt."""
+    free: _builtins.bool
+    """free declares the model free: every price given must then be 0. Without it no
+    price may be 0 alone.
+    """
+    reason: _builtins.str
+    """reason is required. At most 1000 characters."""
+    set_by: _builtins.str
+    """set_by is kept with it and in the history. At most 200 characters; "grpc" if empty."""
+    @_builtins.property
+    def rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rate]:
+        """rates is the whole rate card instead, in order of precedence; not together with
+        prompt and completion.
+        """
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """until is when it ends by itself, in the future; absent leaves it open."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        unit: Global___PriceUnit.ValueType = ...,
+        prompt: _builtins.str | None = ...,
+        completion: _builtins.str | None = ...,
+        rates: _abc.Iterable[Global___Rate] | None = ...,
+        free: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        set_by: _builtins.str = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "_until", b"_until", "completion", b"completion", "prompt", b"prompt", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "_until", b"_until", "completion", b"completion", "free", b"free", "model_id", b"model_id", "prompt", b"prompt", "provider", b"provider", "rates", b"rates", "reason", b"reason", "set_by", b"set_by", "unit", b"unit", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__completion: _TypeAlias = _typing.Literal["completion"]  # noqa: Y015
+    _WhichOneofArgType__completion: _TypeAlias = _typing.Literal["_completion", b"_completion"]  # noqa: Y015
+    _WhichOneofReturnType__prompt: _TypeAlias = _typing.Literal["prompt"]  # noqa: Y015
+    _WhichOneofArgType__prompt: _TypeAlias = _typing.Literal["_prompt", b"_prompt"]  # noqa: Y015
+    _WhichOneofReturnType__until: _TypeAlias = _typing.Literal["until"]  # noqa: Y015
+    _WhichOneofArgType__until: _TypeAlias = _typing.Literal["_until", b"_until"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__completion) -> _WhichOneofReturnType__completion | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt) -> _WhichOneofReturnType__prompt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__until) -> _WhichOneofReturnType__until | None: ...
+
+Global___SetPriceOverrideRequest: _TypeAlias = SetPriceOverrideRequest  # noqa: Y015
+
+@_typing.final
+class SetPriceOverrideResponse(_message.Message):
+    """SetPriceOverrideResponse is the override and what it changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_OVERRIDE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    PRICE_CHANGE_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision is the price table's after it; unchanged if the price was the same."""
+    @_builtins.property
+    def price_override(self) -> Global___PriceOverride:
+        """price_override is in force now."""
+
+    @_builtins.property
+    def price_change(self) -> Global___PriceChange:
+        """price_change is absent if the price was the same."""
+
+    def __init__(
+        self,
+        *,
+        price_override: Global___PriceOverride | None = ...,
+        revision: _builtins.int = ...,
+        price_change: Global___PriceChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "price_change", b"price_change", "price_override", b"price_override"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "price_change", b"price_change", "price_override", b"price_override", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__price_change: _TypeAlias = _typing.Literal["price_change"]  # noqa: Y015
+    _WhichOneofArgType__price_change: _TypeAlias = _typing.Literal["_price_change", b"_price_change"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price_change) -> _WhichOneofReturnType__price_change | None: ...
+
+Global___SetPriceOverrideResponse: _TypeAlias = SetPriceOverrideResponse  # noqa: Y015
+
+@_typing.final
+class ClearPriceOverrideRequest(_message.Message):
+    """ClearPriceOverrideRequest names an override."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    CLEARED_BY_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """provider is the seller, by name or alias. Required."""
+    model_id: _builtins.str
+    """model_id is the seller's id of the model. Required."""
+    cleared_by: _builtins.str
+    """cleared_by is kept in the history. At most 200 characters; "grpc" if empty."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        cleared_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleared_by", b"cleared_by", "model_id", b"model_id", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearPriceOverrideRequest: _TypeAlias = ClearPriceOverrideRequest  # noqa: Y015
+
+@_typing.final
+class ClearPriceOverrideResponse(_message.Message):
+    """ClearPriceOverrideResponse is what the end of the override changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    PRICE_CHANGE_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision is the price table's after it."""
+    @_builtins.property
+    def price_change(self) -> Global___PriceChange:
+        """price_change is absent if the price is the same without the override."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        price_change: Global___PriceChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "price_change", b"price_change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "price_change", b"price_change", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__price_change: _TypeAlias = _typing.Literal["price_change"]  # noqa: Y015
+    _WhichOneofArgType__price_change: _TypeAlias = _typing.Literal["_price_change", b"_price_change"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price_change) -> _WhichOneofReturnType__price_change | None: ...
+
+Global___ClearPriceOverrideResponse: _TypeAlias = ClearPriceOverrideResponse  # noqa: Y015
+
+@_typing.final
+class SourceQuote(_message.Message):
+    """SourceQuote is what one source states of a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    IS_IN_FORCE_FIELD_NUMBER: _builtins.int
+    RATE_CARD_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    COMPLETION_FIELD_NUMBER: _builtins.int
+    FRAGMENT_FIELD_NUMBER: _builtins.int
+    FRAGMENT_SHA256_FIELD_NUMBER: _builtins.int
+    VERIFIED_TIME_FIELD_NUMBER: _builtins.int
+    STATED_SINCE_FIELD_NUMBER: _builtins.int
+    IS_CONFIRMED_FIELD_NUMBER: _builtins.int
+    SYNC_RUN_ID_FIELD_NUMBER: _builtins.int
+    PAYLOAD_URL_FIELD_NUMBER: _builtins.int
+    PAYLOAD_SHA256_FIELD_NUMBER: _builtins.int
+    CONVERSIONS_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """source that states it."""
+    rank: _builtins.int
+    """rank orders the sources of one model's price: the lowest wins."""
+    is_in_force: _builtins.bool
+    """is_in_force is set for the one that the price in force comes from."""
+    prompt: _builtins.str
+    """prompt is its headline price of input tokens in USD per 1M tokens."""
+    completion: _builtins.str
+    """completion is its headline price of output tokens, as prompt."""
+    fragment: _builtins.str
+    """fragment is the source's own statement as JSON, as it was written."""
+    fragment_sha256: _builtins.str
+    """fragment_sha256 is the hash of its UTF-8 bytes, in hex."""
+    is_confirmed: _builtins.bool
+    """is_confirmed is whether the source's last sync stated it."""
+    sync_run_id: _builtins.str
+    """sync_run_id is the run that last read it."""
+    payload_url: _builtins.str
+    """payload_url is where the run fetched it, without query; empty for a bundled
+    catalogue.
+    """
+    payload_sha256: _builtins.str
+    """payload_sha256 is the hash of the fetched body, in hex; empty if not fetched."""
+    @_builtins.property
+    def rate_card(self) -> Global___RateCard:
+        """rate_card is what its statement was read as."""
+
+    @_builtins.property
+    def verified_time(self) -> _timestamp_pb2.Timestamp:
+        """verified_time is when the data was obtained."""
+
+    @_builtins.property
+    def stated_since(self) -> _timestamp_pb2.Timestamp:
+        """stated_since is when the source's data first stated this card."""
+
+    @_builtins.property
+    def conversions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conversion]:
+        """conversions say how the numbers of the fragment became rates."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        rank: _builtins.int = ...,
+        is_in_force: _builtins.bool = ...,
+        rate_card: Global___RateCard | None = ...,
+        prompt: _builtins.str | None = ...,
+        completion: _builtins.str | None = ...,
+        fragment: _builtins.str = ...,
+        fragment_sha256: _builtins.str = ...,
+        verified_time: _timestamp_pb2.Timestamp | None = ...,
+        stated_since: _timestamp_pb2.Timestamp | None = ...,
+        is_confirmed: _builtins.bool = ...,
+        sync_run_id: _builtins.str = ...,
+        payload_url: _builtins.str = ...,
+        payload_sha256: _builtins.str = ...,
+        conversions: _abc.Iterable[Global___Conversion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "completion", b"completion", "prompt", b"prompt", "rate_card", b"rate_card", "stated_since", b"stated_since", "verified_time", b"verified_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "completion", b"completion", "conversions", b"conversions", "fragment", b"fragment", "fragment_sha256", b"fragment_sha256", "is_confirmed", b"is_confirmed", "is_in_force", b"is_in_force", "payload_sha256", b"payload_sha256", "payload_url", b"payload_url", "prompt", b"prompt", "rank", b"rank", "rate_card", b"rate_card", "source", b"source", "stated_since", b"stated_since", "sync_run_id", b"sync_run_id", "verified_time", b"verified_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__completion: _TypeAlias = _typing.Literal["completion"]  # noqa: Y015
+    _WhichOneofArgType__completion: _TypeAlias = _typing.Literal["_completion", b"_completion"]  # noqa: Y015
+    _WhichOneofReturnType__prompt: _TypeAlias = _typing.Literal["prompt"]  # noqa: Y015
+    _WhichOneofArgType__prompt: _TypeAlias = _typing.Literal["_prompt", b"_prompt"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__completion) -> _WhichOneofReturnType__completion | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt) -> _WhichOneofReturnType__prompt | None: ...
+
+Global___SourceQuote: _TypeAlias = SourceQuote  # noqa: Y015
+
+@_typing.final
+class Conversion(_message.Message):
+    """Conversion is how one number of a source's statement is read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    STATED_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    METER_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """field of the statement, as the source names it."""
+    stated: _builtins.str
+    """stated is the number as the source wrote it."""
+    unit: _builtins.str
+    """unit that is declared for the field, such as "USD per 1M tokens"."""
+    meter: Global___Meter.ValueType
+    """meter that it prices."""
+    price: _builtins.str
+    """price in USD per one of the meter, or per as many as Rate.per says."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        stated: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        meter: Global___Meter.ValueType = ...,
+        price: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "meter", b"meter", "price", b"price", "stated", b"stated", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Conversion: _TypeAlias = Conversion  # noqa: Y015
+
+@_typing.final
+class ListDiscrepanciesRequest(_message.Message):
+    """ListDiscrepanciesRequest pages through discrepancies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MIN_RATIO_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """provider narrows to one seller, by name or alias."""
+    min_ratio: _builtins.str
+    """min_ratio leaves out smaller ones, a decimal string over 1; 1.01 if empty."""
+    page_size: _builtins.int
+    """page_size is at most 1000; 0 means 50."""
+    page_token: _builtins.str
+    """page_token: see ListSyncRunsRequest."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str | None = ...,
+        min_ratio: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_provider", b"_provider", "provider", b"provider"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_provider", b"_provider", "min_ratio", b"min_ratio", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
+    _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider) -> _WhichOneofReturnType__provider | None: ...
+
+Global___ListDiscrepanciesRequest: _TypeAlias = ListDiscrepanciesRequest  # noqa: Y015
+
+@_typing.final
+class Discrepancy(_message.Message):
+    """Discrepancy is a model on which two sources of one seller disagree."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    METER_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    OTHER_SOURCE_FIELD_NUMBER: _builtins.int
+    OTHER_PRICE_FIELD_NUMBER: _builtins.int
+    RATIO_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """provider is the seller."""
+    model_id: _builtins.str
+    """model_id is the seller's id of the model."""
+    meter: Global___Meter.ValueType
+    """meter whose headline rate differs most."""
+    source: _builtins.str
+    """source whose price is in force, or ranks before the other."""
+    price: _builtins.str
+    """price that it states, in USD per one of the meter."""
+    other_source: _builtins.str
+    """other_source disagrees."""
+    other_price: _builtins.str
+    """other_price is what that one states, as price."""
+    ratio: _builtins.str
+    """ratio of the higher to the lower price, rounded to 6 digits."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """since is when the later of the two statements was first made."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        meter: Global___Meter.ValueType = ...,
+        source: _builtins.str = ...,
+        price: _builtins.str = ...,
+        other_source: _builtins.str = ...,
+        other_price: _builtins.str = ...,
+        ratio: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["meter", b"meter", "model_id", b"model_id", "other_price", b"other_price", "other_source", b"other_source", "price", b"price", "provider", b"provider", "ratio", b"ratio", "since", b"since", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Discrepancy: _TypeAlias = Discrepancy  # noqa: Y015
+
+@_typing.final
+class ListDiscrepanciesResponse(_message.Message):
+    """ListDiscrepanciesResponse is one page of discrepancies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCREPANCIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is empty on the last page."""
+    @_builtins.property
+    def discrepancies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Discrepancy]:
+        """discrepancies of this page."""
+
+    def __init__(
+        self,
+        *,
+        discrepancies: _abc.Iterable[Global___Discrepancy] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discrepancies", b"discrepancies", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDiscrepanciesResponse: _TypeAlias = ListDiscrepanciesResponse  # noqa: Y015
+
+@_typing.final
+class ExplainPriceRequest(_message.Message):
+    """ExplainPriceRequest names a model, as GetPricingRequest does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """model_id is the seller's id of the model, matched exactly."""
+    provider: _builtins.str
+    """provider is the seller, by name or alias; absent as in GetPricingRequest."""
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        provider: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_provider", b"_provider", "provider", b"provider"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_provider", b"_provider", "model_id", b"model_id", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
+    _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider) -> _WhichOneofReturnType__provider | None: ...
+
+Global___ExplainPriceRequest: _TypeAlias = ExplainPriceRequest  # noqa: Y015
+
+@_typing.final
+class ExplainPriceResponse(_message.Message):
+    """ExplainPriceResponse is a price with its evidence."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICING_FIELD_NUMBER: _builtins.int
+    MATCH_FIELD_NUMBER: _builtins.int
+    QUOTES_FIELD_NUMBER: _builtins.int
+    HELD_CHANGES_FIELD_NUMBER: _builtins.int
+    PRICE_OVERRIDE_FIELD_NUMBER: _builtins.int
+    LAST_CHANGE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision and epoch: see GetPricingResponse."""
+    epoch: _builtins.str
+    """epoch: see GetPricingResponse."""
+    @_builtins.property
+    def pricing(self) -> Global___ModelPricing:
+        """pricing is what GetPricing answers."""
+
+    @_builtins.property
+    def match(self) -> Global___Match:
+        """match says which model answered."""
+
+    @_builtins.property
+    def quotes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SourceQuote]:
+        """quotes of all sources, the one in force first, then by rank."""
+
+    @_builtins.property
+    def held_changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldChange]:
+        """held_changes are the open ones of the model."""
+
+    @_builtins.property
+    def price_override(self) -> Global___PriceOverride:
+        """price_override is absent if there is none in force."""
+
+    @_builtins.property
+    def last_change(self) -> Global___PriceChange:
+        """last_change is the newest row of the model's history; absent for an answer that
+        is not from the price table.
+        """
+
+    def __init__(
+        self,
+        *,
+        pricing: Global___ModelPricing | None = ...,
+        match: Global___Match | None = ...,
+        quotes: _abc.Iterable[Global___SourceQuote] | None = ...,
+        held_changes: _abc.Iterable[Global___HeldChange] | None = ...,
+        price_override: Global___PriceOverride | None = ...,
+        last_change: Global___PriceChange | None = ...,
+        revision: _builtins.int | None = ...,
+        epoch: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_change", b"_last_change", "_price_override", b"_price_override", "_revision", b"_revision", "last_change", b"last_change", "match", b"match", "price_override", b"price_override", "pricing", b"pricing", "revision", b"revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_change", b"_last_change", "_price_override", b"_price_override", "_revision", b"_revision", "epoch", b"epoch", "held_changes", b"held_changes", "last_change", b"last_change", "match", b"match", "price_override", b"price_override", "pricing", b"pricing", "quotes", b"quotes", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__last_change: _TypeAlias = _typing.Literal["last_change"]  # noqa: Y015
+    _WhichOneofArgType__last_change: _TypeAlias = _typing.Literal["_last_change", b"_last_change"]  # noqa: Y015
+    _WhichOneofReturnType__price_override: _TypeAlias = _typing.Literal["price_override"]  # noqa: Y015
+    _WhichOneofArgType__price_override: _TypeAlias = _typing.Literal["_price_override", b"_price_override"]  # noqa: Y015
+    _WhichOneofReturnType__revision: _TypeAlias = _typing.Literal["revision"]  # noqa: Y015
+    _WhichOneofArgType__revision: _TypeAlias = _typing.Literal["_revision", b"_revision"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_change) -> _WhichOneofReturnType__last_change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price_override) -> _WhichOneofReturnType__price_override | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revision) -> _WhichOneofReturnType__revision | None: ...
+
+Global___ExplainPriceResponse: _TypeAlias = ExplainPriceResponse  # noqa: Y015
 
 @_typing.final
 class StreamPriceChangesRequest(_message.Message):

@@ -75,6 +75,36 @@ class PricingServiceStub(object):
                 request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListProvidersRequest.SerializeToString,
                 response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListProvidersResponse.FromString,
                 _registered_method=True)
+        self.ListHeldChanges = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ListHeldChanges',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesResponse.FromString,
+                _registered_method=True)
+        self.ResolveHeldChange = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ResolveHeldChange',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeResponse.FromString,
+                _registered_method=True)
+        self.SetPriceOverride = channel.unary_unary(
+                '/llmpricing.v1.PricingService/SetPriceOverride',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideResponse.FromString,
+                _registered_method=True)
+        self.ClearPriceOverride = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ClearPriceOverride',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideResponse.FromString,
+                _registered_method=True)
+        self.ListDiscrepancies = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ListDiscrepancies',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesResponse.FromString,
+                _registered_method=True)
+        self.ExplainPrice = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ExplainPrice',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceResponse.FromString,
+                _registered_method=True)
         self.StreamPriceChanges = channel.unary_stream(
                 '/llmpricing.v1.PricingService/StreamPriceChanges',
                 request_serializer=llmpricing_dot_v1_dot_pricing__pb2.StreamPriceChangesRequest.SerializeToString,
@@ -129,7 +159,8 @@ class PricingServiceServicer(object):
 
     def GetSyncRun(self, request, context):
         """GetSyncRun answers one row of the sync log, also while it is in progress.
-        NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued.
+        NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued, or of an old run
+        that nothing refers to and that was pruned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,6 +183,58 @@ class PricingServiceServicer(object):
     def ListProviders(self, request, context):
         """ListProviders lists the sellers with their coverage, and the sources with
         their health.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHeldChanges(self, request, context):
+        """ListHeldChanges lists what the guard held: stated prices that are suspicious
+        and not in force until somebody approves them. Open ones first, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveHeldChange(self, request, context):
+        """ResolveHeldChange approves a held change, which puts its price in force as a
+        new revision at once, or rejects it: the same price from the same source is
+        then not asked about again. A held feed is resolved with all of its models.
+        NOT_FOUND/HELD_CHANGE_NOT_FOUND, FAILED_PRECONDITION/HELD_CHANGE_NOT_OPEN for
+        one that is resolved, expired or released.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPriceOverride(self, request, context):
+        """SetPriceOverride puts a price of the admin's in force before every source,
+        until it is cleared or ends. The model need not be known. An override that is
+        there is replaced.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearPriceOverride(self, request, context):
+        """ClearPriceOverride ends an override: what the sources state is in force again,
+        or nothing is known. NOT_FOUND/OVERRIDE_NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDiscrepancies(self, request, context):
+        """ListDiscrepancies lists the models on whose headline price two sources of one
+        seller disagree now, the largest ratio first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainPrice(self, request, context):
+        """ExplainPrice leads from a price to its evidence: what each source wrote, when it
+        was fetched, in which units, and which of it is in force. Errors as GetPricing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,6 +313,36 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     servicer.ListProviders,
                     request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListProvidersRequest.FromString,
                     response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListProvidersResponse.SerializeToString,
+            ),
+            'ListHeldChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeldChanges,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesResponse.SerializeToString,
+            ),
+            'ResolveHeldChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveHeldChange,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeResponse.SerializeToString,
+            ),
+            'SetPriceOverride': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPriceOverride,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideResponse.SerializeToString,
+            ),
+            'ClearPriceOverride': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearPriceOverride,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideResponse.SerializeToString,
+            ),
+            'ListDiscrepancies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDiscrepancies,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesResponse.SerializeToString,
+            ),
+            'ExplainPrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainPrice,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceResponse.SerializeToString,
             ),
             'StreamPriceChanges': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamPriceChanges,
@@ -432,6 +545,168 @@ class PricingService(object):
             '/llmpricing.v1.PricingService/ListProviders',
             llmpricing_dot_v1_dot_pricing__pb2.ListProvidersRequest.SerializeToString,
             llmpricing_dot_v1_dot_pricing__pb2.ListProvidersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeldChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ListHeldChanges',
+            llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveHeldChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ResolveHeldChange',
+            llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPriceOverride(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/SetPriceOverride',
+            llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearPriceOverride(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ClearPriceOverride',
+            llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDiscrepancies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ListDiscrepancies',
+            llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainPrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ExplainPrice',
+            llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -77,7 +77,8 @@ class PricingServiceStub:
     """
     GetSyncRun: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.GetSyncRunRequest, _pricing_pb2.GetSyncRunResponse]
     """GetSyncRun answers one row of the sync log, also while it is in progress.
-    NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued.
+    NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued, or of an old run
+    that nothing refers to and that was pruned.
     """
     ListSyncRuns: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ListSyncRunsRequest, _pricing_pb2.ListSyncRunsResponse]
     """ListSyncRuns lists the sync log, newest first."""
@@ -86,6 +87,34 @@ class PricingServiceStub:
     ListProviders: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ListProvidersRequest, _pricing_pb2.ListProvidersResponse]
     """ListProviders lists the sellers with their coverage, and the sources with
     their health.
+    """
+    ListHeldChanges: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ListHeldChangesRequest, _pricing_pb2.ListHeldChangesResponse]
+    """ListHeldChanges lists what the guard held: stated prices that are suspicious
+    and not in force until somebody approves them. Open ones first, newest first.
+    """
+    ResolveHeldChange: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ResolveHeldChangeRequest, _pricing_pb2.ResolveHeldChangeResponse]
+    """ResolveHeldChange approves a held change, which puts its price in force as a
+    new revision at once, or rejects it: the same price from the same source is
+    then not asked about again. A held feed is resolved with all of its models.
+    NOT_FOUND/HELD_CHANGE_NOT_FOUND, FAILED_PRECONDITION/HELD_CHANGE_NOT_OPEN for
+    one that is resolved, expired or released.
+    """
+    SetPriceOverride: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.SetPriceOverrideRequest, _pricing_pb2.SetPriceOverrideResponse]
+    """SetPriceOverride puts a price of the admin's in force before every source,
+    until it is cleared or ends. The model need not be known. An override that is
+    there is replaced.
+    """
+    ClearPriceOverride: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ClearPriceOverrideRequest, _pricing_pb2.ClearPriceOverrideResponse]
+    """ClearPriceOverride ends an override: what the sources state is in force again,
+    or nothing is known. NOT_FOUND/OVERRIDE_NOT_FOUND if there is none.
+    """
+    ListDiscrepancies: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ListDiscrepanciesRequest, _pricing_pb2.ListDiscrepanciesResponse]
+    """ListDiscrepancies lists the models on whose headline price two sources of one
+    seller disagree now, the largest ratio first.
+    """
+    ExplainPrice: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ExplainPriceRequest, _pricing_pb2.ExplainPriceResponse]
+    """ExplainPrice leads from a price to its evidence: what each source wrote, when it
+    was fetched, in which units, and which of it is in force. Errors as GetPricing.
     """
     StreamPriceChanges: _grpc.UnaryStreamMultiCallable[_pricing_pb2.StreamPriceChangesRequest, _pricing_pb2.StreamPriceChangesResponse]
     """StreamPriceChanges tells every change of the price table as it is committed,
@@ -157,7 +186,8 @@ class PricingServiceAsyncStub(PricingServiceStub):
     """
     GetSyncRun: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetSyncRunRequest, _pricing_pb2.GetSyncRunResponse]  # type: ignore[assignment]
     """GetSyncRun answers one row of the sync log, also while it is in progress.
-    NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued.
+    NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued, or of an old run
+    that nothing refers to and that was pruned.
     """
     ListSyncRuns: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ListSyncRunsRequest, _pricing_pb2.ListSyncRunsResponse]  # type: ignore[assignment]
     """ListSyncRuns lists the sync log, newest first."""
@@ -166,6 +196,34 @@ class PricingServiceAsyncStub(PricingServiceStub):
     ListProviders: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ListProvidersRequest, _pricing_pb2.ListProvidersResponse]  # type: ignore[assignment]
     """ListProviders lists the sellers with their coverage, and the sources with
     their health.
+    """
+    ListHeldChanges: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ListHeldChangesRequest, _pricing_pb2.ListHeldChangesResponse]  # type: ignore[assignment]
+    """ListHeldChanges lists what the guard held: stated prices that are suspicious
+    and not in force until somebody approves them. Open ones first, newest first.
+    """
+    ResolveHeldChange: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ResolveHeldChangeRequest, _pricing_pb2.ResolveHeldChangeResponse]  # type: ignore[assignment]
+    """ResolveHeldChange approves a held change, which puts its price in force as a
+    new revision at once, or rejects it: the same price from the same source is
+    then not asked about again. A held feed is resolved with all of its models.
+    NOT_FOUND/HELD_CHANGE_NOT_FOUND, FAILED_PRECONDITION/HELD_CHANGE_NOT_OPEN for
+    one that is resolved, expired or released.
+    """
+    SetPriceOverride: _aio.UnaryUnaryMultiCallable[_pricing_pb2.SetPriceOverrideRequest, _pricing_pb2.SetPriceOverrideResponse]  # type: ignore[assignment]
+    """SetPriceOverride puts a price of the admin's in force before every source,
+    until it is cleared or ends. The model need not be known. An override that is
+    there is replaced.
+    """
+    ClearPriceOverride: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ClearPriceOverrideRequest, _pricing_pb2.ClearPriceOverrideResponse]  # type: ignore[assignment]
+    """ClearPriceOverride ends an override: what the sources state is in force again,
+    or nothing is known. NOT_FOUND/OVERRIDE_NOT_FOUND if there is none.
+    """
+    ListDiscrepancies: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ListDiscrepanciesRequest, _pricing_pb2.ListDiscrepanciesResponse]  # type: ignore[assignment]
+    """ListDiscrepancies lists the models on whose headline price two sources of one
+    seller disagree now, the largest ratio first.
+    """
+    ExplainPrice: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ExplainPriceRequest, _pricing_pb2.ExplainPriceResponse]  # type: ignore[assignment]
+    """ExplainPrice leads from a price to its evidence: what each source wrote, when it
+    was fetched, in which units, and which of it is in force. Errors as GetPricing.
     """
     StreamPriceChanges: _aio.UnaryStreamMultiCallable[_pricing_pb2.StreamPriceChangesRequest, _pricing_pb2.StreamPriceChangesResponse]  # type: ignore[assignment]
     """StreamPriceChanges tells every change of the price table as it is committed,
@@ -258,7 +316,8 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pricing_pb2.GetSyncRunResponse, _abc.Awaitable[_pricing_pb2.GetSyncRunResponse]]:
         """GetSyncRun answers one row of the sync log, also while it is in progress.
-        NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued.
+        NOT_FOUND/SYNC_RUN_NOT_FOUND for an id that was never issued, or of an old run
+        that nothing refers to and that was pruned.
         """
 
     @_abc_1.abstractmethod
@@ -285,6 +344,70 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pricing_pb2.ListProvidersResponse, _abc.Awaitable[_pricing_pb2.ListProvidersResponse]]:
         """ListProviders lists the sellers with their coverage, and the sources with
         their health.
+        """
+
+    @_abc_1.abstractmethod
+    def ListHeldChanges(
+        self,
+        request: _pricing_pb2.ListHeldChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ListHeldChangesResponse, _abc.Awaitable[_pricing_pb2.ListHeldChangesResponse]]:
+        """ListHeldChanges lists what the guard held: stated prices that are suspicious
+        and not in force until somebody approves them. Open ones first, newest first.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveHeldChange(
+        self,
+        request: _pricing_pb2.ResolveHeldChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ResolveHeldChangeResponse, _abc.Awaitable[_pricing_pb2.ResolveHeldChangeResponse]]:
+        """ResolveHeldChange approves a held change, which puts its price in force as a
+        new revision at once, or rejects it: the same price from the same source is
+        then not asked about again. A held feed is resolved with all of its models.
+        NOT_FOUND/HELD_CHANGE_NOT_FOUND, FAILED_PRECONDITION/HELD_CHANGE_NOT_OPEN for
+        one that is resolved, expired or released.
+        """
+
+    @_abc_1.abstractmethod
+    def SetPriceOverride(
+        self,
+        request: _pricing_pb2.SetPriceOverrideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.SetPriceOverrideResponse, _abc.Awaitable[_pricing_pb2.SetPriceOverrideResponse]]:
+        """SetPriceOverride puts a price of the admin's in force before every source,
+        until it is cleared or ends. The model need not be known. An override that is
+        there is replaced.
+        """
+
+    @_abc_1.abstractmethod
+    def ClearPriceOverride(
+        self,
+        request: _pricing_pb2.ClearPriceOverrideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ClearPriceOverrideResponse, _abc.Awaitable[_pricing_pb2.ClearPriceOverrideResponse]]:
+        """ClearPriceOverride ends an override: what the sources state is in force again,
+        or nothing is known. NOT_FOUND/OVERRIDE_NOT_FOUND if there is none.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDiscrepancies(
+        self,
+        request: _pricing_pb2.ListDiscrepanciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ListDiscrepanciesResponse, _abc.Awaitable[_pricing_pb2.ListDiscrepanciesResponse]]:
+        """ListDiscrepancies lists the models on whose headline price two sources of one
+        seller disagree now, the largest ratio first.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainPrice(
+        self,
+        request: _pricing_pb2.ExplainPriceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ExplainPriceResponse, _abc.Awaitable[_pricing_pb2.ExplainPriceResponse]]:
+        """ExplainPrice leads from a price to its evidence: what each source wrote, when it
+        was fetched, in which units, and which of it is in force. Errors as GetPricing.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,227 @@
+"""Says once when a source goes wrong and once when it is right again, for all processes.
+
+An incident is a row that one process wins, and what the webhook is to be told of it is
+written with it. So no restart repeats it, and whichever process comes first delivers it: at
+least once, since a process may die between sending it and saying so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+import structlog
+
+from pricing_server.errors import DatabaseUnavailable
+from pricing_server.scheduler.schedule import Schedule
+
+MAX_ERROR: Final = 300
+"""Characters of a sync's error in an alert."""
+
+_MARKUP: Final = str.maketrans(dict.fromkeys("<>@&`*", "?"))
+"""What chat programs read as a mention, a link or a tag. A source's words may be in an error."""
+
+log = structlog.get_logger(__name__)
+
+
+class IncidentKind(StrEnum):
+    """What is wrong with a source."""
+
+    FAILING = "failing"
+    """So many syncs in a row have failed."""
+    STALE = "stale"
+    """Its data is older than it should be, or none came for as long."""
+
+
+class IncidentEvent(StrEnum):
+    """What is told of an incident."""
+
+    OPENED = "opened"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentChange:
+    """An incident that this process has just opened or closed."""
+
+    incident_id: int
+    kind: IncidentKind
+    event: IncidentEvent
+    source: str
+    display_name: str
+    opened_at: datetime
+    recovered_at: datetime | None
+    failures_in_a_row: int
+    last_error: str | None
+    last_success_time: datetime | None
+    verified_time: datetime | None
+    """When the newest data was obtained."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertNotice:
+    """Something that the webhook is to be told, claimed by this process for one attempt."""
+
+    notice_id: int
+    document: Mapping[str, Any]
+    is_last_attempt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What changed, and whether anything waits to be delivered."""
+
+    changes: Sequence[IncidentChange]
+    has_unsent: bool
+
+
+class IncidentStore(Protocol):
+    """Opens and closes incidents."""
+
+    async def note(
+        self,
+        stale_after: Mapping[str, timedelta],
+        after_failures: int,
+        document: Callable[[IncidentChange], Mapping[str, Any]],
+    ) -> Noted:
+        """Compare the log of these sources with the open incidents, in one transaction.
+
+        Each change is written down with its document. May raise DatabaseUnavailable.
+        """
+
+
+class NoticeStore(Protocol):
+    """Keeps what is to be delivered; each may raise DatabaseUnavailable."""
+
+    async def claim(self) -> AlertNotice | None:
+        """The oldest one whose turn has come: nobody else's for the next seconds."""
+
+    async def sent(self, notice: AlertNotice) -> None:
+        """It arrived."""
+
+
+class Webhook(Protocol):
+    """Delivers alerts; see `pricing_server.webhook`."""
+
+    async def post(self, document: Mapping[str, Any]) -> str | None:
+        """Why it was not accepted, in a line without secrets; None if it was."""
+
+
+class Alerts:
+    """Watches the sources of a schedule."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        incidents: IncidentStore,
+        notices: NoticeStore,
+        webhook: Webhook | None,
+        *,
+        after_failures: int,
+    ) -> None:
+        self._stale_after = {source: schedule.stale_after(source) for source in schedule.intervals}
+        self._incidents = incidents
+        self._notices = notices
+        self._webhook = webhook
+        self._after_failures = after_failures
+        self._unsent = asyncio.Event()
+
+    async def look(self) -> None:
+        """One look at all sources. May raise DatabaseUnavailable."""
+        noted = await self._incidents.note(self._stale_after, self._after_failures, document_of)
+        for change in noted.changes:
+            told = document_of(change)
+            if change.event is IncidentEvent.OPENED:
+                log.warning("alert.opened", **told)
+            else:
+                log.info("alert.recovered", **told)
+        if noted.has_unsent:
+            self._unsent.set()
+
+    async def deliver(self) -> None:
+        """Deliver until cancelled, beside everything else: a dead webhook holds up nothing."""
+        if self._webhook is None:
+            return
+        is_refused = False
+        while True:
+            await self._unsent.wait()
+            self._unsent.clear()
+            try:
+                while (notice := await self._notices.claim()) is not None:
+                    refusal = await self._webhook.post(notice.document)
+                    if refusal is None:
+                        await self._notices.sent(notice)
+                    elif notice.is_last_attempt:
+                        log.error(
+                            "alert.given_up",
+                            notice=notice.notice_id,
+                            error=refusal,
+                            text=notice.document.get("text"),
+                        )
+                    elif not is_refused:
+                        log.warning("alert.not_delivered", error=refusal)
+                    is_refused = refusal is not None
+            except DatabaseUnavailable:
+                continue  # Nothing is lost: the next look says what waits.
+            except Exception as error:
+                log.error("alert.broken", exc_info=error)
+
+
+def document_of(change: IncidentChange) -> Mapping[str, Any]:
+    """What a webhook and the log are told."""
+    return {
+        "text": _text(change),
+        "alert": change.event.value,
+        "kind": change.kind.value,
+        "source": change.source,
+        "display_name": change.display_name,
+        "incident_id": str(change.incident_id),
+        "opened_time": _written(change.opened_at),
+        "recovered_time": _written(change.recovered_at),
+        "failures_in_a_row": change.failures_in_a_row,
+        "last_error": _shortened(change.last_error),
+        "last_success_time": _written(change.last_success_time),
+        "verified_time": _written(change.verified_time),
+    }
+
+
+def _text(change: IncidentChange) -> str:
+    name = f"{change.display_name} ({change.source})"
+    since = f"since {_said(change.opened_at)}"
+    match change.event, change.kind:
+        case IncidentEvent.OPENED, IncidentKind.FAILING:
+            count = change.failures_in_a_row
+            failed = "sync has failed" if count == 1 else "syncs in a row have failed"
+            error = _shortened(change.last_error) or "no reason is known"
+            text = f"{name}: {count} {failed}. Last: {error}. {_data_of(change)}"
+        case IncidentEvent.OPENED, IncidentKind.STALE:
+            text = f"{name}: prices are out of date. {_data_of(change)}"
+        case _, IncidentKind.FAILING:
+            text = f"{name}: syncs succeed again. They had been failing {since}."
+        case _, IncidentKind.STALE:
+            text = f"{name}: prices are up to date again. They had not been {since}."
+    return text.translate(_MARKUP)
+
+
+def _data_of(change: IncidentChange) -> str:
+    if change.verified_time is None:
+        return "No sync of it has ever succeeded."
+    return f"Its newest data is of {_said(change.verified_time)}."
+
+
+def _shortened(error: str | None) -> str | None:
+    if error is None or len(error) <= MAX_ERROR:
+        return error
+    return error[: MAX_ERROR - 1] + "…"
+
+
+def _said(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _written(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.astimezone(UTC).isoformat()

@@ -1,0 +1,98 @@
+"""When a source is due for a sync: a pure function of its log, so that all processes agree.
+
+After a success a source is due once its interval has passed, after failures of the scheduler
+once a backoff has, which doubles with each failure and ends at the interval. Both are cut
+short by up to a tenth, so that sources do not stay in step. A failed run that a person
+started moves nothing; one that succeeded does, whoever started it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+JITTER: Final = 0.1
+"""The share of a delay that may be cut off."""
+
+FIRST_BACKOFF: Final = timedelta(minutes=5)
+FIRST_DELAY: Final = timedelta(seconds=60)
+"""By when a process that has just started begins with a source that is due, at the latest."""
+
+_SOONEST: Final = 1 / 6
+_MOST_DOUBLINGS: Final = 20
+"""Ten years: beyond any interval, and within what a timedelta holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLog:
+    """What the log says of a source. All instants are the database's."""
+
+    source: str
+    newest_run_id: int = 0
+    """0 if it has never been synced."""
+    newest_started_at: datetime | None = None
+    is_in_progress: bool = False
+    good_started_at: datetime | None = None
+    """When the newest successful run began."""
+    good_obtained_at: datetime | None = None
+    """When the data that it read was obtained."""
+    failures_in_a_row: int = 0
+    """Runs that have failed since the newest success, whoever started them."""
+    scheduled_failures: int = 0
+    """Those of them that the scheduler started."""
+    scheduled_failure_at: datetime | None = None
+    """When the newest of these ended."""
+
+
+def due_time(log: SourceLog, interval: timedelta) -> datetime | None:
+    """When the source is due next; None: at once, for it has never been tried.
+
+    While a run is in progress, it is taken to succeed.
+    """
+    if log.is_in_progress and log.newest_started_at is not None:
+        return log.newest_started_at + shortened(interval, log.source, log.newest_started_at)
+    if log.scheduled_failures and log.scheduled_failure_at is not None:
+        delay = backoff(log.scheduled_failures, interval)
+        return log.scheduled_failure_at + shortened(delay, log.source, log.scheduled_failure_at)
+    if log.good_started_at is not None:
+        return log.good_started_at + shortened(interval, log.source, log.good_started_at)
+    return None
+
+
+def begins_at(log: SourceLog, interval: timedelta, started_at: datetime) -> datetime:
+    """When a process that has run since `started_at` begins the next sync of the source.
+
+    That is when it is due, but not in the first seconds of the process: nothing that comes
+    with a start waits for it, and the sources that are due by then do not come all at once.
+    """
+    earliest = started_at + first_delay(log.source, interval)
+    due = due_time(log, interval)
+    return earliest if due is None else max(due, earliest)
+
+
+def is_due(log: SourceLog, interval: timedelta, started_at: datetime, now: datetime) -> bool:
+    """Whether such a process should begin a sync of the source now."""
+    return not log.is_in_progress and begins_at(log, interval, started_at) <= now
+
+
+def backoff(failures: int, interval: timedelta) -> timedelta:
+    """How long to wait after so many failures in a row, one at least."""
+    return min(interval, FIRST_BACKOFF * (1 << min(failures - 1, _MOST_DOUBLINGS)))
+
+
+def first_delay(source: str, interval: timedelta) -> timedelta:
+    """How long after its start a process leaves a source that is due: 10 to 60 seconds."""
+    longest = min(FIRST_DELAY, interval)
+    return longest * (_SOONEST + (1 - _SOONEST) * _fraction(source))
+
+
+def shortened(delay: timedelta, source: str, since: datetime) -> timedelta:
+    """The delay less its jitter, the same for the same source and instant in every process."""
+    return delay * (1 - JITTER * _fraction(f"{source} {since.timestamp()}"))
+
+
+def _fraction(text: str) -> float:
+    """A number from 0 up to but not 1 that looks random and is always the same."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48

@@ -1,0 +1,180 @@
+"""Syncs each source when it is due, on whichever process comes first.
+
+Every process reads the log of all sources and finds the same ones due. The lock of a source
+lets one of them in, and a run is only begun if none has begun since the log was read: so a
+due sync takes place once, and a process that dies leaves it to the others. Nothing waits for
+the scheduler, neither start nor stop nor look-ups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from pricing_server.bounded import bounded
+from pricing_server.errors import DatabaseUnavailable, PricingError
+from pricing_server.scheduler.due import SourceLog
+from pricing_server.scheduler.schedule import Schedule
+from pricing_server.sync.run import SCHEDULER, RunOvertaken, SyncOutcome, SyncRequest, SyncStatus
+
+LOOK_SECONDS: Final = 5.0
+"""How often the log is read, at least: for runs that other processes began or left."""
+
+REFUSED_SECONDS: Final = 1.0
+"""How long a source is left alone that another process was faster with."""
+
+ANSWER_SECONDS: Final = 10.0
+MOST_AT_ONCE: Final = 2
+"""Scheduled runs at a time in one process, so that look-ups and other syncs have room."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LogsRead:
+    """What the log says of every source that is registered, and the database's time."""
+
+    now: datetime
+    logs: Sequence[SourceLog]
+
+
+class ScheduleStore(Protocol):
+    """Reads the log; each may raise DatabaseUnavailable."""
+
+    async def read(self) -> LogsRead:
+        """The state of all sources."""
+
+    async def drop(self) -> None:
+        """Give up the connection, if there is one; the next read makes another."""
+
+
+class Watch(Protocol):
+    """Looks at what was read, as the alerts do."""
+
+    async def look(self) -> None:
+        """Called after each read. May raise DatabaseUnavailable."""
+
+
+class Syncs(Protocol):
+    """Runs syncs; see `pricing_server.sync.runner`."""
+
+    async def sync(self, request: SyncRequest) -> SyncOutcome:
+        """Run one and wait for its outcome."""
+
+
+class Scheduler:
+    """Looks for ever which sources are due."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        store: ScheduleStore,
+        syncs: Syncs,
+        watch: Watch,
+        *,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._schedule = schedule
+        self._store = store
+        self._syncs = syncs
+        self._watch = watch
+        self._look_seconds = look_seconds
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._ended = asyncio.Event()
+        self._has_begun = False
+        self._is_failing = False
+        """Whether the last run to end here has failed, of whichever source."""
+
+    async def run(self) -> None:
+        """Look until cancelled; an outage of the database is logged once and waited out."""
+        is_out = False
+        try:
+            while True:
+                try:
+                    pause = await bounded(self.look(), ANSWER_SECONDS)
+                    if is_out:
+                        log.info("scheduler.resumed")
+                    is_out = False
+                except Exception as error:
+                    await self._store.drop()
+                    if not is_out:
+                        is_outage = isinstance(error, DatabaseUnavailable | TimeoutError)
+                        # Of a defect the log has the cause; it is no reason to end.
+                        log.warning(
+                            "scheduler.waits",
+                            error=str(error) or type(error).__name__,
+                            exc_info=None if is_outage else error,
+                        )
+                    is_out = True
+                    pause = self._look_seconds
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), pause)
+                self._ended.clear()
+        finally:
+            # The runs themselves belong to the runner, which ends them in its own way.
+            for task in self._running.values():
+                task.cancel()
+            await self._store.drop()
+
+    async def look(self) -> float:
+        """Begin what is due; in how many seconds to look again."""
+        read = await self._store.read()
+        if not self._has_begun:
+            self._schedule.begin(read.now)
+            self._has_begun = True
+        await self._watch.look()
+        due_times = {each.source: self._schedule.next_due(each) for each in read.logs}
+        due = [each for each in read.logs if self._schedule.due(each, read.now)]
+        for each in sorted(due, key=lambda each: due_times[each.source] or read.now):
+            if each.source not in self._running:
+                task = asyncio.create_task(self._sync(each), name=f"scheduled {each.source}")
+                self._running[each.source] = task
+        waiting = [
+            due_time - read.now
+            for source, due_time in due_times.items()
+            if due_time is not None and source not in self._running and due_time > read.now
+        ]
+        soonest = min(waiting, default=timedelta.max)
+        return min(self._look_seconds, soonest.total_seconds())
+
+    async def _sync(self, found: SourceLog) -> None:
+        try:
+            async with self._places:
+                await self._sync_now(found)
+        finally:
+            del self._running[found.source]
+            self._ended.set()
+
+    async def _sync_now(self, found: SourceLog) -> None:
+        request = SyncRequest(
+            found.source, triggered_by=SCHEDULER, newest_run_id=found.newest_run_id
+        )
+        try:
+            outcome = await self._syncs.sync(request)
+        except (RunOvertaken, PricingError) as error:
+            # Another process has it, the database is down, or this process is about to end.
+            log.debug("scheduler.not_run", source=found.source, error=str(error))
+            await asyncio.sleep(REFUSED_SECONDS)
+            return
+        except Exception as error:
+            log.error("scheduler.broken", source=found.source, exc_info=error)
+            await asyncio.sleep(self._look_seconds)
+            return
+        was_failing, self._is_failing = self._is_failing, outcome.status is SyncStatus.FAILED
+        if self._is_failing and not was_failing and found.failures_in_a_row == 0:
+            # Of a machine without a network this is the only line. The sync log tells of all
+            # failures, and in the end there is an alert.
+            log.info(
+                "scheduler.sync_failed",
+                source=found.source,
+                run=outcome.sync_run_id,
+                error=outcome.error_message,
+                hint="other failures right after it are in the sync log only",
+            )
