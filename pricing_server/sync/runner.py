@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
+from llmpricing.rate_card import PriceState
 from pricing_server.errors import (
     DatabaseUnavailable,
     KeyMissing,
@@ -23,7 +24,14 @@ from pricing_server.fault_points import FaultPoint, pass_fault_point
 from pricing_server.fetch import FetchError, NotModified
 from pricing_server.lookup.price import Head
 from pricing_server.pages import JsonFetcher
-from pricing_server.providers.source import Fault, KeyUse, Source, SourceError
+from pricing_server.providers.source import (
+    Evidence,
+    Fault,
+    KeyUse,
+    Listing,
+    Source,
+    SourceError,
+)
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
     AppliedPlan,
@@ -218,6 +226,7 @@ class SyncRunner:
         else:
             answer = await self._reader.read(source)
         pass_fault_point(FaultPoint.AFTER_FETCH)
+        _refuse_unproven(source, answer.listing)
         applied = await session.apply(
             run,
             answer.listing,
@@ -292,4 +301,15 @@ class SyncRunner:
             epoch=epoch,
             sync_run_id=run.sync_run_id if run else None,
             error_message=message,
+        )
+
+
+def _refuse_unproven(source: Source, listing: Listing) -> None:
+    """Prices in units that nobody has seen in a real payload are shown, and not applied."""
+    if source.evidence is not Evidence.RECORDED and any(
+        model.card.state is not PriceState.UNPRICED for model in listing.models
+    ):
+        raise SourceError(
+            f"the units of {source.slug} are {source.evidence.value}, not proven by a recorded "
+            "payload: a dry run shows its prices, and none is applied"
         )

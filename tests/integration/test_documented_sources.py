@@ -71,12 +71,20 @@ async def test_a_key_in_the_query_reads_all_pages_and_is_kept_nowhere(
     with paged_catalogue(rows, per_page=15) as (url, queries):
         settings: dict[str, Any] = {"source_urls": {"google": url}, "source_keys": {"google": KEY}}
         async with in_process_server(database, **settings) as server:
-            response = await server.synced("google")
+            before = await server.price("gemini-2.5-pro", "google")
+            shown = await server.sync("google", dry_run=True)
+            refused_run = await server.sync("google")
             price = await server.price("gemini-2.5-pro", "google")
-            answered = str(response) + str(await server.runs("google"))
+            answered = f"{shown}{refused_run}{await server.runs('google')}"
+    assert shown.status == pb.SYNC_STATUS_SUCCESS
+    assert shown.models_updated + shown.models_unchanged + shown.models_registered > 0
+    # Nobody has seen a real payload: what it states is shown, and not applied.
+    assert refused_run.status == pb.SYNC_STATUS_FAILED
+    assert "documented, not proven" in refused_run.error_message
+    assert price == before
+    del queries[len(queries) // 2 :]
     assert [query.get("pageToken") for query in queries] == [None, ["15"], ["30"]]
     assert all(query["currencyCode"] == ["USD"] for query in queries)
-    assert (price.prompt, price.completion) == ("1.25", "10.00")
     told = everything(database) + caplog.text + "".join(capfd.readouterr()) + answered
     for spelt in (KEY, KEY.replace("/", "%2F")):
         assert spelt not in told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
@@ -15,13 +14,6 @@ from tests.integration._server import Server, in_process_server
 from tests.integration._stream import Response, key_of, stream
 
 MODEL = "stream/model"
-
-
-@pytest.fixture
-async def server(empty_database: str, feed: Feed) -> AsyncIterator[Server]:
-    """A server whose history begins with the bundled catalogue."""
-    async with in_process_server(empty_database, feed) as running:
-        yield running
 
 
 def prices(count: int, price: str) -> Any:
@@ -88,10 +80,10 @@ async def test_unique(server: Server, feed: Feed) -> None:
 
 @pytest.mark.parametrize("stream_buffer_bytes", [0, 30_000, 32 * 1024 * 1024])
 async def test_reliable_whether_revisions_are_kept_in_memory_or_not(
-    empty_database: str, feed: Feed, stream_buffer_bytes: int
+    database: str, feed: Feed, stream_buffer_bytes: int
 ) -> None:
     async with (
-        in_process_server(empty_database, feed, stream_buffer_bytes=stream_buffer_bytes) as server,
+        in_process_server(database, feed, stream_buffer_bytes=stream_buffer_bytes) as server,
         stream(server.stub, after_revision=0) as live,
     ):
         for price in range(1, 8):
@@ -101,12 +93,8 @@ async def test_reliable_whether_revisions_are_kept_in_memory_or_not(
 
 
 @pytest.mark.parametrize("stream_buffer_bytes", [0, 32 * 1024 * 1024])
-async def test_atomic_per_revision(
-    empty_database: str, feed: Feed, stream_buffer_bytes: int
-) -> None:
-    async with in_process_server(
-        empty_database, feed, stream_buffer_bytes=stream_buffer_bytes
-    ) as server:
+async def test_atomic_per_revision(database: str, feed: Feed, stream_buffer_bytes: int) -> None:
+    async with in_process_server(database, feed, stream_buffer_bytes=stream_buffer_bytes) as server:
         feed.answer(prices(2_000, "0.000001"))
         async with stream(server.stub, after_revision=1, progress_seconds=0.1) as reader:
             await reader.next(pb.STREAM_EVENT_STARTED)
@@ -150,10 +138,10 @@ async def test_bookmarkable_when_nothing_passes_the_filters(server: Server, feed
 
 
 async def test_bookmarkable_while_it_catches_up_on_what_does_not_pass(
-    empty_database: str, feed: Feed
+    database: str, feed: Feed
 ) -> None:
     async with (
-        in_process_server(empty_database, feed, stream_buffer_bytes=0) as server,
+        in_process_server(database, feed, stream_buffer_bytes=0) as server,
         stream(
             server.stub, after_revision=0, model_ids=["no such model"], progress_seconds=0.1
         ) as reader,
