@@ -248,6 +248,8 @@ class PostgresSyncSession:
                 "sync_run_id": run.sync_run_id,
                 "revision": revision,
                 "obtained_at": listing.obtained_at,
+                "payload_url": listing.payload_url,
+                "payload_sha256": listing.payload_sha256,
                 "error_details": _faults(listing.faults),
                 "notices": _notices(plan.notices),
             },

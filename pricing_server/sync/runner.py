@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 
@@ -19,7 +21,7 @@ from pricing_server.errors import (
     SourceNotFound,
 )
 from pricing_server.fault_points import FaultPoint, pass_fault_point
-from pricing_server.fetch import FetchError, Payload
+from pricing_server.fetch import FetchError, Payload, safe_url
 from pricing_server.lookup.price import Head
 from pricing_server.providers.source import PART, KeyUse, Listing, Source, SourceError
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
@@ -206,7 +208,8 @@ class SyncRunner:
         if source.parts:
             return await self._read_parts(source, url)
         payload = await self._fetcher.fetch_json(url, api_key=self._settings.key_of(source))
-        return await asyncio.to_thread(_listing, source, payload.document, payload.obtained_at)
+        listing = await asyncio.to_thread(_listing, source, payload.document, payload.obtained_at)
+        return replace(listing, payload_url=payload.url, payload_sha256=payload.sha256)
 
     async def _read_parts(self, source: Source, url: str) -> Listing:
         """All documents or none: models of one that is missing would seem to be gone."""
@@ -220,7 +223,11 @@ class SyncRunner:
         }
         document = {part: payload.document for part, payload in payloads.items()}
         obtained_at = min(payload.obtained_at for payload in payloads.values())
-        return await asyncio.to_thread(_listing, source, document, obtained_at)
+        listing = await asyncio.to_thread(_listing, source, document, obtained_at)
+        hashes = "".join(payloads[part].sha256 for part in sorted(payloads))
+        digest = hashlib.sha256(hashes.encode()).hexdigest()
+        where = safe_url(url.replace(PART, "PART")).replace("PART", PART)
+        return replace(listing, payload_url=where, payload_sha256=digest)
 
     async def _broken(
         self,

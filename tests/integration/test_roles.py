@@ -50,9 +50,10 @@ INSERTS = {
     "price_quotes",
     "model_pricing",
     "model_pricing_history",
+    "price_overrides",
 }
 UPDATES = {"provider_aliases", "sources", "price_table_head", "price_quotes", "model_pricing"}
-UPDATES_SOME_COLUMNS = {"models", "pricing_sync_log"}
+UPDATES_SOME_COLUMNS = {"models", "pricing_sync_log", "price_overrides"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,8 @@ INSERT INTO model_pricing_history
 SELECT 1, model_key, 'added', NULL, '{"0" * 64}', NULL, NULL, NULL, NULL, 'feed',
        now(), now(), 'test', sync_run_id
 FROM models, pricing_sync_log;
+INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at)
+SELECT model_key, '{"0" * 64}', 'test', 'test', now() FROM models;
 UPDATE price_table_head SET revision = 1;
 """
 
@@ -309,7 +312,7 @@ def test_writer_has_these_rights_and_no_others(shared_database: Database) -> Non
     }
     everything = {
         *all_tables(shared_database.owner),
-        *("rates", "held_sources", "current_prices"),
+        *("rates", "held_sources", "current_prices", "overrides_in_force"),
     }
     assert held == {"SELECT": everything, "INSERT": INSERTS, "UPDATE": UPDATES}
     others = rows(

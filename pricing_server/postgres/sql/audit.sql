@@ -66,7 +66,8 @@ ORDER BY providers.provider
 LIMIT %(limit)s;
 
 -- name: list_sources
--- Sources by rank, with their newest run and their newest success.
+-- Sources by rank, with their newest run and their newest success. Overrides are no source
+-- that is synced.
 SELECT sources.source,
        sources.display_name,
        sources.provider,
@@ -85,4 +86,5 @@ LEFT JOIN LATERAL (
     ORDER BY sync_run_id DESC
     LIMIT 1
 ) AS good ON true
+WHERE sources.source <> 'override'
 ORDER BY sources.rank, sources.source;
