@@ -538,6 +538,7 @@ async def test_two_logins_serve_and_sync_without_the_owner(database: Database, f
             ("pricing-read", user_of(database.reader)),
             ("pricing-watch", user_of(database.reader)),
             ("pricing-reaper", user_of(database.writer)),
+            ("pricing-ender", user_of(database.writer)),
         }
     history = rows(
         database.owner,
