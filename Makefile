@@ -17,7 +17,7 @@ missing = { echo "SKIPPED $@: $(1)" >&2; [[ "$${CI:-}" != true ]]; exit; }
 
 NO_BUF := no buf on PATH and no wheel of buf-bin for this machine
 
-.PHONY: help serve test unit check lint types lint-proto breaking stubs proto provider-docs clean
+.PHONY: help serve test unit check lint types lint-proto breaking stubs proto provider-docs coverage clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -67,6 +67,9 @@ proto: $(INSTALLED) ## generate the stubs from proto/
 
 provider-docs: $(INSTALLED) ## generate docs/providers.md from the declarations of sources
 	$(BIN)/python -m pricing_server.providers.document
+
+coverage: $(INSTALLED) ## print how many models of how many sellers the sources price offline
+	@exec $(BIN)/python -m tests._coverage
 
 clean: ## remove environments, caches and builds; the server's data stays
 	rm -rf .venv .venv-proto .venv-stubs .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -22,7 +22,7 @@ ALTER TABLE pricing_sync_log
 COMMENT ON COLUMN pricing_sync_log.payload_url IS
     'Where the data was fetched, without query; null for a bundled catalogue.';
 COMMENT ON COLUMN pricing_sync_log.payload_sha256 IS
-    'Of the fetched body; of several documents, of their hashes in the order of their names.';
+    'Of the fetched body; of several documents or pages, of their hashes as they were read.';
 GRANT UPDATE (payload_url, payload_sha256) ON pricing_sync_log TO pricing_writer;
 
 -- Overrides ------------------------------------------------------------------------

@@ -163,6 +163,9 @@ def _begins(declared: Sequence[str], keys: Sequence[str]) -> bool:
 def _leaves(value: object, path: str = "", keys: tuple[str, ...] = ()) -> Iterator[_Leaf]:
     if isinstance(value, str):
         yield _Leaf(path, keys, value)
+    elif isinstance(value, Mapping) and {"amount", "scale"} <= value.keys():
+        # One number in two parts, amount / 10^scale.
+        yield _Leaf(path, keys, f"{value['amount']}E-{value['scale']}")
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from _leaves(item, f"{path}.{key}" if path else key, (*keys, key))

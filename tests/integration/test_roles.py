@@ -44,6 +44,7 @@ INSERTS = {
     "providers",
     "provider_aliases",
     "sources",
+    "source_validators",
     "pricing_sync_log",
     "models",
     "rate_cards",
@@ -52,7 +53,14 @@ INSERTS = {
     "model_pricing_history",
     "price_overrides",
 }
-UPDATES = {"provider_aliases", "sources", "price_table_head", "price_quotes", "model_pricing"}
+UPDATES = {
+    "provider_aliases",
+    "sources",
+    "source_validators",
+    "price_table_head",
+    "price_quotes",
+    "model_pricing",
+}
 UPDATES_SOME_COLUMNS = {"models", "pricing_sync_log", "price_overrides"}
 
 
@@ -131,6 +139,8 @@ SELECT 1, model_key, 'added', NULL, '{"0" * 64}', NULL, NULL, NULL, NULL, 'feed'
 FROM models, pricing_sync_log;
 INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at)
 SELECT model_key, '{"0" * 64}', 'test', 'test', now() FROM models;
+INSERT INTO source_validators
+SELECT 'feed', '{"0" * 64}', '"tag"', NULL, sync_run_id, now() FROM pricing_sync_log;
 UPDATE price_table_head SET revision = 1;
 """
 

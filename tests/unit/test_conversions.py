@@ -77,6 +77,15 @@ def test_after_a_revert_the_statement_that_was_read_is_explained() -> None:
     assert (one.path, one.price) == ("pricing.prompt", None)
 
 
+def test_a_number_in_two_parts_is_one() -> None:
+    for model in read_fixture("near-ai", "near_ai").models:
+        found = explained("near-ai", model)
+        for rate in model.card.rates:
+            assert any(
+                one.meter is rate.meter and one.price == rate.price for one in found.values()
+            )
+
+
 @pytest.mark.parametrize("fragment", ["{}", "[]", "1", "null", '"text"', '{"a":[{"b":null}]}'])
 def test_a_statement_without_declared_fields_is_explained_by_nothing(fragment: str) -> None:
     assert not conversions_of("openrouter", SOURCES["openrouter"], fragment, UNPRICED)

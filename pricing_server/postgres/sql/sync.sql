@@ -106,10 +106,14 @@ RETURNING completed_at;
 
 -- name: finish_run
 -- Requires that the run is still in progress: a run declared dead can no longer commit.
-UPDATE pricing_sync_log
+-- The payload of a run that confirmed another one's is that one's.
+UPDATE pricing_sync_log AS log
 SET status = 'success', completed_at = clock_timestamp(), revision = %(revision)s,
-    obtained_at = %(obtained_at)s, payload_url = %(payload_url)s,
-    payload_sha256 = %(payload_sha256)s,
+    obtained_at = %(obtained_at)s,
+    payload_url = coalesce(%(payload_url)s, (
+        SELECT payload_url FROM pricing_sync_log WHERE sync_run_id = %(confirmed_run_id)s)),
+    payload_sha256 = coalesce(%(payload_sha256)s, (
+        SELECT payload_sha256 FROM pricing_sync_log WHERE sync_run_id = %(confirmed_run_id)s)),
     models_fetched = %(models_fetched)s, models_updated = %(models_updated)s,
     models_unchanged = %(models_unchanged)s, models_skipped = %(models_skipped)s,
     models_registered = %(models_registered)s, models_missing = %(models_missing)s,
