@@ -20,8 +20,10 @@ from pricing_server import fault_points
 from pricing_server.audit_guard import GuardedAuditReader
 from pricing_server.bounded import abandoned_work_ended
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
+from pricing_server.evidence_guard import GuardedEvidenceReader
 from pricing_server.fetch import Fetcher
 from pricing_server.grpc_api.boundary import Boundary
+from pricing_server.grpc_api.evidence import NoHeldChanges
 from pricing_server.grpc_api.reflection import reflected_pool
 from pricing_server.grpc_api.service import PricingService
 from pricing_server.grpc_api.stream import MessageEncoder
@@ -37,6 +39,7 @@ from pricing_server.lookup.table import PriceTable
 from pricing_server.postgres.audit_reader import PostgresAuditReader
 from pricing_server.postgres.change_history import PostgresChangeHistory
 from pricing_server.postgres.connection import READER, WRITER, read_pool
+from pricing_server.postgres.evidence_reader import PostgresEvidenceReader
 from pricing_server.postgres.head_watcher import HeadWatcher
 from pricing_server.postgres.migrations import (
     DatabaseNotReached,
@@ -44,6 +47,8 @@ from pricing_server.postgres.migrations import (
     apply_migrations,
     check_access,
 )
+from pricing_server.postgres.override_ender import OverrideEnder
+from pricing_server.postgres.overrides import PostgresOverrideStore
 from pricing_server.postgres.price_reader import PostgresPriceReader
 from pricing_server.postgres.pruner import Pruner
 from pricing_server.postgres.reaper import Reaper
@@ -57,6 +62,7 @@ from pricing_server.sellers import ALIASES
 from pricing_server.settings import Logins, Settings, SettingsError, split_address
 from pricing_server.stream.feed import Feed
 from pricing_server.stream.streams import READERS, ChangeStreams
+from pricing_server.sync.override_runner import OverrideRunner
 from pricing_server.sync.run import SyncRequest, SyncStatus
 from pricing_server.sync.runner import SyncRunner
 from pricing_server.webhook import HttpWebhook
@@ -148,13 +154,19 @@ async def running_server(
         def committed(head: Head) -> None:
             table.clear(head)
             feed.announce(head)
+            ender.look()
 
         def head_read(head: Head, notified: bool) -> None:
             table.head_read(head, notified)
             feed.announce(head)
+            ender.look()
+
+        ender = OverrideEnder(logins.writer, committed)
 
         syncs = SyncRunner(store, fetcher, settings, SOURCES, committed)
         stack.push_async_callback(syncs.drain, SYNC_GRACE_SECONDS)
+        price_overrides = OverrideRunner(PostgresOverrideStore(logins.writer), committed)
+        stack.push_async_callback(price_overrides.drain, CALL_GRACE_SECONDS)
         prepared = partial(_prepare, logins, migrations, store, syncs)
         try:
             await prepared()
@@ -162,6 +174,7 @@ async def running_server(
             log.error("start.without_database", error=str(error))
             await stack.enter_async_context(_in_background(_until_reached(prepared)))
         await stack.enter_async_context(_in_background(Reaper(logins.writer).run()))
+        await stack.enter_async_context(_in_background(ender.run()))
         watcher = HeadWatcher(logins.reader, head_read, reconnected=store.renew_restored_epoch)
         await stack.enter_async_context(_in_background(watcher.run()))
         schedule = Schedule(settings, SOURCES, utc_now())
@@ -173,6 +186,7 @@ async def running_server(
             options=OPTIONS,
         )
         audit = GuardedAuditReader(PostgresAuditReader(pool), reader.breaker)
+        evidence = GuardedEvidenceReader(PostgresEvidenceReader(pool), reader.breaker)
         pricing_pb2_grpc.add_PricingServiceServicer_to_server(
             PricingService(
                 lookup,
@@ -182,6 +196,9 @@ async def running_server(
                 settings.url_of,
                 streams,
                 schedule,
+                price_overrides,
+                evidence,
+                NoHeldChanges(),
                 stream_write_seconds=settings.stream_write_seconds,
             ),
             server,

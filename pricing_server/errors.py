@@ -13,6 +13,7 @@ PricingError
 ├── DatabaseUnavailable    the database cannot be asked now
 ├── RevisionNotReached     the price table seen here is older than asked for
 ├── RunNotRevertible       only a successful run can be reverted
+├── OverrideNotFound       the model has no override
 ├── RevisionCompacted      a stream cannot begin that far back
 ├── EpochChanged           a revision is of another history than the price table
 ├── SlowReader             a stream's caller did not read for too long
@@ -146,6 +147,15 @@ class RunNotRevertible(PricingError):
         super().__init__(f"sync run {sync_run_id} did not change prices: it is {status}")
         self.sync_run_id = sync_run_id
         self.status = status
+
+
+class OverrideNotFound(PricingError):
+    """The model has no override."""
+
+    def __init__(self, provider: str, model_id: str) -> None:
+        super().__init__(f"{_quoted(model_id)} at {_quoted(provider)} has no override")
+        self.provider = provider
+        self.model_id = model_id
 
 
 class RevisionCompacted(PricingError):

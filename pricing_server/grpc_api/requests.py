@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+import unicodedata
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -27,6 +28,20 @@ def check_name(field: str, text: str) -> str:
     """A name that can be looked up. Raises InvalidArgument."""
     if fault := name_fault(text):
         raise InvalidArgument(field, fault)
+    return text
+
+
+def check_text(field: str, text: str, limit: int, *, default: str | None = None) -> str:
+    """A line of text to keep; an empty one is `default`, or refused. Raises InvalidArgument."""
+    if not text.strip():
+        if default is None or text:
+            raise InvalidArgument(field, "is empty")
+        return default
+    if len(text) > limit:
+        raise InvalidArgument(field, f"is over {limit} characters")
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs"):
+            raise InvalidArgument(field, f"has a control character (U+{ord(character):04X})")
     return text
 
 

@@ -10,10 +10,16 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
 from pricing_server.audit import AuditReader, ChangeFilter
 from pricing_server.errors import InvalidArgument, SyncRunNotFound
+from pricing_server.evidence import EvidenceReader, Explainer
 from pricing_server.fetch import safe_url
-from pricing_server.grpc_api import convert
+from pricing_server.grpc_api import convert, overrides
 from pricing_server.grpc_api.convert_revert import revert_sync_run_response
 from pricing_server.grpc_api.convert_source import source_message
+from pricing_server.grpc_api.evidence import (
+    HeldChangesReader,
+    explain_price,
+    list_discrepancies,
+)
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
 from pricing_server.grpc_api.stream import serve_stream, stream_request
 from pricing_server.lookup.cache import utc_now
@@ -22,6 +28,7 @@ from pricing_server.providers.source import Source
 from pricing_server.scheduler.schedule import Schedule
 from pricing_server.sellers import canonical
 from pricing_server.stream.streams import ChangeStreams
+from pricing_server.sync.override_runner import OverrideRunner
 from pricing_server.sync.revert import RevertRequest
 from pricing_server.sync.run import SCHEDULER, SyncRequest
 from pricing_server.sync.runner import SyncRunner
@@ -43,6 +50,9 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         url_of: Callable[[Source], str | None],
         streams: ChangeStreams,
         schedule: Schedule,
+        price_overrides: OverrideRunner,
+        evidence: EvidenceReader,
+        held_changes: HeldChangesReader,
         *,
         stream_write_seconds: float,
     ) -> None:
@@ -53,6 +63,10 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self._url_of = url_of
         self._streams = streams
         self._schedule = schedule
+        self._price_overrides = price_overrides
+        self._evidence = evidence
+        self._explainer = Explainer(lookup, evidence)
+        self._held_changes = held_changes
         self._stream_write_seconds = stream_write_seconds
 
     async def GetPricing(
@@ -174,6 +188,28 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
             ],
             next_page_token=pages.token(found[limit - 1].provider) if len(found) > limit else "",
         )
+
+    async def SetPriceOverride(
+        self, request: pb.SetPriceOverrideRequest, context: Any
+    ) -> pb.SetPriceOverrideResponse:
+        outcome = await self._price_overrides.set(overrides.override_request(request))
+        return overrides.set_response(outcome)
+
+    async def ClearPriceOverride(
+        self, request: pb.ClearPriceOverrideRequest, context: Any
+    ) -> pb.ClearPriceOverrideResponse:
+        outcome = await self._price_overrides.clear(overrides.clear_request(request))
+        return overrides.clear_response(outcome)
+
+    async def ListDiscrepancies(
+        self, request: pb.ListDiscrepanciesRequest, context: Any
+    ) -> pb.ListDiscrepanciesResponse:
+        return await list_discrepancies(request, self._evidence)
+
+    async def ExplainPrice(
+        self, request: pb.ExplainPriceRequest, context: Any
+    ) -> pb.ExplainPriceResponse:
+        return await explain_price(request, self._explainer, self._held_changes, self._sources)
 
     # Not a generator, as the stubs have it: only so a write can be given up.
     async def StreamPriceChanges(  # type: ignore[override]

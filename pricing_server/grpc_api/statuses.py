@@ -117,6 +117,13 @@ def status_of(error: Exception) -> status_pb2.Status:
                 pb.ERROR_REASON_RUN_NOT_REVERTIBLE,
                 {"sync_run_id": error.sync_run_id, "status": error.status},
             )
+        case errors.OverrideNotFound():
+            return _with_reason(
+                code_pb2.NOT_FOUND,
+                error,
+                pb.ERROR_REASON_OVERRIDE_NOT_FOUND,
+                {"provider": _cut(error.provider), "model_id": _cut(error.model_id)},
+            )
         case errors.RevisionCompacted():
             return _with_reason(
                 code_pb2.OUT_OF_RANGE,

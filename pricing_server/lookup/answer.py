@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pricing_server.lookup.price import Head
+from pricing_server.lookup.price import Head, Layer
 from pricing_server.lookup.quote import Quote
 from pricing_server.providers.source import Source
 
@@ -49,6 +49,8 @@ def answer_of(
     if is_down:
         freshness = Freshness.DATABASE_DOWN
         detail += ": the price database cannot be reached"
+    elif price.layer is Layer.OVERRIDE:
+        freshness = Freshness.FRESH  # Until it is cleared an admin stands by it.
     elif price.doubt is not None:
         freshness = Freshness.UNCONFIRMED
     elif price.delisted_at is not None:

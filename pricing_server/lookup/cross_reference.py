@@ -25,7 +25,10 @@ def cross_reference(asked: Price, candidates: Sequence[Price], at: datetime) -> 
     one (its id, if it has no slug) unless their Hugging Face ids differ. Variants such as
     ":free" or ":batch" and aliases are charged apart and never serve. If several models
     are left, or one that is not listed and priced at the instant, there is no answer.
+    Overrides never serve: what an admin says of one model says nothing of another.
     """
+    asked = asked.without_override
+    candidates = [candidate.without_override for candidate in candidates]
     if (
         asked.provider == REFERENCE_PROVIDER
         or asked.delisted_at is not None
@@ -55,6 +58,7 @@ def cross_reference(asked: Price, candidates: Sequence[Price], at: datetime) -> 
         alias_target=asked.alias_target,
         canonical_slug=asked.canonical_slug,
         detail=f"{_REFERENCE_NAME}'s price of {reference.model_id}, same {shared}",
+        referred=(reference.provider, reference.model_id),
     )
 
 

@@ -303,11 +303,15 @@ def _price_document(price: Price) -> dict[str, Any]:
         "delisted_at": price.delisted_at.isoformat() if price.delisted_at else None,
         "canonical_slug": price.canonical_slug,
         "detail": price.detail,
+        "until": price.until.isoformat() if price.until else None,
+        "stated": _price_document(price.stated) if price.stated else None,
+        "referred": price.referred,
     }
 
 
 def _price(document: dict[str, Any]) -> Price:
-    delisted_at = document["delisted_at"]
+    delisted_at, until = document["delisted_at"], document.get("until")
+    stated, referred = document.get("stated"), document.get("referred")
     return Price(
         provider=document["provider"],
         model_id=document["model_id"],
@@ -324,4 +328,7 @@ def _price(document: dict[str, Any]) -> Price:
         delisted_at=datetime.fromisoformat(delisted_at) if delisted_at else None,
         canonical_slug=document["canonical_slug"],
         detail=document["detail"],
+        until=datetime.fromisoformat(until) if until else None,
+        stated=_price(stated) if stated else None,
+        referred=(referred[0], referred[1]) if referred else None,
     )

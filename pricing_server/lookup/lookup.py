@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
 
 from pricing_server.errors import (
@@ -24,6 +24,7 @@ from pricing_server.providers.source import Source
 from pricing_server.sellers import canonical
 
 ALL_LAYERS = frozenset(Layer)
+_TABLE_LAYERS = frozenset({Layer.OVERRIDE, Layer.DATABASE, Layer.CROSS_REFERENCE})
 
 
 class Lookup:
@@ -48,7 +49,7 @@ class Lookup:
         self,
         model_id: str,
         provider: str | None = None,
-        accept: Collection[Layer] = ALL_LAYERS,
+        accept: Set[Layer] = ALL_LAYERS,
         min_revision: int | None = None,
     ) -> Answer:
         """The price of a model, in effect now; at or after `min_revision` if given.
@@ -59,16 +60,16 @@ class Lookup:
         seller = canonical(provider) if provider is not None else None
         found: Found | None = None
         database_down: DatabaseUnavailable | None = None
-        if Layer.DATABASE in accept or Layer.CROSS_REFERENCE in accept:
+        if not accept.isdisjoint(_TABLE_LAYERS):
             try:
                 found = await self._table.find(model_id, seller, min_revision or 0)
             except DatabaseUnavailable as error:
                 database_down = error
         elif min_revision is not None:
             raise RevisionNotReached(None, min_revision)  # Files have no revision to reach.
-        listed = found.quote if found is not None else None
+        listed = _accepted(found.quote, accept) if found is not None else None
         is_down = database_down is not None or (found is not None and found.is_last_good)
-        is_table_accepted = Layer.DATABASE in accept
+        is_table_accepted = listed is not None and listed.price.layer in accept
         if found is not None and listed is not None and is_table_accepted and listed.has_price:
             return self._answer(listed, found.head, is_down)
         later: Quote | None = None
@@ -95,7 +96,7 @@ class Lookup:
         raise await self._not_found(model_id, provider, seller, found.head if found else None)
 
     async def _from_files(
-        self, model_id: str, at: str | None, seller: str | None, accept: Collection[Layer]
+        self, model_id: str, at: str | None, seller: str | None, accept: Set[Layer]
     ) -> Quote | None:
         """What the price file or else the catalogue says of a model, `at` one seller or at all."""
         prices: Sequence[Price] = ()
@@ -133,3 +134,10 @@ class Lookup:
         if provider is not None and not unknown.is_known_provider and not is_known_by_hand:
             return ProviderNotFound(provider, unknown.near_providers)
         return ModelNotFound(model_id, provider, unknown.near_models)
+
+
+def _accepted(quote: Quote | None, accept: Set[Layer]) -> Quote | None:
+    """What the price table says, without an override where none is wanted."""
+    if quote is None or quote.price.layer is not Layer.OVERRIDE or Layer.OVERRIDE in accept:
+        return quote
+    return quote.stated

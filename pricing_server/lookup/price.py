@@ -61,6 +61,23 @@ class Price:
     """What to tell people of the source instead of its name."""
     doubt: str | None = None
     """Why the source may no longer state this."""
+    until: datetime | None = None
+    """When an override ends by itself; None if it is open."""
+    stated: Price | None = None
+    """Of an override: what the price table has without it, without a price if nothing."""
+    referred: tuple[str, str] | None = None
+    """Of a cross-reference: whose price it is, (provider, model id)."""
+
+    @property
+    def without_override(self) -> Price:
+        """What the price table has without an override."""
+        return self if self.stated is None else self.stated
+
+    def at(self, now: datetime) -> Price:
+        """The price at an instant: an override that has reached its end is none any more, even
+        where its end is not written yet."""
+        has_ended = self.until is not None and self.until <= now
+        return self.without_override if has_ended else self
 
 
 class PriceReader(Protocol):

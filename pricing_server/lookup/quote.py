@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from llmpricing.rate_card import PriceState
 from llmpricing.schedule import Headline, headline, last_change, next_change
-from pricing_server.lookup.price import Price
+from pricing_server.lookup.price import Layer, Price
 from pricing_server.sellers import BY_NAME, MAKERS, answer_order
 
 
@@ -30,6 +30,14 @@ class Quote:
     headline: Headline
     effective_time: datetime
     valid_until: datetime | None
+    stated: Quote | None = None
+    """Set where an override answers: what answers without overrides."""
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When the quote, or what answers without overrides, changes by itself."""
+        ends = (self.valid_until, self.stated.valid_until if self.stated else None)
+        return min((end for end in ends if end is not None), default=None)
 
     @property
     def has_price(self) -> bool:
@@ -41,6 +49,14 @@ def evaluate(prices: Sequence[Price], seller: str | None, now: datetime) -> Quot
     """The price that answers, evaluated now: of a listed model before a delisted one, then
     by seller; of those that follow by name one with a price before one without.
     `prices` are those of one model id, of `seller` alone if one was asked for."""
+    quote = _evaluated(prices, seller, now)
+    if quote.price.layer is not Layer.OVERRIDE:
+        return quote
+    stated = _evaluated([price.without_override for price in prices], seller, now)
+    return replace(quote, stated=stated)
+
+
+def _evaluated(prices: Sequence[Price], seller: str | None, now: datetime) -> Quote:
     price = min(prices, key=_precedence)
     if seller is not None:
         rule = MatchRule.EXACT
@@ -48,12 +64,13 @@ def evaluate(prices: Sequence[Price], seller: str | None, now: datetime) -> Quot
         rule = MatchRule.EXACT_AT_MAKER
     else:
         rule = MatchRule.EXACT_AT_SELLER
+    ends = [end for end in (next_change(price.card, now), price.until) if end is not None]
     return Quote(
         price=price,
         rule=rule,
         headline=headline(price.card, now),
         effective_time=last_change(price.card, now) or price.effective_time,
-        valid_until=next_change(price.card, now),
+        valid_until=min(ends, default=None),
     )
 
 

@@ -13,7 +13,7 @@ from pricing_server.lookup.cross_reference import REFERENCE_PROVIDER, cross_refe
 from pricing_server.lookup.guard import GuardedReader
 from pricing_server.lookup.last_good import LastGood
 from pricing_server.lookup.names import NameIndex
-from pricing_server.lookup.price import Head, Key, Layer
+from pricing_server.lookup.price import Head, Key, Layer, Price
 from pricing_server.lookup.quote import Quote, evaluate
 
 
@@ -60,7 +60,7 @@ class PriceTable:
             size=cache_size,
             unknown_size=max(64, cache_size // 10),
             ttl_seconds=cache_ttl_seconds,
-            ends_at=lambda quote: quote.valid_until,
+            ends_at=lambda quote: quote.ends_at,
             clock=clock,
         )
         self._names: tuple[Head | None, asyncio.Task[NameIndex]] | None = None
@@ -146,8 +146,7 @@ class PriceTable:
                 raise
             if kept.price is None:
                 return Found(kept.head, None, is_last_good=True)
-            quote = evaluate([kept.price], key[1], self._clock())
-            return Found(kept.head, quote, is_last_good=True)
+            return Found(kept.head, self._evaluated([kept.price], key), is_last_good=True)
         if head.revision < min_revision:
             raise RevisionNotReached(head.revision, min_revision)
         return Found(head, quote)
@@ -157,7 +156,7 @@ class PriceTable:
         head, prices = await self._reader.find(model_id, seller)
         if not prices:
             return head, None
-        quote = evaluate(prices, seller, self._clock())
+        quote = self._evaluated(prices, key)
         self._last_good.remember(key, quote.price, head)
         return head, quote
 
@@ -170,7 +169,7 @@ class PriceTable:
         if asked is None:
             return head, None
         now = self._clock()
-        own = evaluate([asked], provider, now)
+        own = evaluate([asked.at(now)], provider, now)
         reference = cross_reference(asked, candidates, now)
         if reference is None:
             self._last_good.remember_none(key, provider, head)
@@ -179,6 +178,10 @@ class PriceTable:
         quote = evaluate([reference], provider, now)
         ends = [end for end in (own.valid_until, quote.valid_until) if end is not None]
         return head, replace(quote, valid_until=min(ends, default=None))
+
+    def _evaluated(self, prices: Sequence[Price], key: Key) -> Quote:
+        now = self._clock()
+        return evaluate([price.at(now) for price in prices], key[1], now)
 
     async def _load_names(self) -> NameIndex:
         return await asyncio.to_thread(NameIndex, await self._reader.names())

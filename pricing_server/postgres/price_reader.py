@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 
+from llmpricing.rate_card import UNPRICED, PriceState
 from pricing_server.lookup.price import Head, Layer, Price
 from pricing_server.postgres.connection import Pool, Row, card_of, only, translated_errors
 from pricing_server.postgres.statements import statements
+from pricing_server.sync.plan import OVERRIDE
 
 _SQL = statements("lookup")
 
@@ -72,8 +76,8 @@ async def read_head(pool: Pool) -> Head:
 
 
 def price_of(row: Row) -> Price:
-    """The price in a row of the price table."""
-    return Price(
+    """The price in a row of the price table; of an override also what would be without it."""
+    price = Price(
         provider=row["provider"],
         model_id=row["model_id"],
         card=card_of(row),
@@ -88,4 +92,36 @@ def price_of(row: Row) -> Price:
         alias_target=row["alias_target"],
         delisted_at=row["delisted_at"],
         canonical_slug=row.get("canonical_slug"),
+    )
+    # What is left of an override that has ended has no price, and is none.
+    if price.source != OVERRIDE or price.card.state is PriceState.UNPRICED:
+        return price
+    return replace(
+        price,
+        layer=Layer.OVERRIDE,
+        is_listed=True,
+        is_confirmed=True,
+        detail=override_detail(row.get("set_by"), row.get("reason")),
+        until=row.get("until"),
+        stated=_stated(price, row.get("stated")),
+    )
+
+
+def override_detail(set_by: str | None, reason: str | None) -> str:
+    """Who set an override and why; of one in the past neither is at hand."""
+    return "override" if set_by is None else f"override by {set_by}: {reason}"
+
+
+def _stated(price: Price, stated: Row | None) -> Price:
+    if stated is None:
+        return replace(price, card=UNPRICED, price_revision=None)
+    return replace(
+        price,
+        card=card_of(stated),
+        source=stated["source"],
+        obtained_at=datetime.fromisoformat(stated["obtained_at"]),
+        effective_time=datetime.fromisoformat(stated["stated_since"]),
+        is_listed=stated["missing_syncs"] == 0,
+        is_confirmed=stated["is_confirmed"],
+        price_revision=None,  # It is not in force, and has none of its own.
     )

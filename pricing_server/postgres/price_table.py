@@ -150,11 +150,9 @@ async def write_changes(
     connection: Connection,
     changes: Sequence[PriceChange],
     revision: int,
-    *,
-    extra_cards: Iterable[RateCard] = (),
 ) -> None:
-    """Write changes of known models, all by the same hand, as one revision, and more cards."""
-    cards = {card.card_id: card for card in (*extra_cards, *(change.new for change in changes))}
+    """Write changes of known models, all by the same hand, as one revision."""
+    cards = {change.new.card_id: change.new for change in changes}
     await _stage(connection, cards, changes)
     values = {
         "sync_run_id": changes[0].sync_run_id,

@@ -14,10 +14,12 @@ from pricing_server.postgres.connection import (
     only,
     translated_errors,
 )
+from pricing_server.postgres.overrides import keep_card
 from pricing_server.postgres.price_table import read_cards, write_changes
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.validators import drop_validators
 from pricing_server.price_change import ChangeKind
+from pricing_server.sync.override import BY_OVERRIDE
 from pricing_server.sync.revert import (
     QuoteReset,
     RevertOutcome,
@@ -52,8 +54,8 @@ async def revert_run(conninfo: str, request: RevertRequest) -> RevertOutcome:
             source = await _revertible(connection, request)
             plan = await _plan(connection, request, source)
             revision = head["revision"]
-            if plan.changes and not request.dry_run:
-                revision += 1
+            if (plan.changes or plan.resets) and not request.dry_run:
+                revision += bool(plan.changes)
                 await _write(connection, plan, request, source, revision)
                 plan = replace(
                     plan, changes=tuple(replace(one, revision=revision) for one in plan.changes)
@@ -76,7 +78,12 @@ async def _revertible(connection: Connection, request: RevertRequest) -> str:
 
 async def _plan(connection: Connection, request: RevertRequest, source: str) -> RevertPlan:
     cursor = await connection.execute(
-        _SQL["read_run_changes"], {"sync_run_id": request.sync_run_id, "source": source}
+        _SQL["read_run_changes"],
+        {
+            "sync_run_id": request.sync_run_id,
+            "source": source,
+            "by_override": BY_OVERRIDE.pattern,
+        },
     )
     rows = await cursor.fetchall()
     ids = {row[name] for row in rows for name in ("previous_card_id", "card_id")}
@@ -94,6 +101,10 @@ async def _plan(connection: Connection, request: RevertRequest, source: str) -> 
             if row["before_source"]
             else None,
             later_revision=row["later_revision"],
+            override_revision=row["override_revision"],
+            is_overridden=row["is_overridden"],
+            card_in_force=row["card_in_force"],
+            quoted_card=row["quoted_card"],
             missing_syncs=row["missing_syncs"],
         )
         for row in rows
@@ -105,11 +116,13 @@ async def _write(
     connection: Connection, plan: RevertPlan, request: RevertRequest, source: str, revision: int
 ) -> None:
     # The card UNPRICED may be new, and quotes may point to it where no price does.
-    await write_changes(connection, plan.changes, revision, extra_cards=[UNPRICED])
+    await keep_card(connection, UNPRICED)
+    if plan.changes:
+        await write_changes(connection, plan.changes, revision)
+        await connection.execute(_SYNC_SQL["advance_head"])
     await connection.execute(_SQL["reset_quotes"], _columns(plan.resets, request, source))
     # A source that says "unchanged" means what it stated, not what is in force from here on.
     await drop_validators(connection)
-    await connection.execute(_SYNC_SQL["advance_head"])
     await connection.execute(_SYNC_SQL["notify"], {"origin": ORIGIN})
 
 

@@ -166,7 +166,9 @@ class PostgresSyncSession:
         )
         if plan is None:
             return None
-        completed_at = await self._finish(plan, run, answer.obtained_at, head["revision"])
+        completed_at = await self._finish(
+            plan, run, answer.obtained_at, head["revision"], confirmed=last
+        )
         await self._connection.execute(_SQL["notify"], {"origin": ORIGIN})
         return AppliedPlan(plan, head["revision"], head["epoch"], completed_at)
 
@@ -183,7 +185,7 @@ class PostgresSyncSession:
         if plan.changes:
             await self._connection.execute(_SQL["advance_head"])
         pass_fault_point(FaultPoint.BEFORE_FINISH)
-        completed_at = await self._finish(plan, run, listing.obtained_at, revision, listing.faults)
+        completed_at = await self._finish(plan, run, listing.obtained_at, revision, listing=listing)
         await self._connection.execute(_SQL["notify"], {"origin": ORIGIN})
         pass_fault_point(FaultPoint.BEFORE_COMMIT)
         changes = tuple(
@@ -212,8 +214,11 @@ class PostgresSyncSession:
         run: StartedRun,
         obtained_at: datetime,
         revision: int,
-        faults: Sequence[Fault] = (),
+        *,
+        listing: Listing | None = None,
+        confirmed: LastAnswer | None = None,
     ) -> datetime:
+        """Finish the run: of what it read, or of what it confirmed."""
         cursor = await self._connection.execute(
             _SQL["finish_run"],
             {
@@ -221,7 +226,10 @@ class PostgresSyncSession:
                 "sync_run_id": run.sync_run_id,
                 "revision": revision,
                 "obtained_at": obtained_at,
-                "error_details": _faults(faults),
+                "payload_url": listing.payload_url if listing else None,
+                "payload_sha256": listing.payload_sha256 if listing else None,
+                "confirmed_run_id": confirmed.sync_run_id if confirmed else None,
+                "error_details": _faults(listing.faults if listing else ()),
                 "notices": _notices(plan.notices),
             },
         )

@@ -147,6 +147,10 @@ class Listing:
     """When the source's data was obtained: of the fetch, or the date of a release."""
     provider_names: Mapping[str, str] = field(default_factory=dict)
     """How people write the sellers, where the source says so."""
+    payload_url: str | None = None
+    """Where the data was fetched, free of secrets; None for a bundled catalogue."""
+    payload_sha256: str | None = None
+    """Of the fetched body, in hex; of several documents over their hashes."""
 
     @property
     def rows(self) -> int:

@@ -9,7 +9,8 @@ The rules:
 - Data older than that of the source's last sync is applied as asked for, and noted.
 - Of a model's quotes the one of the source with the lowest rank is in force, but an
   unpriced quote yields to any other, and a catalogue that dropped the model to one
-  that has it.
+  that has it. An admin's override ranks before every source and says nothing of whether
+  a model is listed.
 - A model is delisted after MISSING_SYNCS_TO_DELIST successful syncs of new data in a
   row without it: by its seller's own API if that ever listed it, else by every catalogue. Its last
   price is kept.
@@ -28,6 +29,9 @@ from pricing_server.providers.source import ListedModel, Listing, Notice, Source
 from pricing_server.sync.kept_rates import with_kept_rates
 
 MISSING_SYNCS_TO_DELIST: Final = 2
+
+OVERRIDE: Final = "override"
+"""The source of prices that admins set. It ranks before all others and lists no model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,11 @@ class Quote:
     def is_listed(self) -> bool:
         """Whether the source still lists the model."""
         return self.missing_syncs < MISSING_SYNCS_TO_DELIST
+
+    @property
+    def is_ended_override(self) -> bool:
+        """Whether it is what is left of an override: no price, and nobody's statement."""
+        return self.source == OVERRIDE and self.state is PriceState.UNPRICED
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,10 +287,10 @@ class _Planner:
         is_active = _is_listed(quotes)
         if not is_active:
             if model.is_active and model.card_id is not None:
-                kept = min(quotes, key=_precedence)
+                kept = min(quotes, key=precedence)
                 self._change(ChangeKind.DELISTED, model.key, model.card_id, kept, keep=True)
             return False
-        winner = min(quotes, key=_precedence)
+        winner = min(quotes, key=precedence)
         if not model.is_active:
             self._change(ChangeKind.RESTORED, model.key, model.card_id, winner)
         elif model.card_id is None:
@@ -357,12 +366,15 @@ def _utc(instant: datetime) -> str:
 
 
 def _is_listed(quotes: Collection[Quote]) -> bool:
-    own = [quote for quote in quotes if quote.is_own_api]
-    return any(quote.is_listed for quote in own or quotes)
+    stated = [quote for quote in quotes if quote.source != OVERRIDE]
+    own = [quote for quote in stated if quote.is_own_api]
+    return any(quote.is_listed for quote in own or stated)
 
 
-def _precedence(quote: Quote) -> tuple[bool, bool, int, str]:
+def precedence(quote: Quote) -> tuple[bool, bool, bool, int, str]:
+    """Sort key: of a model's quotes the smallest is in force."""
     return (
+        quote.is_ended_override,
         quote.state is PriceState.UNPRICED,
         not quote.is_listed and not quote.is_own_api,
         quote.rank,

@@ -3,6 +3,9 @@
 The rules:
 
 - A model whose price changed again after the run is refused and left as it is.
+- An override is never touched. Of a model that was overridden after the run, the quote beneath
+  is reverted, so that the end of the override does not bring the run's price back; overrides
+  that have ended since are no reason to refuse.
 - Else the card before the run is in force again. A model that the run added has none:
   it stays registered, and its price is not known.
 - A model that the run delisted is listed again, and the other way round.
@@ -57,9 +60,16 @@ class RunChange:
     before: Told | None
     """Of the card before the change; None for the model's first."""
     later_revision: int | None
-    """Of the model's newest change after the run; None if there is none."""
+    """Of the model's newest change after the run that is not by an override; None if none."""
     missing_syncs: int
     """Of the quote of the run's source."""
+    override_revision: int | None = None
+    """Of the newest change after the run by which an override began or ended."""
+    is_overridden: bool = False
+    card_in_force: str | None = None
+    """The id of the card; None where nothing changed it after the run."""
+    quoted_card: str | None = None
+    """The id of the card that the run's source quotes now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,13 @@ def make_revert_plan(
             continue
         kind = _opposite(change.kind)
         card = UNPRICED if change.old is None else change.old
+        if change.override_revision is not None and not _is_still_in_force(change):
+            if _is_beneath_override(change, run_source):
+                told = change.before or Told(change.source, changed_at)
+                resets.append(_reset(change, kind, card, told, run_source))
+            else:
+                refused.append(Refused(change.provider, change.model_id, change.override_revision))
+            continue
         if kind is ChangeKind.CHANGED and card.card_id == change.new.card_id:
             continue  # Added without a price: nothing to take back.
         told = change.before or Told(change.source, changed_at)
@@ -135,6 +152,19 @@ def make_revert_plan(
         )
         resets.append(_reset(change, kind, card, told, run_source))
     return RevertPlan(tuple(changes), tuple(resets), tuple(refused))
+
+
+def _is_still_in_force(change: RunChange) -> bool:
+    return not change.is_overridden and change.card_in_force == change.new.card_id
+
+
+def _is_beneath_override(change: RunChange, run_source: str) -> bool:
+    return (
+        change.is_overridden
+        and change.kind in (ChangeKind.ADDED, ChangeKind.CHANGED)
+        and change.source == run_source
+        and change.quoted_card == change.new.card_id
+    )
 
 
 def _opposite(kind: ChangeKind) -> ChangeKind:

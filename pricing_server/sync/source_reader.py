@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -75,6 +75,7 @@ class SourceReader:
 
 async def _reading(source: Source, answer: Payload) -> Reading:
     listing = await asyncio.to_thread(_listing, source, answer.document, answer.obtained_at)
+    listing = replace(listing, payload_url=answer.url, payload_sha256=answer.sha256)
     # A recording says itself how old it is; that it is still served confirms nothing.
     is_live = listing.obtained_at == answer.obtained_at
     return Reading(listing, answer.validators if is_live else None)

@@ -122,7 +122,8 @@ class ServerProcess:
         assert self.process.stdout
         line = self.process.stdout.readline()
         assert line.startswith("serving on "), self.log.read_text()
-        self.channel = grpc.insecure_channel(line.split()[-1])
+        self.address = line.split()[-1]
+        self.channel = grpc.insecure_channel(self.address)
         self.stub = pricing_pb2_grpc.PricingServiceStub(self.channel)
 
     def sync_later(self, source: str = "openrouter") -> Any:

@@ -237,3 +237,34 @@ async def test_no_key_is_kept(database: str, feed: Feed) -> None:
         await server.synced()
         assert asked_with(feed) is None
     assert value(database, "SELECT count(*) FROM source_validators") == 0
+
+
+async def test_the_evidence_of_a_confirmed_price_is_what_was_fetched(
+    server: Server, feed: Feed
+) -> None:
+    feed.answer(payload(ONE), etag='"1"')
+    await server.synced()
+    request = pb.ExplainPriceRequest(model_id="acme/one", provider="openrouter")
+    (read,) = (await server.stub.ExplainPrice(request)).quotes
+    again = await server.synced()
+    (confirmed,) = (await server.stub.ExplainPrice(request)).quotes
+    assert confirmed.sync_run_id == again.sync_run_id
+    assert read.payload_sha256
+    assert (confirmed.payload_url, confirmed.payload_sha256, confirmed.stated_since) == (
+        read.payload_url,
+        read.payload_sha256,
+        read.stated_since,
+    )
+    assert confirmed.verified_time.ToDatetime() > read.verified_time.ToDatetime()
+
+
+async def test_an_override_outlasts_a_304(server: Server, feed: Feed) -> None:
+    feed.answer(payload(ONE), etag='"1"')
+    await server.synced()
+    override = pb.SetPriceOverrideRequest(
+        provider="openrouter", model_id="acme/one", prompt="7", reason="a test"
+    )
+    await server.stub.SetPriceOverride(override)
+    run = await server.synced()
+    assert "not_modified" in codes(run)
+    assert (await server.price("acme/one")).prompt == "7.00"

@@ -53,6 +53,7 @@ INSERTS = {
     "model_pricing_history",
     "alert_incidents",
     "alert_notices",
+    "price_overrides",
 }
 UPDATES = {
     "provider_aliases",
@@ -62,7 +63,13 @@ UPDATES = {
     "price_quotes",
     "model_pricing",
 }
-UPDATES_SOME_COLUMNS = {"models", "pricing_sync_log", "alert_incidents", "alert_notices"}
+UPDATES_SOME_COLUMNS = {
+    "models",
+    "pricing_sync_log",
+    "alert_incidents",
+    "alert_notices",
+    "price_overrides",
+}
 DELETES = {"pricing_sync_log", "alert_incidents", "alert_notices"}
 
 
@@ -139,6 +146,8 @@ INSERT INTO model_pricing_history
 SELECT 1, model_key, 'added', NULL, '{"0" * 64}', NULL, NULL, NULL, NULL, 'feed',
        now(), now(), 'test', sync_run_id
 FROM models, pricing_sync_log;
+INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at)
+SELECT model_key, '{"0" * 64}', 'test', 'test', now() FROM models;
 INSERT INTO source_validators
 SELECT 'feed', '{"0" * 64}', '"tag"', NULL, sync_run_id, now() FROM pricing_sync_log;
 UPDATE price_table_head SET revision = 1;
@@ -325,7 +334,7 @@ def test_writer_has_these_rights_and_no_others(shared_database: Database) -> Non
     }
     everything = {
         *all_tables(shared_database.owner),
-        *("rates", "held_sources", "current_prices", "source_syncs"),
+        *("rates", "held_sources", "current_prices", "source_syncs", "overrides_in_force"),
     }
     assert held == {
         "SELECT": everything,
@@ -578,6 +587,7 @@ async def test_two_logins_serve_and_sync_without_the_owner(database: Database, f
             ("pricing-read", user_of(database.reader)),
             ("pricing-watch", user_of(database.reader)),
             ("pricing-reaper", user_of(database.writer)),
+            ("pricing-ender", user_of(database.writer)),
         }
     history = rows(
         database.owner,

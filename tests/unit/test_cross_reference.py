@@ -70,6 +70,7 @@ def test_the_price_of_the_model_with_the_same_hugging_face_id_serves_in_any_case
         hugging_face_id="Qwen/Qwen3-8B",
         canonical_slug=None,
         detail="OpenRouter's price of qwen/qwen3-8b, same Hugging Face id",
+        referred=("openrouter", "qwen/qwen3-8b"),
     )
     assert found.price_revision == 5
 

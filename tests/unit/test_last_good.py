@@ -107,9 +107,13 @@ async def test_every_field_survives_the_disk(path: Path) -> None:
         delisted_at=NOON,
         canonical_slug="qwen/qwen3-8b",
         detail="OpenRouter's price, ürgent \U0001f600",
+        until=NOON + timedelta(days=1),
+        stated=price("featherless", "Qwen/Qwen3-8B"),
+        referred=("openrouter", "qwen/qwen3-8b"),
         doubt=None,  # Of the price file alone, which is not kept here.
     )
-    assert all(getattr(full, field.name) is not None for field in fields(Price)[:-1])
+    unset = {field.name for field in fields(Price) if getattr(full, field.name) is None}
+    assert unset == {"doubt"}
     bare = price("openai", "gpt-4o", UNPRICED)
     async with LastGood(path) as prices:
         prices.remember(KEY, full, TWO)

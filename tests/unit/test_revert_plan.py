@@ -118,3 +118,32 @@ def test_a_quote_that_told_neither_card_keeps_what_it_states() -> None:
 @pytest.mark.parametrize("kind", ChangeKind)
 def test_every_kind_has_an_opposite(kind: ChangeKind) -> None:
     assert len(plan(change(kind)).changes) == 1
+
+
+def test_beneath_an_override_the_quote_alone_is_reverted() -> None:
+    overridden = change(
+        override_revision=12,
+        is_overridden=True,
+        card_in_force=card(9).card_id,
+        quoted_card=card(2).card_id,
+    )
+    made = plan(overridden)
+    assert (made.changes, made.refused) == ((), ())
+    assert made.resets == plan(change()).resets
+
+
+def test_a_quote_beneath_an_override_that_moved_since_is_refused() -> None:
+    moved = change(
+        override_revision=12,
+        is_overridden=True,
+        card_in_force=card(9).card_id,
+        quoted_card=card(3).card_id,
+    )
+    assert plan(moved) == RevertPlan((), (), (Refused("acme", "one", 12),))
+
+
+def test_an_override_that_has_ended_since_is_no_reason_to_refuse() -> None:
+    ended = change(override_revision=12, card_in_force=card(2).card_id)
+    assert plan(ended) == plan(change())
+    moved = change(override_revision=12, card_in_force=card(3).card_id)
+    assert plan(moved).refused == (Refused("acme", "one", 12),)

@@ -18,11 +18,14 @@ from pricing_server.audit import (
     ProviderCoverage,
     SourceHealth,
 )
+from pricing_server.evidence import EvidenceReader
+from pricing_server.grpc_api.evidence import NoHeldChanges
 from pricing_server.grpc_api.service import PricingService
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.scheduler.schedule import Schedule
 from pricing_server.stream.streams import ChangeStreams
+from pricing_server.sync.override_runner import OverrideRunner
 from pricing_server.sync.run import SyncRun
 from pricing_server.sync.runner import SyncRunner
 
@@ -88,6 +91,9 @@ async def test_a_page_of_changes_is_converted_beside_the_event_loop() -> None:
         lambda source: None,
         cast(ChangeStreams, None),
         cast(Schedule, None),
+        cast(OverrideRunner, None),
+        cast(EvidenceReader, None),
+        NoHeldChanges(),
         stream_write_seconds=1,
     )
     response = await service.ListPriceChanges(pb.ListPriceChangesRequest(page_size=2), None)

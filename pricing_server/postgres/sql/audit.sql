@@ -66,7 +66,7 @@ ORDER BY providers.provider
 LIMIT %(limit)s;
 
 -- name: list_sources
--- Sources by rank, with what the log says of their syncs.
+-- Sources by rank, with what the log says of their syncs. Overrides are no source that is synced.
 SELECT sources.source,
        sources.display_name,
        sources.provider,
@@ -92,4 +92,5 @@ CROSS JOIN LATERAL (
     WHERE log.source = sources.source AND status <> 'in_progress'
       AND completed_at > now() - interval '30 days'
 ) AS recent
+WHERE sources.source <> 'override'
 ORDER BY sources.rank, sources.source;

@@ -5,11 +5,13 @@
 -- read at. One statement, so one snapshot. Without a match: one row with the head alone.
 SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
-       found.*
+       found.*,
+       overrides.set_by, overrides.reason, overrides.until, overrides.stated
 FROM price_table_head AS head
 LEFT JOIN current_prices AS found
        ON found.model_id = %(model_id)s
-      AND (%(provider)s::text IS NULL OR found.provider = %(provider)s);
+      AND (%(provider)s::text IS NULL OR found.provider = %(provider)s)
+LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key;
 
 -- name: read_head
 -- The state of the whole price table.
@@ -43,6 +45,8 @@ WITH asked AS (
 )
 SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
-       found.*
+       found.*,
+       overrides.set_by, overrides.reason, overrides.until, overrides.stated
 FROM price_table_head AS head
-LEFT JOIN (named JOIN current_prices AS found USING (model_key)) ON true;
+LEFT JOIN (named JOIN current_prices AS found USING (model_key)) ON true
+LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key;

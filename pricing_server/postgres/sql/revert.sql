@@ -4,8 +4,9 @@
 SELECT source, status FROM pricing_sync_log WHERE sync_run_id = %(sync_run_id)s;
 
 -- name: read_run_changes
--- What a run changed, with the change before of each model, its newest one after, and the
--- quote of the run's source.
+-- What a run changed, with the change before of each model, its newest ones after, the quote of
+-- the run's source, and what is in force now. A price that an override told before, though none
+-- is in force any more, is taken for the run's source's: at its end nobody told another one.
 SELECT history.model_key,
        models.provider,
        models.model_id,
@@ -13,19 +14,32 @@ SELECT history.model_key,
        history.source,
        history.previous_card_id,
        history.card_id,
-       before.source AS before_source,
+       CASE WHEN before.source = 'override' AND pricing.source <> 'override'
+                 AND before.state <> 'unpriced'
+            THEN %(source)s ELSE before.source END AS before_source,
        before.effective_time AS before_effective_time,
        (SELECT max(later.revision) FROM model_pricing_history AS later
         WHERE later.model_key = history.model_key
-          AND later.revision > history.revision) AS later_revision,
+          AND later.revision > history.revision
+          AND later.changed_by !~ %(by_override)s) AS later_revision,
+       (SELECT max(later.revision) FROM model_pricing_history AS later
+        WHERE later.model_key = history.model_key
+          AND later.revision > history.revision
+          AND later.changed_by ~ %(by_override)s) AS override_revision,
+       pricing.source = 'override' AND in_force.state <> 'unpriced' AS is_overridden,
+       pricing.card_id AS card_in_force,
+       quotes.card_id AS quoted_card,
        coalesce(quotes.missing_syncs, 0) AS missing_syncs
 FROM model_pricing_history AS history
 JOIN models USING (model_key)
+JOIN model_pricing AS pricing ON pricing.model_key = history.model_key
+JOIN rate_cards AS in_force ON in_force.card_id = pricing.card_id
 LEFT JOIN price_quotes AS quotes ON quotes.model_key = history.model_key
                                 AND quotes.source = %(source)s
 LEFT JOIN LATERAL (
-    SELECT source, effective_time
+    SELECT source, effective_time, state
     FROM model_pricing_history AS earlier
+    JOIN rate_cards USING (card_id)
     WHERE earlier.model_key = history.model_key AND earlier.revision < history.revision
     ORDER BY earlier.revision DESC
     LIMIT 1
@@ -39,6 +53,8 @@ ORDER BY history.model_key;
 UPDATE price_quotes AS quotes
 SET card_id = coalesce(reset.card_id, quotes.card_id),
     obtained_at = coalesce(reset.obtained_at, quotes.obtained_at),
+    stated_since = CASE WHEN reset.card_id IS NULL THEN quotes.stated_since
+                   ELSE coalesce(reset.obtained_at, quotes.obtained_at) END,
     missing_syncs = reset.missing_syncs,
     is_confirmed = reset.card_id IS NULL AND quotes.is_confirmed,
     fragment = CASE WHEN reset.card_id IS NULL THEN quotes.fragment

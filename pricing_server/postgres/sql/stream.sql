@@ -69,7 +69,7 @@ LEFT JOIN LATERAL (
            models.model_id,
            models.hugging_face_id,
            models.alias_target,
-           CASE WHEN history.kind = 'delisted' THEN history.changed_at END AS delisted_at,
+           CASE WHEN activity.kind = 'delisted' THEN activity.changed_at END AS delisted_at,
            coalesce(pricing.source, history.source) AS source,
            history.effective_time,
            history.revision AS price_revision,
@@ -79,7 +79,10 @@ LEFT JOIN LATERAL (
            cards.card_id,
            cards.state,
            cards.currency,
-           cards.rates
+           cards.rates,
+           overrides.set_by,
+           overrides.reason,
+           overrides.until
     FROM models
     CROSS JOIN LATERAL (
         SELECT *
@@ -88,11 +91,23 @@ LEFT JOIN LATERAL (
         ORDER BY one.revision DESC
         LIMIT 1
     ) AS history
+    -- An override changes the price of a delisted model, too, and does not list it again.
+    LEFT JOIN LATERAL (
+        SELECT kind, changed_at
+        FROM model_pricing_history AS one
+        WHERE one.model_key = models.model_key AND one.revision <= history.revision
+          AND one.kind IN ('delisted', 'restored')
+        ORDER BY one.revision DESC
+        LIMIT 1
+    ) AS activity ON true
     JOIN rate_cards AS cards ON cards.card_id = history.card_id
     LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
                                       AND pricing.revision = history.revision
     LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
                                     AND quotes.source = pricing.source
+    LEFT JOIN price_overrides AS overrides ON overrides.model_key = pricing.model_key
+                                          AND overrides.cleared_at IS NULL
+                                          AND pricing.source = 'override'
     WHERE models.model_key > %(after_model)s
       AND (%(providers)s::text[] IS NULL OR models.provider = ANY(%(providers)s))
       AND (%(model_ids)s::text[] IS NULL OR models.model_id = ANY(%(model_ids)s))

@@ -111,9 +111,14 @@ RETURNING completed_at;
 
 -- name: finish_run
 -- Requires that the run is still in progress: a run declared dead can no longer commit.
-UPDATE pricing_sync_log
+-- The payload of a run that confirmed another one's is that one's.
+UPDATE pricing_sync_log AS log
 SET status = 'success', completed_at = clock_timestamp(), revision = %(revision)s,
     obtained_at = %(obtained_at)s,
+    payload_url = coalesce(%(payload_url)s, (
+        SELECT payload_url FROM pricing_sync_log WHERE sync_run_id = %(confirmed_run_id)s)),
+    payload_sha256 = coalesce(%(payload_sha256)s, (
+        SELECT payload_sha256 FROM pricing_sync_log WHERE sync_run_id = %(confirmed_run_id)s)),
     models_fetched = %(models_fetched)s, models_updated = %(models_updated)s,
     models_unchanged = %(models_unchanged)s, models_skipped = %(models_skipped)s,
     models_registered = %(models_registered)s, models_missing = %(models_missing)s,
@@ -195,15 +200,17 @@ ON CONFLICT (card_id) DO NOTHING;
 
 -- name: apply_quotes
 INSERT INTO price_quotes (model_key, source, card_id, fragment, obtained_at, sync_run_id,
-                          is_confirmed)
+                          is_confirmed, stated_since)
 SELECT models.model_key, %(source)s, staged.card_id, staged.fragment, staged.obtained_at,
-       %(sync_run_id)s, staged.is_confirmed
+       %(sync_run_id)s, staged.is_confirmed, staged.obtained_at
 FROM staged_quotes AS staged
 JOIN models USING (provider, model_id)
 ON CONFLICT (model_key, source) DO UPDATE
 SET card_id = excluded.card_id, fragment = excluded.fragment,
     obtained_at = excluded.obtained_at, sync_run_id = excluded.sync_run_id,
-    is_confirmed = excluded.is_confirmed, missing_syncs = 0;
+    is_confirmed = excluded.is_confirmed, missing_syncs = 0,
+    stated_since = CASE WHEN price_quotes.card_id = excluded.card_id
+                   THEN price_quotes.stated_since ELSE excluded.stated_since END;
 
 -- name: apply_missing
 UPDATE price_quotes SET missing_syncs = missing_syncs + 1, is_confirmed = false

@@ -1,0 +1,111 @@
+-- Prices that admins set, and where the evidence of a price was fetched and since when it holds.
+
+-- Quotes: since when ---------------------------------------------------------------
+
+ALTER TABLE price_quotes ADD COLUMN stated_since timestamptz NOT NULL DEFAULT now();
+COMMENT ON COLUMN price_quotes.stated_since IS
+    'When the source''s data first stated this card, as far as known.';
+
+UPDATE price_quotes AS quotes
+SET stated_since = coalesce(
+    (SELECT least(pricing.effective_time, quotes.obtained_at)
+     FROM model_pricing AS pricing
+     WHERE pricing.model_key = quotes.model_key AND pricing.source = quotes.source
+       AND pricing.card_id = quotes.card_id),
+    quotes.obtained_at);
+
+-- The log: what was fetched --------------------------------------------------------
+
+ALTER TABLE pricing_sync_log
+    ADD COLUMN payload_url text,
+    ADD COLUMN payload_sha256 text CHECK (payload_sha256 ~ '^[0-9a-f]{64}$');
+COMMENT ON COLUMN pricing_sync_log.payload_url IS
+    'Where the data was fetched, without query; null for a bundled catalogue.';
+COMMENT ON COLUMN pricing_sync_log.payload_sha256 IS
+    'Of the fetched body; of several documents or pages, of their hashes as they were read.';
+GRANT UPDATE (payload_url, payload_sha256) ON pricing_sync_log TO pricing_writer;
+
+-- Overrides ------------------------------------------------------------------------
+
+-- An override is the quote of a source that ranks before all others: whatever a sync brings,
+-- it stays in force, and the quotes beneath it are kept up to date.
+INSERT INTO sources (source, display_name, provider, rank)
+VALUES ('override', 'Override', NULL, 0)
+ON CONFLICT (source) DO UPDATE SET provider = NULL, rank = 0;
+
+-- No sync makes an override.
+ALTER TABLE price_quotes
+    ALTER COLUMN sync_run_id DROP NOT NULL,
+    ADD CHECK ((sync_run_id IS NULL) = (source = 'override'));
+
+CREATE TABLE price_overrides (
+    override_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    model_key bigint NOT NULL REFERENCES models ON DELETE RESTRICT,
+    card_id text NOT NULL REFERENCES rate_cards ON DELETE RESTRICT,
+    reason text NOT NULL CHECK (length(reason) BETWEEN 1 AND 1000),
+    set_by text NOT NULL CHECK (length(set_by) BETWEEN 1 AND 200),
+    set_at timestamptz NOT NULL,
+    until timestamptz CHECK (until > set_at),
+    cleared_at timestamptz CHECK (cleared_at >= set_at),
+    cleared_by text,
+    CHECK ((cleared_at IS NULL) = (cleared_by IS NULL))
+);
+CREATE UNIQUE INDEX price_overrides_in_force ON price_overrides (model_key)
+    WHERE cleared_at IS NULL;
+CREATE INDEX price_overrides_by_end ON price_overrides (until)
+    WHERE cleared_at IS NULL AND until IS NOT NULL;
+COMMENT ON TABLE price_overrides IS
+    'Every price that an admin has set. It is in force until it is cleared, at most one a model.';
+COMMENT ON COLUMN price_overrides.until IS 'When it ends by itself; null if open.';
+COMMENT ON COLUMN price_overrides.cleared_by IS
+    'As in the history: "clear_override:<who>", "override:<who>" who set another one, or '
+    '"override_ended".';
+
+CREATE FUNCTION guard_overrides() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.cleared_at IS NOT NULL OR NEW.cleared_at IS NULL
+       OR to_jsonb(NEW) - 'cleared_at' - 'cleared_by'
+          <> to_jsonb(OLD) - 'cleared_at' - 'cleared_by' THEN
+        RAISE EXCEPTION 'an override changes once, when it is cleared'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END
+$$;
+ALTER FUNCTION guard_overrides() SET search_path = pg_catalog, pg_temp;
+CREATE TRIGGER guard_overrides BEFORE UPDATE ON price_overrides
+    FOR EACH ROW EXECUTE FUNCTION guard_overrides();
+CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON price_overrides
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+
+CREATE VIEW overrides_in_force AS
+SELECT overrides.*, to_jsonb(stated) AS stated
+FROM price_overrides AS overrides
+JOIN models USING (model_key)
+LEFT JOIN LATERAL (
+    SELECT quotes.source, quotes.obtained_at, quotes.stated_since, quotes.missing_syncs,
+           quotes.is_confirmed, cards.state, cards.currency, cards.rates
+    FROM price_quotes AS quotes
+    JOIN sources USING (source)
+    JOIN rate_cards AS cards USING (card_id)
+    WHERE quotes.model_key = overrides.model_key AND quotes.source <> 'override'
+    ORDER BY cards.state = 'unpriced',
+             quotes.missing_syncs >= 2 AND sources.provider IS DISTINCT FROM models.provider,
+             sources.rank, quotes.source
+    LIMIT 1
+) AS stated ON true
+WHERE overrides.cleared_at IS NULL;
+COMMENT ON VIEW overrides_in_force IS
+    'The overrides in force, each with the quote that would be without it; null if there is none.';
+
+-- Rights, as for every table -----------------------------------------------------------
+
+REVOKE ALL ON price_overrides, overrides_in_force FROM PUBLIC, pricing_reader, pricing_writer;
+GRANT SELECT ON price_overrides, overrides_in_force TO pricing_reader, pricing_writer;
+GRANT INSERT ON price_overrides TO pricing_writer;
+GRANT UPDATE (cleared_at, cleared_by) ON price_overrides TO pricing_writer;
+ALTER TABLE price_overrides ENABLE ROW LEVEL SECURITY;
+CREATE POLICY looking_up ON price_overrides FOR SELECT
+    TO pricing_reader, pricing_writer USING (true);
+CREATE POLICY adding ON price_overrides FOR INSERT TO pricing_writer WITH CHECK (true);
+CREATE POLICY changing ON price_overrides FOR UPDATE TO pricing_writer USING (true);

@@ -1,0 +1,139 @@
+"""The evidence of a price: what each source stated, and where sources of one seller disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Protocol
+
+from llmpricing.meters import Meter
+from llmpricing.rate_card import RateCard
+from pricing_server.errors import DatabaseUnavailable
+from pricing_server.lookup.answer import Answer
+from pricing_server.lookup.lookup import Lookup
+from pricing_server.lookup.price import Head
+from pricing_server.price_change import PriceChange
+from pricing_server.sync.override import PriceOverride
+
+ATTEMPTS: Final = 3
+"""To read a price and its evidence at one state of the price table."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatedQuote:
+    """What one source states of a model, with where that was read."""
+
+    source: str
+    rank: int
+    is_in_force: bool
+    card: RateCard
+    fragment: str
+    """The source's own statement, JSON text."""
+    obtained_at: datetime
+    stated_since: datetime
+    is_confirmed: bool
+    sync_run_id: int | None
+    """The run that last read it; None for an override."""
+    payload_url: str | None
+    payload_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that the price table has of one model, and the state that it was read at."""
+
+    head: Head
+    quotes: Sequence[StatedQuote] = ()
+    """The one in force first, then by rank."""
+    price_override: PriceOverride | None = None
+    last_change: PriceChange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An answer with its evidence."""
+
+    answer: Answer
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """A model on whose headline price two sources of one seller disagree.
+
+    Prices are in USD per one of the meter.
+    """
+
+    provider: str
+    model_id: str
+    meter: Meter
+    source: str
+    """That ranks before the other."""
+    price: Decimal
+    other_source: str
+    other_price: Decimal
+    ratio: Decimal
+    """Of the higher to the lower price; rounded only as far as the database divides."""
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DiscrepancyCursor:
+    """A place in a list of discrepancies: behind one of this ratio and model."""
+
+    ratio: Decimal
+    provider: str
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiscrepancyFilter:
+    """Which discrepancies to list, as they are at one instant."""
+
+    at: datetime
+    min_ratio: Decimal
+    provider: str | None = None
+
+
+class EvidenceReader(Protocol):
+    """Reads of the price table. Each raises DatabaseUnavailable."""
+
+    async def evidence(self, provider: str, model_id: str) -> Evidence:
+        """What the price table has of a model."""
+
+    async def discrepancies(
+        self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
+    ) -> Sequence[Discrepancy]:
+        """The models on which sources disagree, by falling ratio."""
+
+
+class Explainer:
+    """Leads from a price to its evidence."""
+
+    def __init__(self, lookup: Lookup, reader: EvidenceReader) -> None:
+        self._lookup = lookup
+        self._reader = reader
+
+    async def explain(self, model_id: str, provider: str | None) -> Explanation:
+        """What GetPricing answers, with the evidence at the same state of the price table.
+
+        Of an answer that refers to another seller's price the evidence is that of the price
+        referred to. Raises as `Lookup.get`, and DatabaseUnavailable whenever the database
+        cannot be asked: that is where the evidence is.
+        """
+        for _ in range(ATTEMPTS):
+            answer = await self._lookup.get(model_id, provider)
+            evidence = await self._reader.evidence(*_priced_model(answer))
+            if answer.head is None or answer.head == evidence.head:
+                return Explanation(answer, evidence)
+            if answer.head.revision < evidence.head.revision:
+                # A cached answer: this process has not heard of the change yet.
+                await self._lookup.get(model_id, provider, min_revision=evidence.head.revision)
+        raise DatabaseUnavailable
+
+
+def _priced_model(answer: Answer) -> tuple[str, str]:
+    price = answer.quote.price
+    return price.referred or (price.provider, price.model_id)

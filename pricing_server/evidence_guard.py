@@ -1,0 +1,40 @@
+"""A guard before the evidence, which is in the same database as the prices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pricing_server.breaker import Breaker
+from pricing_server.evidence import (
+    Discrepancy,
+    DiscrepancyCursor,
+    DiscrepancyFilter,
+    Evidence,
+    EvidenceReader,
+)
+
+ANSWER_SECONDS: Final = 5.0
+"""How long a caller waits for the database; what it is asked ends before by itself."""
+
+
+class GuardedEvidenceReader:
+    """An EvidenceReader that fails at once while the database is known to be down."""
+
+    def __init__(self, reader: EvidenceReader, breaker: Breaker) -> None:
+        self._reader = reader
+        self._breaker = breaker
+
+    async def evidence(self, provider: str, model_id: str) -> Evidence:
+        """See EvidenceReader."""
+        return await self._breaker.ask_slow(
+            lambda: self._reader.evidence(provider, model_id), ANSWER_SECONDS
+        )
+
+    async def discrepancies(
+        self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
+    ) -> Sequence[Discrepancy]:
+        """See EvidenceReader."""
+        return await self._breaker.ask_slow(
+            lambda: self._reader.discrepancies(narrow, after, limit), ANSWER_SECONDS
+        )

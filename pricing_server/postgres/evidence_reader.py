@@ -1,0 +1,120 @@
+"""Reads of the evidence behind prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import Any, Final
+
+from llmpricing.meters import Meter
+from llmpricing.rate_card import clock_time
+from pricing_server.evidence import (
+    Discrepancy,
+    DiscrepancyCursor,
+    DiscrepancyFilter,
+    Evidence,
+    StatedQuote,
+)
+from pricing_server.lookup.price import Head
+from pricing_server.postgres.audit_reader import change_of
+from pricing_server.postgres.connection import Connection, Pool, Row, card_of, translated_errors
+from pricing_server.postgres.statements import statements
+from pricing_server.sync.override import PriceOverride
+from pricing_server.sync.plan import MISSING_SYNCS_TO_DELIST
+
+LIST_TIMEOUT_MS: Final = 4_000
+"""Of the one statement that compares all quotes; look-ups have a second."""
+
+_SQL = statements("evidence")
+
+
+class PostgresEvidenceReader:
+    """See `pricing_server.evidence.EvidenceReader`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def evidence(self, provider: str, model_id: str) -> Evidence:
+        """What the price table has of a model, all of it of one state."""
+        names = {"provider": provider, "model_id": model_id}
+        with translated_errors():
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                (head,) = await _rows(connection, statements("lookup")["read_head"], {})
+                quotes = await _rows(connection, _SQL["quotes_of"], names)
+                overrides = await _rows(connection, _SQL["override_of"], names)
+                changes = await _rows(connection, _SQL["newest_change_of"], names)
+        return Evidence(
+            head=Head(head["revision"], head["epoch"]),
+            quotes=[_quote(row) for row in quotes],
+            price_override=_override(provider, model_id, overrides[0]) if overrides else None,
+            last_change=change_of(changes[0]) if changes else None,
+        )
+
+    async def discrepancies(
+        self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
+    ) -> Sequence[Discrepancy]:
+        """The models on which sources disagree, by falling ratio."""
+        at = narrow.at.astimezone(UTC)
+        values = {
+            "at": at,
+            "clock": clock_time(at.hour * 60 + at.minute),
+            "min_ratio": narrow.min_ratio,
+            "provider": narrow.provider,
+            "delisted": MISSING_SYNCS_TO_DELIST,
+            "after_ratio": after.ratio if after else None,
+            "after_provider": after.provider if after else None,
+            "after_model": after.model_id if after else None,
+            "limit": limit,
+        }
+        with translated_errors():
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute(f"SET LOCAL statement_timeout = {LIST_TIMEOUT_MS}")
+                rows = await _rows(connection, _SQL["discrepancies"], values)
+        return [
+            Discrepancy(
+                provider=row["provider"],
+                model_id=row["model_id"],
+                meter=Meter(row["meter"]),
+                source=row["source"],
+                price=row["price"],
+                other_source=row["other_source"],
+                other_price=row["other_price"],
+                ratio=row["ratio"],
+                since=row["since"],
+            )
+            for row in rows
+        ]
+
+
+async def _rows(connection: Connection, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
+    cursor = await connection.execute(statement, values)
+    return await cursor.fetchall()
+
+
+def _quote(row: Row) -> StatedQuote:
+    return StatedQuote(
+        source=row["source"],
+        rank=row["rank"],
+        is_in_force=row["is_in_force"],
+        card=card_of(row),
+        fragment=row["fragment"],
+        obtained_at=row["obtained_at"],
+        stated_since=row["stated_since"],
+        is_confirmed=row["is_confirmed"],
+        sync_run_id=row["sync_run_id"],
+        payload_url=row["payload_url"],
+        payload_sha256=row["payload_sha256"],
+    )
+
+
+def _override(provider: str, model_id: str, row: Row) -> PriceOverride:
+    return PriceOverride(
+        provider=provider,
+        model_id=model_id,
+        card=card_of(row),
+        reason=row["reason"],
+        set_by=row["set_by"],
+        set_at=row["set_at"],
+        until=row["until"],
+    )

@@ -1,0 +1,125 @@
+-- Statements that lead from a price to its evidence. All are read-only.
+
+-- name: quotes_of
+-- What each source states of a model, with the run that last read it; the one in force first.
+-- What is left of an override that has ended states nothing.
+SELECT quotes.source, sources.rank, quotes.fragment::text AS fragment, quotes.obtained_at,
+       quotes.stated_since, quotes.is_confirmed, quotes.sync_run_id,
+       pricing.source IS NOT DISTINCT FROM quotes.source AS is_in_force,
+       log.payload_url, log.payload_sha256,
+       cards.state, cards.currency, cards.rates
+FROM models
+JOIN price_quotes AS quotes USING (model_key)
+JOIN sources USING (source)
+JOIN rate_cards AS cards USING (card_id)
+LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
+LEFT JOIN pricing_sync_log AS log ON log.sync_run_id = quotes.sync_run_id
+WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
+  AND NOT (quotes.source = 'override' AND cards.state = 'unpriced')
+ORDER BY is_in_force DESC, sources.rank, quotes.source;
+
+-- name: override_of
+SELECT overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
+       cards.state, cards.currency, cards.rates
+FROM models
+JOIN price_overrides AS overrides USING (model_key)
+JOIN rate_cards AS cards USING (card_id)
+WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
+  AND overrides.cleared_at IS NULL;
+
+-- name: newest_change_of
+SELECT history.revision,
+       history.kind,
+       history.source,
+       models.provider,
+       models.model_id,
+       history.effective_time,
+       history.changed_at,
+       history.changed_by,
+       history.sync_run_id,
+       old.card_id AS old_card_id,
+       old.currency AS old_currency,
+       old.state AS old_state,
+       old.rates AS old_rates,
+       new.currency AS new_currency,
+       new.state AS new_state,
+       new.rates AS new_rates
+FROM models
+JOIN model_pricing_history AS history USING (model_key)
+JOIN rate_cards AS new ON new.card_id = history.card_id
+LEFT JOIN rate_cards AS old ON old.card_id = history.previous_card_id
+WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
+ORDER BY history.revision DESC
+LIMIT 1;
+
+-- name: discrepancies
+-- Models whose sources state headline prices that differ, each with the two quotes and the
+-- meter that differ most, by falling ratio. Looked at are listed quotes with a price above
+-- zero; a card that all sources share is not even read.
+--
+-- "standard" is the rule of llmpricing.schedule.headline: for a meter, the first rate whose
+-- date and time of day hold now, of the standard context and the lowest band, per one.
+WITH quoted AS (
+    SELECT quotes.model_key, quotes.source, sources.rank, quotes.card_id, quotes.stated_since
+    FROM price_quotes AS quotes
+    JOIN sources USING (source)
+    JOIN models USING (model_key)
+    WHERE quotes.source <> 'override' AND quotes.missing_syncs < %(delisted)s
+      AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
+), contested AS (
+    SELECT quoted.*
+    FROM quoted
+    JOIN (
+        SELECT model_key FROM quoted GROUP BY model_key HAVING min(card_id) <> max(card_id)
+    ) AS doubtful USING (model_key)
+), standard AS MATERIALIZED (
+    SELECT DISTINCT ON (cards.card_id, rate ->> 'meter')
+           cards.card_id, rate ->> 'meter' AS meter, (rate ->> 'price')::numeric AS price
+    FROM rate_cards AS cards
+    CROSS JOIN LATERAL jsonb_array_elements(cards.rates)
+               WITH ORDINALITY AS listed (rate, position)
+    WHERE cards.card_id IN (SELECT card_id FROM contested)
+      AND cards.state = 'priced'
+      AND rate ->> 'meter' IN ('input_tokens', 'output_tokens')
+      AND NOT rate ?| ARRAY['per', 'context']
+      AND (NOT rate ? 'threshold'
+           OR (rate #>> '{threshold,comparison}' = 'at_least'
+               AND (rate #>> '{threshold,quantity}')::numeric = 0))
+      AND (NOT rate ? 'effective_from'
+           OR (rate ->> 'effective_from')::timestamptz <= %(at)s)
+      AND (NOT rate ? 'effective_until'
+           OR (rate ->> 'effective_until')::timestamptz > %(at)s)
+      AND (NOT rate ? 'utc_window'
+           OR CASE WHEN rate #>> '{utc_window,0}' < rate #>> '{utc_window,1}'
+              THEN rate #>> '{utc_window,0}' <= %(clock)s AND %(clock)s < rate #>> '{utc_window,1}'
+              ELSE rate #>> '{utc_window,0}' <= %(clock)s OR %(clock)s < rate #>> '{utc_window,1}'
+              END)
+    ORDER BY cards.card_id, rate ->> 'meter', position
+), priced AS MATERIALIZED (
+    SELECT contested.*, standard.meter, standard.price
+    FROM contested
+    JOIN standard USING (card_id)
+    WHERE standard.price > 0
+), worst AS (
+    SELECT DISTINCT ON (one.model_key)
+           one.model_key, one.meter, one.source, one.price,
+           other.source AS other_source, other.price AS other_price,
+           greatest(one.price, other.price) / least(one.price, other.price) AS ratio,
+           greatest(one.stated_since, other.stated_since) AS since
+    FROM priced AS one
+    JOIN priced AS other
+      ON other.model_key = one.model_key AND other.meter = one.meter
+     AND (other.rank, other.source) > (one.rank, one.source)
+    WHERE greatest(one.price, other.price) >= least(one.price, other.price) * %(min_ratio)s
+    ORDER BY one.model_key, ratio DESC, one.meter, one.rank, one.source, other.rank, other.source
+)
+SELECT models.provider, models.model_id, worst.meter, worst.source, worst.price,
+       worst.other_source, worst.other_price, worst.ratio, worst.since
+FROM worst
+JOIN models USING (model_key)
+WHERE %(after_ratio)s::numeric IS NULL
+   OR worst.ratio < %(after_ratio)s
+   OR (worst.ratio = %(after_ratio)s
+       AND (models.provider, models.model_id) > (%(after_provider)s, %(after_model)s))
+ORDER BY worst.ratio DESC, models.provider, models.model_id
+LIMIT %(limit)s;

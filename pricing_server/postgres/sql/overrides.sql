@@ -1,0 +1,85 @@
+-- Statements of overrides. Those of a run that write prices serve here too. Each writing
+-- transaction locks the head first.
+
+-- name: read_model
+-- A model with the card in force.
+SELECT models.model_key, models.provider, models.model_id, models.is_active,
+       pricing.source, pricing.card_id, cards.state, cards.currency, cards.rates
+FROM models
+LEFT JOIN model_pricing AS pricing USING (model_key)
+LEFT JOIN rate_cards AS cards USING (card_id)
+WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s;
+
+-- name: read_overridden
+-- The models of overrides in force, with the card in force: of those that have reached their
+-- end, or of one model.
+SELECT overrides.override_id, models.model_key, models.provider, models.model_id,
+       models.is_active, pricing.source, pricing.card_id, cards.state, cards.currency, cards.rates
+FROM price_overrides AS overrides
+JOIN models USING (model_key)
+JOIN model_pricing AS pricing USING (model_key)
+JOIN rate_cards AS cards ON cards.card_id = pricing.card_id
+WHERE overrides.cleared_at IS NULL
+  AND CASE WHEN %(provider)s::text IS NULL THEN overrides.until <= clock_timestamp()
+      ELSE models.provider = %(provider)s AND models.model_id = %(model_id)s END
+ORDER BY models.model_key;
+
+-- name: read_beneath
+-- What sources state of overridden models.
+SELECT quotes.model_key, quotes.source, sources.rank, quotes.obtained_at, quotes.stated_since,
+       quotes.missing_syncs, sources.provider IS NOT DISTINCT FROM models.provider AS is_own_api,
+       cards.card_id, cards.state, cards.currency, cards.rates
+FROM price_quotes AS quotes
+JOIN models USING (model_key)
+JOIN sources USING (source)
+JOIN rate_cards AS cards USING (card_id)
+WHERE quotes.model_key = ANY(%(model_keys)s) AND quotes.source <> 'override';
+
+-- name: register_provider
+INSERT INTO providers (provider, display_name) VALUES (%(provider)s, %(provider)s)
+ON CONFLICT (provider) DO NOTHING;
+
+-- name: register_model
+INSERT INTO models (provider, model_id) VALUES (%(provider)s, %(model_id)s)
+RETURNING model_key;
+
+-- name: keep_card
+INSERT INTO rate_cards (card_id, state, currency, rates)
+VALUES (%(card_id)s, %(state)s, %(currency)s, %(rates)s)
+ON CONFLICT (card_id) DO NOTHING;
+
+-- name: keep_quote
+-- The quote of an override: stated by the admin, at the instant it was set.
+INSERT INTO price_quotes (model_key, source, card_id, fragment, obtained_at, stated_since)
+VALUES (%(model_key)s, 'override', %(card_id)s, %(fragment)s, %(at)s, %(at)s)
+ON CONFLICT (model_key, source) DO UPDATE
+SET card_id = excluded.card_id, fragment = excluded.fragment,
+    obtained_at = excluded.obtained_at, stated_since = excluded.stated_since,
+    is_confirmed = true, missing_syncs = 0;
+
+-- name: end_quotes
+-- What is left of an override's quote yields to any other. Deleted it cannot be: the price of
+-- a model that no source states points to it, and it is the evidence of what was in force.
+UPDATE price_quotes
+SET card_id = %(unpriced)s, obtained_at = %(at)s, stated_since = %(at)s, is_confirmed = false
+WHERE source = 'override' AND model_key = ANY(%(model_keys)s);
+
+-- name: end_overrides
+UPDATE price_overrides
+SET cleared_at = greatest(%(at)s, set_at), cleared_by = %(changed_by)s
+WHERE cleared_at IS NULL AND model_key = ANY(%(model_keys)s);
+
+-- name: keep_override
+INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at, until)
+VALUES (%(model_key)s, %(card_id)s, %(reason)s, %(set_by)s, %(at)s, %(until)s);
+
+-- name: told_by
+-- The same price, told by another source now: no change of price, no new revision.
+UPDATE model_pricing SET source = %(source)s WHERE model_key = %(model_key)s;
+
+-- name: next_end
+-- In how many seconds the next override ends, by the clock of the database that ends it; null
+-- if none does. It is no more than a look: whoever ends one locks the head first.
+SELECT extract(epoch FROM min(until) - clock_timestamp())::float AS seconds
+FROM price_overrides
+WHERE cleared_at IS NULL AND until IS NOT NULL;

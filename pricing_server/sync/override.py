@@ -1,0 +1,170 @@
+"""Prices that admins set: what setting and ending one changes, as pure functions.
+
+The rules:
+
+- An override is a quote of the source "override", which ranks before every other. A sync
+  keeps the quotes beneath it up to date, and never touches it.
+- It is taken as it was given: in force is its card, and no other within noise of it.
+- It says nothing of whether its model is listed: a delisted one stays delisted.
+- When it ends, the quote is in force that would be without it. Where no source states
+  anything of the model, it stays registered, and its price is not known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from llmpricing.rate_card import UNPRICED, RateCard
+from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.sync.plan import OVERRIDE, KnownModel, Quote, precedence
+
+ENDED: Final = "override_ended"
+"""Who changes a price when an override ends by itself."""
+
+BY_OVERRIDE: Final = re.compile(r"^(override:|clear_override:|override_ended$)")
+"""Who changes a price when an override begins or ends, in Python and in Postgres."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideRequest:
+    """A price as an admin gives it."""
+
+    provider: str
+    model_id: str
+    card: RateCard
+    statement: str
+    """What was given, as JSON text: the evidence for the card."""
+    reason: str
+    set_by: str
+    until: datetime | None = None
+
+    @property
+    def changed_by(self) -> str:
+        """Who changes the price, as in the history."""
+        return f"override:{self.set_by}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClearRequest:
+    """An override to end, and who ends it."""
+
+    provider: str
+    model_id: str
+    cleared_by: str
+
+    @property
+    def changed_by(self) -> str:
+        """Who changes the price, as in the history."""
+        return f"clear_override:{self.cleared_by}"
+
+
+@dataclass(frozen=True, slots=True)
+class PriceOverride:
+    """A price of an admin's that is in force."""
+
+    provider: str
+    model_id: str
+    card: RateCard
+    reason: str
+    set_by: str
+    set_at: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideOutcome:
+    """What setting or clearing an override did, and the state of the price table after it."""
+
+    revision: int
+    epoch: str
+    change: PriceChange | None
+    """None if the price is the same."""
+    price_override: PriceOverride | None = None
+    """The one that was set; None after clearing."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeneathQuote:
+    """A quote beneath an override, and since when its source has stated it."""
+
+    quote: Quote
+    stated_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EndPlan:
+    """What the end of an override changes."""
+
+    change: PriceChange | None
+    """None if the price is the same without it."""
+    source: str
+    """That tells the price from now on."""
+
+
+class OverrideStore(Protocol):
+    """Where overrides are kept. Each method raises DatabaseUnavailable."""
+
+    async def set(self, request: OverrideRequest) -> OverrideOutcome:
+        """Put a price in force. Raises InvalidArgument if it ends before it begins."""
+
+    async def clear(self, request: ClearRequest) -> OverrideOutcome:
+        """End an override. Raises OverrideNotFound."""
+
+
+def plan_set(
+    model: KnownModel | None,
+    in_force: RateCard | None,
+    request: OverrideRequest,
+    changed_at: datetime,
+) -> PriceChange | None:
+    """The change of price that an override makes; None if the same card is in force.
+
+    `in_force` is the card of `model`, which is None for one that nobody has listed.
+    """
+    if in_force is not None and in_force.card_id == request.card.card_id:
+        return None
+    return PriceChange(
+        kind=ChangeKind.ADDED if model is None or in_force is None else ChangeKind.CHANGED,
+        provider=request.provider,
+        model_id=request.model_id,
+        old=in_force,
+        new=request.card,
+        source=OVERRIDE,
+        effective_time=changed_at,
+        changed_at=changed_at,
+        changed_by=request.changed_by,
+    )
+
+
+def plan_end(
+    model: KnownModel,
+    in_force: RateCard,
+    beneath: Sequence[BeneathQuote],
+    cards: Mapping[str, RateCard],
+    changed_at: datetime,
+    changed_by: str,
+) -> EndPlan:
+    """What is in force once the override of `model` has ended; `cards` are those beneath."""
+    card, source, effective_time = UNPRICED, OVERRIDE, changed_at
+    if beneath:
+        winner = min(beneath, key=lambda one: precedence(one.quote))
+        card = cards[winner.quote.card_id]
+        source, effective_time = winner.quote.source, winner.stated_since
+    if in_force.same_prices_as(card):
+        return EndPlan(None, source)
+    change = PriceChange(
+        kind=ChangeKind.CHANGED,
+        provider=model.provider,
+        model_id=model.model_id,
+        old=in_force,
+        new=card,
+        source=source,
+        effective_time=effective_time,
+        changed_at=changed_at,
+        changed_by=changed_by,
+    )
+    return EndPlan(change, source)
