@@ -1,92 +1,84 @@
 """Fetch a price payload from a provider's API. The only module that knows httpx.
 
-The other side is not trusted: time, size, numbers and redirects are bounded. Failures have
-one-line messages free of keys, passwords and query strings:
-
-    FetchError
-    ├── RequestRefused
-    ├── ConnectionFailed
-    ├── HttpStatusError
-    ├── DeadlineExceeded
-    ├── BodyTooLarge
-    └── PayloadError
+The other side is not trusted: time, size, numbers and redirects are bounded. Failures are
+those of `pricing_server.fetch_errors`.
 """
 
 import asyncio
 import hashlib
-import json
 import logging
 import random
 import re
-import zlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Self
 
 import httpx
 
+from pricing_server.api_key import BEARER, KeySent, repeats_key
+from pricing_server.decoding import BodyReader
+from pricing_server.decoding import decode_json as decode_json
+from pricing_server.fetch_errors import BodyTooLarge as BodyTooLarge
+from pricing_server.fetch_errors import ConnectionFailed as ConnectionFailed
+from pricing_server.fetch_errors import DeadlineExceeded as DeadlineExceeded
+from pricing_server.fetch_errors import FetchError as FetchError
+from pricing_server.fetch_errors import HttpStatusError as HttpStatusError
+from pricing_server.fetch_errors import PagingError as PagingError
+from pricing_server.fetch_errors import PayloadError as PayloadError
+from pricing_server.fetch_errors import RequestRefused as RequestRefused
+
 _MAX_REDIRECTS = 5
-_MAX_DIGITS = 1000  # beyond any double (1e±324, 767 digits), yet harmless to scale and print
-_INFLATE_STEP = 64 * 1024
-_GZIP = zlib.MAX_WBITS | 16  # a gzip header is required
-
-
-class FetchError(Exception):
-    """Root of all failures of a fetch. `transient` ones were retried as long as allowed."""
-
-    transient = False
-    retry_after = 0.0  # seconds the server asked us to wait
-
-
-class RequestRefused(FetchError):
-    """We did not send it: the URL, the key or a redirect's target is not acceptable."""
-
-
-class ConnectionFailed(FetchError):
-    """No complete HTTP answer: DNS, TCP, TLS, a silent peer or broken HTTP."""
-
-    transient = True
-
-
-class HttpStatusError(FetchError):
-    """The answer's `status` is not 200."""
-
-    def __init__(self, message: str, status: int, retry_after: float = 0.0) -> None:
-        super().__init__(message)
-        self.status, self.retry_after = status, retry_after
-        self.transient = status == 429 or status >= 500
-
-
-class DeadlineExceeded(FetchError):
-    """The total deadline passed, or the next attempt would come after it."""
-
-
-class BodyTooLarge(FetchError):
-    """The decoded body exceeds the policy's cap."""
-
-
-class PayloadError(FetchError):
-    """The body is not JSON that we can read."""
+_SETTLED = timedelta(seconds=60)
+_MAX_VALIDATOR = 256
+_ETAG = re.compile(r'(W/)?"[\x21\x23-\x7e]*"')
 
 
 @dataclass(frozen=True, slots=True)
 class FetchPolicy:
-    """Limits of one fetch. The total deadline covers attempts, waits between them and decoding.
+    """Limits of one fetch, all its pages together.
 
-    `attempt_timeout` bounds connecting and each silence of the peer. `max_body_bytes` counts
-    decoded bytes; the decoded document can take 30 times that in memory. The wait before retry n
-    is random, from 0 to min(backoff_cap, backoff_base * 2 ** (n - 1)) seconds.
+    The total deadline covers attempts, waits between them and decoding. `attempt_timeout` bounds
+    connecting and each silence of the peer. `max_body_bytes` counts bytes as sent and as decoded;
+    fetching and decoding take 16 times that in memory at worst. The wait before retry n is random,
+    from 0 to min(backoff_cap, backoff_base * 2 ** (n - 1)) seconds.
     """
 
     total_deadline: timedelta = timedelta(seconds=60)
     attempt_timeout: timedelta = timedelta(seconds=15)
-    max_body_bytes: int = 64 * 1024 * 1024
+    max_body_bytes: int = 32 * 1024 * 1024
     max_attempts: int = 4
     backoff_base: float = 0.5
     backoff_cap: float = 8.0
+
+
+_DEFAULT_POLICY = FetchPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What names the state of a resource (RFC 9110, 8.8): an ETag or else a Last-Modified."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Ask for the resource only if it is in another state."""
+        sent = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in sent.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """What to fetch. `api_key` goes out as `key_sent` says; the address may hold a secret, too."""
+
+    url: str = field(repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    key_sent: KeySent = BEARER
+    validators: Validators | None = None
+    """Of the answer that is known already."""
+    policy: FetchPolicy = _DEFAULT_POLICY
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +86,8 @@ class Payload:
     """A JSON document as a provider served it.
 
     `obtained_at` is when the body was complete (UTC), `url` what was asked for, as `safe_url`.
-    `sha256` (hex) and `bytes_read` describe the body after content decoding.
+    `sha256` (hex) and `bytes_read` describe the body after content decoding. `validators` are
+    None where the answer has none that can be relied upon.
     """
 
     document: object
@@ -102,9 +95,14 @@ class Payload:
     sha256: str
     url: str
     bytes_read: int
+    validators: Validators | None = None
 
 
-_DEFAULT_POLICY = FetchPolicy()
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The resource is still in the state that the request's validators name, as of then (UTC)."""
+
+    obtained_at: datetime
 
 
 class Fetcher:
@@ -140,12 +138,18 @@ class Fetcher:
     async def fetch_json(
         self, url: str, *, api_key: str | None = None, policy: FetchPolicy = _DEFAULT_POLICY
     ) -> Payload:
-        """GET `url` and `decode_json` its body. Raises FetchError.
+        """GET `url`, with `api_key` as bearer token, and `decode_json` its body. See `fetch`."""
+        answer = await self.fetch(FetchRequest(url, api_key, policy=policy))
+        assert isinstance(answer, Payload), "nothing was said to be known already"
+        return answer
 
-        `api_key` goes out as bearer token, to the URL's scheme, host and port only (or to the
-        same host over https). 429, 5xx and failed connections are retried.
+    async def fetch(self, request: FetchRequest) -> Payload | NotModified:
+        """GET a JSON document, unless it is in the state that is known. Raises FetchError.
+
+        The key goes to the URL's scheme, host and port only (or to the same host over https).
+        429, 5xx and failed connections are retried.
         """
-        where, attempt = safe_url(url), 1
+        where, attempt, policy = safe_url(request.url), 1, request.policy
         failure: FetchError | None = None
         now = asyncio.get_running_loop().time
         ends = now() + policy.total_deadline.total_seconds()
@@ -153,11 +157,7 @@ class Fetcher:
             async with asyncio.timeout_at(ends):
                 while True:
                     try:
-                        body = await self._get(url, api_key, policy)
-                        obtained_at, digest = self._clock(), hashlib.sha256(body).hexdigest()
-                        # In a thread, because megabytes of JSON would hold up the event loop.
-                        document = await asyncio.to_thread(decode_json, body, secret=api_key)
-                        return Payload(document, obtained_at, digest, where, len(body))
+                        return await self._attempt(request, where)
                     except FetchError as error:
                         if not error.transient or attempt >= policy.max_attempts:
                             raise
@@ -178,19 +178,41 @@ class Fetcher:
             error.args = (f"{where}: {error}",)
             raise
 
-    async def _get(self, address: str, api_key: str | None, policy: FetchPolicy) -> bytes:
-        url = _resolved(httpx.URL(), address)
-        if api_key is not None and not re.fullmatch("[!-~]+", api_key):
+    async def _attempt(self, request: FetchRequest, where: str) -> Payload | NotModified:
+        answer = await self._get(request)
+        obtained_at, key = self._clock(), request.api_key
+        if answer is None:
+            return NotModified(obtained_at)
+        body, validators = answer
+        # In a thread, because megabytes of JSON would hold up the event loop.
+        document = await asyncio.to_thread(decode_json, body, secret=key)
+        if key is not None and repeats_key(body, key):
+            # It would be kept, as evidence.
+            raise PayloadError("the body repeats the API key")
+        digest = hashlib.sha256(body).hexdigest()
+        return Payload(document, obtained_at, digest, where, len(body), validators)
+
+    async def _get(self, request: FetchRequest) -> tuple[bytearray, Validators | None] | None:
+        """The body and what names its state; None if that is the known one."""
+        key, url = request.api_key, _resolved(httpx.URL(), request.url)
+        if key is not None and not re.fullmatch("[!-~]+", key):
             raise RequestRefused("the API key is empty or has blanks or odd characters")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        idle = policy.attempt_timeout.total_seconds()
+        always = request.key_sent.header_of(key) if key else {}
+        known = request.validators
+        headers = always | (known.headers() if known else {})
+        idle = request.policy.attempt_timeout.total_seconds()
         try:
-            for _ in range(_MAX_REDIRECTS + 1):
-                async with self._client.stream("GET", url, headers=headers, timeout=idle) as reply:
+            for hop in range(_MAX_REDIRECTS + 1):
+                sent = _with_key(url, request)
+                async with self._client.stream("GET", sent, headers=headers, timeout=idle) as reply:
                     if reply.has_redirect_location:
-                        url = _resolved(url, reply.headers["Location"])
+                        # Validators name the state of what was asked for, not of where it leads.
+                        url, headers = _resolved(url, reply.headers["Location"]), always
                     elif (status := reply.status_code) == 200:
-                        return await _read(reply, policy.max_body_bytes)
+                        body = await _read(reply, request.policy.max_body_bytes)
+                        return body, _validators(reply.headers, key) if hop == 0 else None
+                    elif status == 304 and known is not None and hop == 0:
+                        return None
                     else:
                         asked = _seconds(reply.headers.get("Retry-After", ""), self._clock())
                         raise HttpStatusError(f"HTTP status {status}", status, asked)
@@ -214,31 +236,11 @@ def safe_url(url: str) -> str:
         return "(unreadable URL)"
 
 
-def decode_json(body: bytes, *, secret: str | None = None) -> object:
-    """Decode UTF-8 JSON without ever making a float. Raises PayloadError.
-
-    Integers become int, other numbers Decimal, and so do NaN, Infinity and -Infinity. A number
-    longer than 1,000 characters or an exponent beyond ±1,000 becomes Decimal("NaN"): validation
-    refuses its row, and the other rows survive. No message quotes a body that has `secret` in it.
-    """
-    try:
-        text = body.decode("utf-8-sig")
-        return json.loads(text, parse_int=_integer, parse_float=_decimal, parse_constant=Decimal)
-    except (ValueError, RecursionError) as error:  # ValueError: UTF-8 or syntax
-        quotable = b"(withheld)" if secret and secret.encode() in body else body[:80]
-        start = "".join(c if " " <= c <= "~" else "?" for c in quotable.decode("latin-1"))
-        raise PayloadError(f'not readable as JSON ({error}), begins "{start}"') from None
-
-
-def _integer(literal: str) -> int | Decimal:
-    # Python refuses to read integers of over 4,300 digits.
-    return int(literal) if len(literal) <= _MAX_DIGITS else Decimal("NaN")
-
-
-def _decimal(literal: str) -> Decimal:
-    exponent = literal.lower().partition("e")[2] or "0"
-    sane = len(literal) <= _MAX_DIGITS and abs(int(exponent)) <= _MAX_DIGITS
-    return Decimal(literal if sane else "NaN")
+def _with_key(url: httpx.URL, request: FetchRequest) -> httpx.URL:
+    parameter = request.key_sent.parameter
+    if parameter is None or request.api_key is None:
+        return url
+    return url.copy_set_param(parameter, request.api_key)
 
 
 def _resolved(base: httpx.URL, reference: str) -> httpx.URL:
@@ -262,32 +264,39 @@ def _seconds(retry_after: str, now: datetime) -> float:
     """Read both forms of Retry-After (RFC 9110, 10.2.3); 0 if it is neither."""
     if retry_after.isdecimal():
         return float(retry_after)
+    at = _instant(retry_after)
+    return (at - now).total_seconds() if at else 0.0
+
+
+def _instant(http_date: str) -> datetime | None:
     try:  # an HTTP-date is always GMT
-        return (parsedate_to_datetime(retry_after).replace(tzinfo=UTC) - now).total_seconds()
+        return parsedate_to_datetime(http_date).replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        return 0.0
+        return None
 
 
-async def _read(response: httpx.Response, limit: int) -> bytes:
-    """The body after content decoding, which never runs more than a step beyond `limit`."""
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in ("identity", "gzip"):
-        raise PayloadError("Content-Encoding is neither gzip nor identity")
-    body, member = bytearray(), zlib.decompressobj(_GZIP)
-    async for rest in response.aiter_raw():
-        while rest:
-            if encoding == "identity":
-                piece, rest = rest, b""
-            else:
-                member = zlib.decompressobj(_GZIP) if member.eof else member
-                try:
-                    piece = member.decompress(rest, _INFLATE_STEP)
-                except zlib.error:
-                    raise PayloadError("the gzip body is corrupt") from None
-                rest = member.unused_data or member.unconsumed_tail
-            body += piece
-            if len(body) > limit:
-                raise BodyTooLarge(f"the decoded body exceeds max_body_bytes={limit}")
-    if encoding == "gzip" and not member.eof:
-        raise PayloadError("the gzip body is truncated")
-    return bytes(body)
+def _validators(headers: httpx.Headers, key: str | None) -> Validators | None:
+    """What names the state of an answer, where it does so without doubt."""
+    etag, modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
+    if len(etag) <= _MAX_VALIDATOR and _ETAG.fullmatch(etag):
+        told = Validators(etag=etag)
+    else:
+        changed, answered = _instant(modified), _instant(headers.get("Date", ""))
+        # It has whole seconds: of what changed just now it may name two states.
+        settled = changed and answered and answered - changed >= _SETTLED
+        if not settled or len(modified) > _MAX_VALIDATOR or not modified.isascii():
+            return None
+        told = Validators(last_modified=modified)
+    spelt = f"{told.etag}{told.last_modified}".encode()
+    return None if key is not None and repeats_key(spelt, key) else told
+
+
+async def _read(response: httpx.Response, limit: int) -> bytearray:
+    """The body after content decoding."""
+    body = BodyReader(response.headers.get("Content-Encoding", "identity"), limit)
+    announced = response.headers.get("Content-Length", "")
+    if announced.isdecimal() and int(announced[:30]) > limit:
+        raise BodyTooLarge(f"the announced body exceeds max_body_bytes={limit}")
+    async for received in response.aiter_raw():
+        body.feed(received)
+    return body.finish()

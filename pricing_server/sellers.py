@@ -129,9 +129,12 @@ which source was read first."""
 BY_NAME: Final = 2
 """The first group of `answer_order` in which sellers follow by name."""
 
+ROUTERS: Final = frozenset({"huggingface"})
+"""Sellers who choose who serves a plain id, and so its price: after those with prices of their
+own."""
+
 ANSWERS_LAST: Final = frozenset(
     {
-        "huggingface",  # A router, which chooses who serves a plain id, and so its price.
         # Subscriptions.
         "alibaba-coding-plan",
         "alibaba-coding-plan-cn",
@@ -182,6 +185,8 @@ def answer_order(provider: str) -> tuple[int, int, str]:
         return 0, MAKERS.index(provider), provider
     if provider in SELLER_ORDER:
         return 1, SELLER_ORDER.index(provider), provider
-    if provider in ANSWERS_LAST:
+    if provider in ROUTERS:
         return 3, 0, provider
+    if provider in ANSWERS_LAST:
+        return 4, 0, provider
     return BY_NAME, 0, provider

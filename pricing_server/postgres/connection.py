@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, LiteralString, TypeAlias
 
 import psycopg
 from psycopg import AsyncConnection
@@ -135,3 +135,12 @@ def _options(name: str, role: str, statement_timeout_ms: int) -> dict[str, Any]:
         # As an option of the session, the role outlives RESET ROLE and DISCARD ALL.
         "options": f"-c role={role} -c statement_timeout={statement_timeout_ms} -c timezone=UTC",
     }
+
+
+async def fetch_row(
+    connection: Connection, statement: LiteralString, values: Mapping[str, Any]
+) -> Row | None:
+    """One row of a statement. Raises DatabaseUnavailable."""
+    with translated_errors():
+        cursor = await connection.execute(statement, values)
+        return await cursor.fetchone()

@@ -16,6 +16,7 @@ from pricing_server.postgres.connection import (
 )
 from pricing_server.postgres.price_table import read_cards, write_changes
 from pricing_server.postgres.statements import statements
+from pricing_server.postgres.validators import drop_validators
 from pricing_server.price_change import ChangeKind
 from pricing_server.sync.revert import (
     QuoteReset,
@@ -106,6 +107,8 @@ async def _write(
     # The card UNPRICED may be new, and quotes may point to it where no price does.
     await write_changes(connection, plan.changes, revision, extra_cards=[UNPRICED])
     await connection.execute(_SQL["reset_quotes"], _columns(plan.resets, request, source))
+    # A source that says "unchanged" means what it stated, not what is in force from here on.
+    await drop_validators(connection)
     await connection.execute(_SYNC_SQL["advance_head"])
     await connection.execute(_SYNC_SQL["notify"], {"origin": ORIGIN})
 

@@ -59,8 +59,9 @@ def _section(source: Source) -> Iterator[str]:
     yield _paragraph(f"{source.display_name}. {asked}") + "\n"
     yield _bullet(f"Evidence: {source.evidence.value}. {source.facts}".rstrip())
     if source.endpoint:
-        variable = "" if source.key_use is KeyUse.NONE else f" (`{source.key_variable}`)"
-        yield _bullet(f"Key: {_key(source)}{variable}.")
+        declared = source.key_use is not KeyUse.NONE
+        sent = f" (`{source.key_variable}`), sent {source.key_sent}" if declared else ""
+        yield _bullet(f"Key: {_key(source)}{sent}.")
         yield _bullet(f"Paging: {_paging(source)}.")
     yield _bullet(f"Zero means: {_zero(source)}.")
     yield from map(_bullet, source.notes)
@@ -98,6 +99,8 @@ def _paging(source: Source) -> str:
         return "everything in one answer"
     if paging.token_key:
         return f"`{paging.parameter}` is the `{paging.token_key}` of the page before, until none is"
+    if paging.pages_key:
+        return f"`{paging.parameter}` is the page's number, up to `{paging.pages_key}`"
     return f"`{paging.parameter}` passes over rows, until there are `{paging.total_key}` of them"
 
 

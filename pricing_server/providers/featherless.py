@@ -1,7 +1,7 @@
 """Featherless' models API: which models it serves. It sells by subscription and states no price.
 
 Shape: its API reference and a recorded payload of 6,504 rows. Asked without paging
-parameters it answers everything at once; asked for a page it adds `pagination`.
+parameters it answered everything at once; asked for a page it adds `pagination`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pricing_server.providers.source import (
     ListedModel,
     Listing,
     ListingBuilder,
+    Paging,
     Source,
     SourceError,
     fragment_text,
@@ -69,10 +70,10 @@ def _rows(document: object) -> list[object]:
     envelope = document if isinstance(document, Mapping) else {}
     pagination = envelope.get("pagination")
     announced = pagination if isinstance(pagination, Mapping) else {}
-    pages, total = announced.get("total_pages"), announced.get("total_items", envelope.get("total"))
-    if (isinstance(pages, int) and pages > 1) or (isinstance(total, int) and total > len(rows)):
+    total = announced.get("total_items", envelope.get("total"))
+    if isinstance(total, int) and total > len(rows):
         # Models on the other pages would seem to be gone.
-        raise SourceError("the payload is one page of several; ask without 'page' and 'per_page'")
+        raise SourceError("the payload is one page of several")
     return rows
 
 
@@ -85,6 +86,12 @@ SOURCE: Final = Source(
     provider="featherless",
     endpoint="https://api.featherless.ai/v1/models",
     key_use=KeyUse.OPTIONAL,
+    paging=Paging(
+        rows_key="data",
+        parameter="page",
+        pages_key="pagination.total_pages",
+        total_key="pagination.total_items",
+    ),
     facts="A recorded payload of 2025 with 6,504 rows, and the API reference.",
     notes=(
         "A subscription. Without a provider in the request, every other seller of the same id "
@@ -92,8 +99,9 @@ SOURCE: Final = Source(
         "The id is the repository at Hugging Face, where it has that form. 28 of these models "
         "have a counterpart by Hugging Face id among OpenRouter's of 2026-08-22.",
         "One id is there twice (`repeated_row`); both rows state the same, that it is served.",
-        "The API pages only when asked to (`page`, `per_page`), and then adds `pagination`. A "
-        "payload that says it is one page of several is refused: the rest would seem delisted.",
+        "Asked without `page` and `per_page`, the API answered everything at once when it was "
+        "recorded; with them it adds `pagination`. A payload with fewer rows than it says there "
+        "are is refused: the rest would seem delisted.",
         "A row with `pricing`, which no recorded one has, is named (`price_not_read:pricing`): "
         "its unit is not declared anywhere.",
     ),

@@ -13,6 +13,7 @@ from typing import Final
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
+from pricing_server.api_key import BEARER, KeySent
 from pricing_server.names import name_fault, printable
 from pricing_server.providers.field import Field
 
@@ -61,21 +62,28 @@ class ZeroMeans(Enum):
 class Paging:
     """How a source that answers in pages is asked for the next one, and when none is left.
 
-    Exactly one of `token_key` and `total_key` is set.
+    Keys are paths within the answer ("pagination.total_pages"). By `token_key` or `pages_key`
+    the next page is asked for by its token or number; with neither, by the rows to pass over,
+    until there are as many as `total_key` says.
     """
 
     rows_key: str
-    """The top-level key with the list of a page's rows."""
+    """The list of a page's rows."""
     parameter: str
-    """The query parameter that names the page: by its token, or by the rows to pass over."""
+    """The query parameter that names the page: its token, its number from 1, or the rows to
+    pass over. The first page is asked for without it."""
     token_key: str | None = None
-    """The top-level key with the next page's token; absent or empty on the last page."""
+    """The next page's token; absent or empty on the last page."""
+    pages_key: str | None = None
+    """How many pages there are; absent where everything comes in one answer."""
     total_key: str | None = None
-    """The top-level key with how many rows there are on all pages together."""
+    """How many rows there are on all pages together. Where it is stated, it must be met."""
 
     def __post_init__(self) -> None:
-        if (self.token_key is None) == (self.total_key is None):
-            raise ValueError("pages end either without a next token or at a total")
+        if self.token_key is not None and self.pages_key is not None:
+            raise ValueError("pages end either without a next token or at a number")
+        if self.token_key is None and self.pages_key is None and self.total_key is None:
+            raise ValueError("pages end without a next token, at a number or at a total")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +184,7 @@ class Source:
     """
     release: Release | None = None
     key_use: KeyUse = KeyUse.NONE
+    key_sent: KeySent = BEARER
     fresh_for: timedelta = timedelta(hours=24)
     """How long its data counts as confirmed after it was obtained."""
     fields: Mapping[str, Field] = field(default_factory=dict)

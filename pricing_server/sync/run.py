@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from pricing_server.fetch import NotModified, Validators
 from pricing_server.price_change import PriceChange
 from pricing_server.providers.source import Fault, Listing, Notice, Source
 from pricing_server.sync.plan import Plan
@@ -112,6 +113,22 @@ class AppliedPlan:
     completed_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class LastAnswer:
+    """What names the state of a source's data as a run applied or confirmed it last."""
+
+    sync_run_id: int
+    validators: Validators
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What names the state of an answer: `asked` is the digest of what gave it."""
+
+    asked: str
+    validators: Validators | None
+
+
 class SyncSession(Protocol):
     """One run's hold on a source: no other run of it anywhere until it ends."""
 
@@ -124,12 +141,30 @@ class SyncSession(Protocol):
     async def preview(self, listing: Listing, *, register_unknown: bool) -> AppliedPlan:
         """Plan a listing and write nothing."""
 
+    async def last_answer(self, asked: str) -> LastAnswer | None:
+        """What a 304 would confirm, if it could confirm anything."""
+
     async def apply(
-        self, run: StartedRun, listing: Listing, *, register_unknown: bool
+        self,
+        run: StartedRun,
+        listing: Listing,
+        *,
+        register_unknown: bool,
+        named: Named | None = None,
     ) -> AppliedPlan:
         """Apply a listing and finish the run, in one transaction: all of it or nothing.
 
-        Raises RunDeclaredDead if another process has meanwhile ended the run.
+        What names its state is kept if all of it was applied, else forgotten. Raises
+        RunDeclaredDead if another process has meanwhile ended the run.
+        """
+
+    async def confirm(
+        self, run: StartedRun, last: LastAnswer, answer: NotModified
+    ) -> AppliedPlan | None:
+        """Confirm everything that the last answer stated, and finish the run.
+
+        None, and nothing is done, if it was changed since: then only a full answer will do.
+        Raises RunDeclaredDead.
         """
 
     async def fail(self, run: StartedRun, message: str) -> datetime:

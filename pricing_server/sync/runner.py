@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -19,11 +19,14 @@ from pricing_server.errors import (
     SourceNotFound,
 )
 from pricing_server.fault_points import FaultPoint, pass_fault_point
-from pricing_server.fetch import FetchError, Payload
+from pricing_server.fetch import FetchError, NotModified
 from pricing_server.lookup.price import Head
-from pricing_server.providers.source import PART, KeyUse, Listing, Source, SourceError
+from pricing_server.pages import JsonFetcher
+from pricing_server.providers.source import Fault, KeyUse, Source, SourceError
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
+    AppliedPlan,
+    Named,
     RunDeclaredDead,
     StartedRun,
     SyncOutcome,
@@ -32,6 +35,7 @@ from pricing_server.sync.run import (
     SyncStatus,
     SyncStore,
 )
+from pricing_server.sync.source_reader import SourceReader, SourceSettings
 
 T = TypeVar("T")
 
@@ -39,23 +43,6 @@ CANCEL_SECONDS: Final = 2
 """How long a cancelled run may take to write down that it failed."""
 
 log = structlog.get_logger(__name__)
-
-
-class JsonFetcher(Protocol):
-    """Fetches and decodes a payload; see `pricing_server.fetch`."""
-
-    async def fetch_json(self, url: str, *, api_key: str | None = None) -> Payload:
-        """Fetch one document. Raises FetchError."""
-
-
-class SourceSettings(Protocol):
-    """What the operator sets for a source."""
-
-    def url_of(self, source: Source) -> str | None:
-        """Where to fetch it from: the setting, else the declared endpoint."""
-
-    def key_of(self, source: Source) -> str | None:
-        """Its API key, if one is set."""
 
 
 class SyncRunner:
@@ -74,7 +61,7 @@ class SyncRunner:
         committed: Callable[[Head], None],
     ) -> None:
         self._store = store
-        self._fetcher = fetcher
+        self._reader = SourceReader(fetcher, settings)
         self._settings = settings
         self._sources = sources
         self._committed = committed
@@ -152,16 +139,15 @@ class SyncRunner:
                 started_at = run.started_at
             log.info("sync.started", source=source.slug, run=run and run.sync_run_id)
             try:
-                listing = await self._read(source)
-                pass_fault_point(FaultPoint.AFTER_FETCH)
                 if run is None:
+                    listing = (await self._reader.read(source)).listing
+                    pass_fault_point(FaultPoint.AFTER_FETCH)
                     applied = await session.preview(
                         listing, register_unknown=request.register_unknown
                     )
+                    faults = listing.faults
                 else:
-                    applied = await session.apply(
-                        run, listing, register_unknown=request.register_unknown
-                    )
+                    applied, faults = await self._apply(session, source, request, run)
                     self._committed(Head(applied.revision, applied.epoch))
             except (FetchError, SourceError, RunDeclaredDead) as error:
                 return await self._failed(session, source, request, run, started_at, str(error))
@@ -183,7 +169,7 @@ class SyncRunner:
             sync_run_id=run.sync_run_id if run else None,
             counts=applied.plan.counts,
             changes=applied.plan.changes,
-            faults=listing.faults,
+            faults=faults,
             notices=applied.plan.notices,
         )
         log.info(
@@ -196,31 +182,30 @@ class SyncRunner:
         )
         return outcome
 
-    async def _read(self, source: Source) -> Listing:
-        if source.release is not None:
-            document = await asyncio.to_thread(source.release.load)
-            return await asyncio.to_thread(_listing, source, document, source.release.released_at)
-        url = self._settings.url_of(source)
-        if url is None:
-            raise SourceError(f"no address is known: set {source.url_variable}")
-        if source.parts:
-            return await self._read_parts(source, url)
-        payload = await self._fetcher.fetch_json(url, api_key=self._settings.key_of(source))
-        return await asyncio.to_thread(_listing, source, payload.document, payload.obtained_at)
-
-    async def _read_parts(self, source: Source, url: str) -> Listing:
-        """All documents or none: models of one that is missing would seem to be gone."""
-        if PART not in url:
-            raise SourceError(f"{source.url_variable} does not say where {PART} goes")
-        key = self._settings.key_of(source)
-        payloads = {
-            # One after the other, to be polite.
-            part: await self._fetcher.fetch_json(url.replace(PART, part), api_key=key)
-            for part in source.parts
-        }
-        document = {part: payload.document for part, payload in payloads.items()}
-        obtained_at = min(payload.obtained_at for payload in payloads.values())
-        return await asyncio.to_thread(_listing, source, document, obtained_at)
+    async def _apply(
+        self, session: SyncSession, source: Source, request: SyncRequest, run: StartedRun
+    ) -> tuple[AppliedPlan, tuple[Fault, ...]]:
+        """Apply what the source states, or confirm it where the source says nothing changed."""
+        asked = self._reader.asked(source)
+        last = await session.last_answer(asked) if source.release is None else None
+        if last is not None:
+            answer = await self._reader.read_unless(source, last.validators)
+            if isinstance(answer, NotModified):
+                pass_fault_point(FaultPoint.AFTER_FETCH)
+                confirmed = await session.confirm(run, last, answer)
+                if confirmed is not None:
+                    return confirmed, ()
+                answer = await self._reader.read(source)
+        else:
+            answer = await self._reader.read(source)
+        pass_fault_point(FaultPoint.AFTER_FETCH)
+        applied = await session.apply(
+            run,
+            answer.listing,
+            register_unknown=request.register_unknown,
+            named=Named(asked, answer.validators),
+        )
+        return applied, answer.listing.faults
 
     async def _broken(
         self,
@@ -287,11 +272,3 @@ class SyncRunner:
             sync_run_id=run.sync_run_id if run else None,
             error_message=message,
         )
-
-
-def _listing(source: Source, document: object, received_at: datetime) -> Listing:
-    listing = source.read(document, received_at)
-    for model in listing.models:
-        # Hashed here, in a thread of its own, and not while the price table is locked.
-        _ = model.card.card_id
-    return listing

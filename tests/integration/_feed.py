@@ -64,11 +64,15 @@ class Feed:
         self._body = b"{}"
         self._status = 200
         self._delay = 0.0
+        self._etag: str | None = None
         self._open = threading.Event()
         self._open.set()
 
-    def answer(self, body: object, *, status: int = 200, delay: float = 0.0) -> None:
-        """Bytes are sent as they are, anything else as JSON."""
+    def answer(
+        self, body: object, *, status: int = 200, delay: float = 0.0, etag: str | None = None
+    ) -> None:
+        """Bytes are sent as they are, anything else as JSON; 304 to who knows the ETag."""
+        self._etag = etag
         self._body = body if isinstance(body, bytes) else json.dumps(body).encode()
         self._status = status
         self._delay = delay
@@ -93,7 +97,13 @@ class Feed:
         self.requests.append(dict(handler.headers.items()))
         self._open.wait(_LONGEST_HOLD)
         time.sleep(self._delay)
+        if self._etag and handler.headers.get("If-None-Match") == self._etag:
+            handler.send_response(304)
+            handler.end_headers()
+            return
         handler.send_response(self._status)
+        if self._etag:
+            handler.send_header("ETag", self._etag)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(self._body)))
         handler.end_headers()

@@ -113,8 +113,8 @@ async def in_process_server(
             if name.startswith(PREFIX):
                 patch.delenv(name)
         with tempfile.TemporaryDirectory() as directory:
-            settings = {"data_dir": Path(directory)} | settings
-            chosen = Settings(listen="127.0.0.1:0", source_urls=urls, **settings)
+            settings = dict[str, Any](data_dir=Path(directory), source_urls=urls) | settings
+            chosen = Settings(listen="127.0.0.1:0", **settings)
             async with (
                 running_server(chosen, conninfo, migrations_directory()) as running,
                 grpc.aio.insecure_channel(running.address) as channel,

@@ -15,6 +15,7 @@ from decimal import Decimal
 
 import pytest
 
+from pricing_server.api_key import BEARER, KeySent
 from pricing_server.fetch import (
     BodyTooLarge,
     ConnectionFailed,
@@ -22,9 +23,13 @@ from pricing_server.fetch import (
     Fetcher,
     FetchError,
     FetchPolicy,
+    FetchRequest,
     HttpStatusError,
+    NotModified,
+    Payload,
     PayloadError,
     RequestRefused,
+    Validators,
 )
 
 pytestmark = pytest.mark.integration
@@ -145,6 +150,35 @@ async def flood(writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
     while True:
         writer.write(b" " * 65536)
+        await writer.drain()
+
+
+async def drip_headers(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"X: y\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def flood_headers(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"X: " + b"y" * 65536 + b"\r\n")
+        await writer.drain()
+
+
+async def continue_for_ever(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+        await writer.drain()
+
+
+async def flood_empty_members(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
+    empty = gzip.compress(b"") * 4096
+    while True:
+        writer.write(empty)
         await writer.drain()
 
 
@@ -286,7 +320,7 @@ async def test_retry_after_beyond_the_deadline_fails_at_once_and_says_so(
 # Deadline and size
 
 
-@pytest.mark.parametrize("behaviour", [drip, hang])
+@pytest.mark.parametrize("behaviour", [drip, hang, drip_headers, continue_for_ever])
 async def test_the_deadline_ends_a_slow_loris(
     serve: Serve, fetcher: Fetcher, behaviour: Behaviour
 ) -> None:
@@ -338,6 +372,39 @@ async def test_a_gzip_bomb_stops_at_the_cap(serve: Serve, fetcher: Fetcher, memb
     fetch = fetcher.fetch_json(server.url, policy=policy(cap=MIB))
     assert await peak_memory_of(fetch) < 6 * MIB
     assert len(server.requests) == 1
+
+
+async def test_gzip_of_nothing_without_end_stops_at_the_cap(serve: Serve, fetcher: Fetcher) -> None:
+    server = await serve(flood_empty_members)
+    fetch = fetcher.fetch_json(server.url, policy=policy(cap=MIB))
+    assert await peak_memory_of(fetch) < 6 * MIB
+    assert len(server.requests) == 1
+
+
+async def test_200_mb_take_less_than_twice_the_cap_of_memory(
+    serve: Serve, fetcher: Fetcher
+) -> None:
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(200):
+            writer.write(b" " * 1_000_000)
+            await writer.drain()
+
+    server = await serve(send)
+    cap = FetchPolicy().max_body_bytes
+    assert await peak_memory_of(fetcher.fetch_json(server.url)) < 2 * cap
+
+
+async def test_a_body_announced_as_too_large_is_not_read(serve: Serve, fetcher: Fetcher) -> None:
+    server = await serve(b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n")
+    assert await peak_memory_of(fetcher.fetch_json(server.url)) < MIB
+    assert len(server.requests) == 1
+
+
+async def test_headers_without_end_are_a_failed_connection(serve: Serve, fetcher: Fetcher) -> None:
+    server = await serve(flood_headers)
+    with pytest.raises(ConnectionFailed):
+        await fetcher.fetch_json(server.url, policy=policy(attempts=1))
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -537,6 +604,10 @@ def told_by(error: BaseException) -> str:
     return told
 
 
+KEYS_SENT = [BEARER, KeySent(header="X-Api-Key"), KeySent(parameter="key")]
+
+
+@pytest.mark.parametrize("key_sent", KEYS_SENT, ids=str)
 @pytest.mark.parametrize(
     "reply",
     [
@@ -554,31 +625,153 @@ def told_by(error: BaseException) -> str:
         redirect(f"http://{KEY}:{KEY}@127.0.0.1/"),
         redirect(f"http://[{KEY}/"),
         redirect(f"/{KEY}"),
+        answer(f'[{{"id": "{KEY}"}}]'.encode()),
+        answer(gzip.compress(f'["{KEY}"]'.encode()), "Content-Encoding: gzip"),
     ],
 )
 async def test_no_failure_tells_the_key_or_the_query(
-    serve: Serve, fetcher: Fetcher, caplog: pytest.LogCaptureFixture, reply: bytes | Behaviour
+    serve: Serve,
+    fetcher: Fetcher,
+    caplog: pytest.LogCaptureFixture,
+    reply: bytes | Behaviour,
+    key_sent: KeySent,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     server = await serve(reply)
+    limits = policy(idle=0.3, attempts=2)
+    request = FetchRequest(server.url + "/p?token=hush", KEY, key_sent, policy=limits)
     with pytest.raises(FetchError) as caught:
-        await fetcher.fetch_json(
-            server.url + "/p?token=hush", api_key=KEY, policy=policy(idle=0.5, attempts=2)
-        )
+        await fetcher.fetch(request)
     assert KEY in server.requests[0]
     assert "\n" not in str(caught.value)
-    told = told_by(caught.value) + caplog.text + repr(fetcher)
+    told = told_by(caught.value) + caplog.text + repr(fetcher) + repr(request)
     assert KEY.lower() not in told.lower()
     assert "hush" not in told
     assert server.url + "/p" in str(caught.value)
 
 
+@pytest.mark.parametrize("key_sent", KEYS_SENT, ids=str)
 async def test_no_success_tells_the_key_or_the_query(
-    serve: Serve, fetcher: Fetcher, caplog: pytest.LogCaptureFixture
+    serve: Serve, fetcher: Fetcher, caplog: pytest.LogCaptureFixture, key_sent: KeySent
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    server = await serve(redirect("/p?token=hush"), answer())
-    payload = await fetcher.fetch_json(server.url + "/p?token=hush", api_key=KEY)
+    server = await serve(redirect("/p?token=hush"), answer(b"[]", f'ETag: "{KEY}"'))
+    payload = await fetcher.fetch(FetchRequest(server.url + "/p?token=hush", KEY, key_sent))
+    assert KEY in server.requests[0]
+    assert KEY in server.requests[1]
     told = repr(payload) + repr(fetcher) + caplog.text
     assert KEY not in told
     assert "hush" not in told
+
+
+@pytest.mark.parametrize(
+    ("key_sent", "line"),
+    [
+        (BEARER, f"authorization: bearer {KEY}\r\n"),
+        (KeySent(header="X-Api-Key"), f"x-api-key: {KEY}\r\n"),
+        (KeySent(parameter="key"), f"get /p?a=1&key={KEY} http/1.1\r\n"),
+    ],
+    ids=["bearer", "header", "parameter"],
+)
+async def test_the_key_is_sent_where_the_source_takes_it_and_nowhere_else(
+    serve: Serve, fetcher: Fetcher, key_sent: KeySent, line: str
+) -> None:
+    server = await serve(answer())
+    await fetcher.fetch(FetchRequest(server.url + "/p?a=1", KEY, key_sent))
+    request = server.requests[0].lower()
+    assert line in request
+    assert request.count(KEY) == 1
+
+
+async def test_a_key_with_odd_characters_survives_the_query(serve: Serve, fetcher: Fetcher) -> None:
+    server = await serve(answer())
+    await fetcher.fetch(FetchRequest(server.url, "a&b=c/+%d#e?f", KeySent(parameter="key")))
+    assert server.requests[0].startswith("GET /?key=a%26b%3Dc%2F%2B%25d%23e%3Ff ")
+
+
+@pytest.mark.parametrize("spelt", ["sk-live/012345", "sk-live\\/012345", "sk-live%2F012345"])
+async def test_a_body_that_repeats_the_key_is_refused_since_it_would_be_kept(
+    serve: Serve, fetcher: Fetcher, spelt: str
+) -> None:
+    server = await serve(answer(f'[{{"id": "{spelt}"}}]'.encode()))
+    with pytest.raises(PayloadError, match="repeats the API key"):
+        await fetcher.fetch_json(server.url, api_key="sk-live/012345")
+
+
+# Conditional requests
+
+NOW_HTTP = "Fri, 02 Jan 2026 03:04:05 GMT"
+MINUTE_AGO = "Fri, 02 Jan 2026 03:03:05 GMT"
+JUST_NOW = "Fri, 02 Jan 2026 03:03:06 GMT"
+TAG = Validators(etag='W/"a-1"')
+
+
+async def validators_of(fetcher: Fetcher, url: str, api_key: str | None = None) -> object:
+    payload = await fetcher.fetch(FetchRequest(url, api_key))
+    assert isinstance(payload, Payload)
+    return payload.validators
+
+
+@pytest.mark.parametrize(
+    ("headers", "validators"),
+    [
+        ([], None),
+        (['ETag: W/"a-1"'], TAG),
+        (['ETag: "a"', f"Last-Modified: {MINUTE_AGO}", f"Date: {NOW_HTTP}"], Validators('"a"')),
+        ([f"Last-Modified: {MINUTE_AGO}", f"Date: {NOW_HTTP}"], Validators(None, MINUTE_AGO)),
+        ([f"Last-Modified: {JUST_NOW}", f"Date: {NOW_HTTP}"], None),
+        ([f"Last-Modified: {MINUTE_AGO}"], None),
+        (["Last-Modified: yesterday", f"Date: {NOW_HTTP}"], None),
+        (["ETag: a"], None),
+        (['ETag: "a b"'], None),
+        (['ETag: "' + "a" * 300 + '"'], None),
+        ([f'ETag: "{KEY}"'], None),
+    ],
+)
+async def test_only_what_names_a_state_without_doubt_is_a_validator(
+    serve: Serve, fetcher: Fetcher, headers: list[str], validators: Validators | None
+) -> None:
+    server = await serve(answer(b"[]", *headers))
+    assert await validators_of(fetcher, server.url, KEY) == validators
+
+
+@pytest.mark.parametrize(
+    ("validators", "line"),
+    [
+        (TAG, 'if-none-match: w/"a-1"'),
+        (Validators(last_modified=MINUTE_AGO), f"if-modified-since: {MINUTE_AGO.lower()}"),
+    ],
+)
+async def test_a_304_says_that_nothing_changed_as_of_now(
+    serve: Serve, fetcher: Fetcher, validators: Validators, line: str
+) -> None:
+    server = await serve(answer(b"", status=304))
+    request = FetchRequest(server.url, validators=validators)
+    assert await fetcher.fetch(request) == NotModified(NOW)
+    assert line in server.requests[0].lower()
+
+
+async def test_another_state_is_a_payload_with_its_own_validators(
+    serve: Serve, fetcher: Fetcher
+) -> None:
+    server = await serve(answer(b"[2]", 'ETag: "2"'))
+    payload = await fetcher.fetch(FetchRequest(server.url, validators=TAG))
+    assert isinstance(payload, Payload)
+    assert (payload.document, payload.validators) == ([2], Validators('"2"'))
+
+
+async def test_a_redirect_carries_no_validators_and_gives_none(
+    serve: Serve, fetcher: Fetcher
+) -> None:
+    server = await serve(redirect("/b"), answer(b"[]", 'ETag: "b"'))
+    payload = await fetcher.fetch(FetchRequest(server.url, validators=TAG))
+    assert isinstance(payload, Payload)
+    assert payload.validators is None
+    assert "if-none-match" in server.requests[0].lower()
+    assert "if-none-match" not in server.requests[1].lower()
+
+
+async def test_a_304_after_a_redirect_confirms_nothing(serve: Serve, fetcher: Fetcher) -> None:
+    server = await serve(redirect("/b"), answer(b"", status=304))
+    with pytest.raises(HttpStatusError, match="304"):
+        await fetcher.fetch(FetchRequest(server.url, validators=TAG))

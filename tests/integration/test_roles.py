@@ -44,6 +44,7 @@ INSERTS = {
     "providers",
     "provider_aliases",
     "sources",
+    "source_validators",
     "pricing_sync_log",
     "models",
     "rate_cards",
@@ -51,7 +52,14 @@ INSERTS = {
     "model_pricing",
     "model_pricing_history",
 }
-UPDATES = {"provider_aliases", "sources", "price_table_head", "price_quotes", "model_pricing"}
+UPDATES = {
+    "provider_aliases",
+    "sources",
+    "source_validators",
+    "price_table_head",
+    "price_quotes",
+    "model_pricing",
+}
 UPDATES_SOME_COLUMNS = {"models", "pricing_sync_log"}
 
 
@@ -128,6 +136,8 @@ INSERT INTO model_pricing_history
 SELECT 1, model_key, 'added', NULL, '{"0" * 64}', NULL, NULL, NULL, NULL, 'feed',
        now(), now(), 'test', sync_run_id
 FROM models, pricing_sync_log;
+INSERT INTO source_validators
+SELECT 'feed', '{"0" * 64}', '"tag"', NULL, sync_run_id, now() FROM pricing_sync_log;
 UPDATE price_table_head SET revision = 1;
 """
 

@@ -65,7 +65,7 @@ def test_no_two_sellers_differ_in_spelling_alone(found: dict[str, Coverage]) -> 
 
 def test_sellers_without_prices_have_hardly_any(found: dict[str, Coverage]) -> None:
     together = found["all sources"]
-    for seller in ANSWERS_LAST - {"huggingface"}:  # Of which a plain id has no price of its own.
+    for seller in ANSWERS_LAST:
         listed = sum(each == seller for each, _ in together.listed)
         priced = sum(each == seller for each, _ in together.priced)
         assert listed, seller

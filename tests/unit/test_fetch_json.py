@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from contextlib import suppress
 from decimal import Decimal, localcontext
 
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pricing_server.decoding import MAX_VALUES
 from pricing_server.fetch import FetchPolicy, PayloadError, decode_json, safe_url
 
 
@@ -137,8 +139,34 @@ def test_a_safe_url_has_no_credentials(url: str, safe: str) -> None:
     assert safe_url(url) == safe
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '["😀'.encode() + b"x" * (32 * 1024 * 1024 - 8) + b'"]',
+        b"[" + b",".join([b'{"a":1}'] * (MAX_VALUES // 2 - 1)) + b"]",
+        b"[" * MAX_VALUES + b"]" * MAX_VALUES,
+        b'{"a":' * MAX_VALUES,
+    ],
+    ids=["wide characters", "many objects", "depth", "open objects"],
+)
+def test_a_body_takes_at_most_16_times_the_cap_in_memory(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with suppress(PayloadError):
+            decode_json(body)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * FetchPolicy().max_body_bytes
+
+
+def test_more_values_than_any_list_has_are_refused_undecoded() -> None:
+    with pytest.raises(PayloadError, match="more than 2,000,000 values"):
+        decode_json(b"[" + b"1," * MAX_VALUES + b"1]")
+
+
 def test_the_default_policy_is_the_documented_one() -> None:
     policy = FetchPolicy()
     assert policy.total_deadline.total_seconds() == 60
     assert policy.attempt_timeout.total_seconds() == 15
-    assert (policy.max_body_bytes, policy.max_attempts) == (64 * 1024 * 1024, 4)
+    assert (policy.max_body_bytes, policy.max_attempts) == (32 * 1024 * 1024, 4)

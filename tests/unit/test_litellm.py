@@ -103,6 +103,11 @@ def test_the_seller_and_the_id_there_come_from_the_row(
         ("fal-ai", "fal-ai/painter"),
         ("fal-ai", "fal-ai/sized-painter"),
         ("novita", "noisy"),
+        ("openai", "omni"),
+        ("openai", "speaker"),
+        ("cohere", "picture-embed"),
+        ("cohere", "sorter"),
+        ("mistral", "page-reader"),
     }
 
 
@@ -129,6 +134,45 @@ def test_prices_are_usd_per_token_with_the_digits_that_are_stated(
         Rate(Meter.CACHE_WRITE_TOKENS, Decimal("0.00000375")),
         Rate(Meter.CACHE_WRITE_1H_TOKENS, Decimal("0.000006")),
     )
+
+
+def test_every_meter_has_the_price_that_its_key_states(
+    models: Mapping[tuple[str, str], ListedModel],
+) -> None:
+    stated = {
+        model_id: {rate.meter: str(rate.price) for rate in models[seller, model_id].card.rates}
+        for seller, model_id in (
+            ("openai", "omni"),
+            ("openai", "speaker"),
+            ("cohere", "picture-embed"),
+            ("cohere", "sorter"),
+            ("mistral", "page-reader"),
+        )
+    }
+    assert stated == {
+        "omni": {
+            Meter.INPUT_TOKENS: "0.000002",
+            Meter.OUTPUT_TOKENS: "0.000008",
+            Meter.OUTPUT_REASONING_TOKENS: "0.000009",
+            Meter.INPUT_IMAGE_TOKENS: "0.000003",
+            Meter.OUTPUT_IMAGE_TOKENS: "0.00003",
+            Meter.CACHE_IMAGE_READ_TOKENS: "3E-7",
+            Meter.INPUT_VIDEO_TOKENS: "0.000004",
+            Meter.OUTPUT_VIDEO_TOKENS: "0.00004",
+            Meter.OUTPUT_AUDIO_TOKENS: "0.00002",
+            Meter.CACHE_AUDIO_READ_TOKENS: "5E-7",
+            Meter.CACHE_AUDIO_WRITE_TOKENS: "0.000006",
+            Meter.REQUESTS: "0.005",
+            Meter.INPUT_TEXT_MESSAGES: "0.01",
+        },
+        "speaker": {Meter.INPUT_CHARACTERS: "0.000015"},
+        "picture-embed": {Meter.INPUT_IMAGES: "0.0001"},
+        "sorter": {Meter.RERANK_SEARCHES: "0.002"},
+        "page-reader": {
+            Meter.INPUT_DOCUMENT_PAGES: "0.001",
+            Meter.INPUT_ANNOTATED_DOCUMENT_PAGES: "0.003",
+        },
+    }
 
 
 def test_batches_and_service_tiers_are_contexts_and_the_rest_is_standard(

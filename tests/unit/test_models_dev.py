@@ -76,7 +76,7 @@ def test_every_model_of_the_fixture_is_read_under_its_seller(
     listing: Listing, models: Mapping[tuple[str, str], ListedModel]
 ) -> None:
     assert listing.faults == ()
-    assert len(models) == 12
+    assert len(models) == 13
     assert {seller for seller, _ in models} == {"acme", "azure", "x-ai", "zai-coding-plan"}
     assert listing.provider_names["x-ai"] == "xAI"
     assert listing.provider_names["azure"] == "Azure"
@@ -91,6 +91,12 @@ def test_prices_are_usd_per_million(models: Mapping[tuple[str, str], ListedModel
     assert models["acme", "audio-1"].card.rates[2:] == (
         Rate(Meter.INPUT_AUDIO_TOKENS, Decimal("0.00001")),
         Rate(Meter.OUTPUT_AUDIO_TOKENS, Decimal("0.00002")),
+    )
+    assert models["acme", "thinker"].card.rates == (
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000001")),
+        Rate(Meter.OUTPUT_TOKENS, Decimal("0.000004")),
+        Rate(Meter.CACHE_WRITE_TOKENS, Decimal("0.00000125")),
+        Rate(Meter.OUTPUT_REASONING_TOKENS, Decimal("0.000006")),
     )
 
 

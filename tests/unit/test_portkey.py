@@ -69,6 +69,14 @@ def test_prices_are_us_cents_per_token(models: Mapping[tuple[str, str], ListedMo
         Rate(Meter.INPUT_AUDIO_TOKENS, Decimal("0.00000444")),
         Rate(Meter.OUTPUT_REASONING_TOKENS, Decimal("0.000004")),
     )
+    assert models["alibaba-cloud", "omni"].card.rates == (
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000002")),
+        Rate(Meter.OUTPUT_TOKENS, Decimal("0.000008")),
+        Rate(Meter.CACHE_WRITE_TOKENS, Decimal("0.0000025")),
+        Rate(Meter.OUTPUT_AUDIO_TOKENS, Decimal("0.000016")),
+        Rate(Meter.OUTPUT_IMAGE_TOKENS, Decimal("0.00003")),
+        Rate(Meter.OUTPUT_VIDEO_TOKENS, Decimal("0.000012")),
+    )
     assert models["google", "painter"].card.rates == (Rate(Meter.OUTPUT_IMAGES, Decimal("0.04")),)
 
 

@@ -24,7 +24,14 @@ from pricing_server.errors import (
     SyncInProgress,
     SyncRunNotFound,
 )
-from pricing_server.fetch import ConnectionFailed, FetchError, Payload
+from pricing_server.fetch import (
+    ConnectionFailed,
+    FetchError,
+    FetchRequest,
+    NotModified,
+    Payload,
+    Validators,
+)
 from pricing_server.lookup.price import Head
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.providers.source import (
@@ -38,10 +45,13 @@ from pricing_server.providers.source import (
     Source,
     SourceError,
 )
-from pricing_server.sync.plan import TableState, make_plan
+from pricing_server.sync.plan import Plan, TableState, make_plan
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
+    NO_COUNTS,
     AppliedPlan,
+    LastAnswer,
+    Named,
     RunDeclaredDead,
     StartedRun,
     SyncOutcome,
@@ -96,6 +106,9 @@ class Store:
     held: set[str] = field(default_factory=set)
     revision: int = 7
     changes_to_revert: tuple[PriceChange, ...] = ()
+    kept: dict[str, LastAnswer] = field(default_factory=dict)
+    """By what was asked."""
+    is_confirmable: bool = True
 
     def step(self, name: str) -> None:
         self.log.append(name)
@@ -142,13 +155,34 @@ class Session:
         self._store.step("preview")
         return self._planned(listing, register_unknown, self._store.revision)
 
+    async def last_answer(self, asked: str) -> LastAnswer | None:
+        return self._store.kept.get(asked)
+
     async def apply(
-        self, run: StartedRun, listing: Listing, *, register_unknown: bool
+        self,
+        run: StartedRun,
+        listing: Listing,
+        *,
+        register_unknown: bool,
+        named: Named | None = None,
     ) -> AppliedPlan:
         self._store.step("apply")
         self._finish(run, "success")
         self._store.revision += 1
+        if named is not None and named.validators is not None:
+            self._store.kept = {named.asked: LastAnswer(run.sync_run_id, named.validators)}
         return self._planned(listing, register_unknown, self._store.revision)
+
+    async def confirm(
+        self, run: StartedRun, last: LastAnswer, answer: NotModified
+    ) -> AppliedPlan | None:
+        self._store.step("confirm")
+        if not self._store.is_confirmable:
+            return None
+        self._finish(run, "success")
+        counts = {**NO_COUNTS, "models_fetched": 2, "models_unchanged": 2}
+        plan = Plan((), (), (), (), (), {}, LATER, counts)
+        return AppliedPlan(plan, self._store.revision, "epoch", LATER)
 
     async def fail(self, run: StartedRun, message: str) -> datetime:
         self._store.step("fail")
@@ -181,14 +215,21 @@ class Api:
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    validators: Validators | None = None
+    """What names the state of the document."""
+    known: list[Validators | None] = field(default_factory=list)
+    """What came with each request."""
 
-    async def fetch_json(self, url: str, *, api_key: str | None = None) -> Payload:
-        self.requests.append((url, api_key))
+    async def fetch(self, request: FetchRequest) -> Payload | NotModified:
+        self.requests.append((request.url, request.api_key))
+        self.known.append(request.validators)
         self.asked.set()
         await self.may_answer.wait()
         if self.failure is not None:
             raise self.failure
-        return Payload(self.document, NOON, "", url, 0)
+        if request.validators is not None and request.validators == self.validators:
+            return NotModified(LATER)
+        return Payload(self.document, NOON, "", request.url, 0, self.validators)
 
 
 @dataclass
@@ -351,6 +392,63 @@ async def test_a_bundled_catalogue_is_read_without_fetching_and_is_as_old_as_its
     assert rig.api.requests == []
     assert [change.model_id for change in outcome.changes] == ["from release"]
     assert outcome.changes[0].effective_time == NOON
+
+
+# Unchanged.
+
+TAG, OTHER_TAG = Validators(etag='"1"'), Validators(etag='"2"')
+
+
+async def test_an_unchanged_answer_confirms_what_was_applied_and_is_served(rig: Rig) -> None:
+    rig.api.validators = TAG
+    await rig.sync()
+    rig.store.log.clear()
+    outcome = await rig.sync()
+    assert rig.api.known == [None, TAG]
+    assert rig.store.log == ["session", "start", "confirm", "freed"]
+    assert outcome.status is SyncStatus.SUCCESS
+    assert (outcome.changes, outcome.faults) == ((), ())
+    assert outcome.counts["models_unchanged"] == 2
+    assert rig.committed == [Head(8, "epoch"), Head(8, "epoch")]
+
+
+async def test_an_answer_in_another_state_is_applied(rig: Rig) -> None:
+    rig.api.validators = TAG
+    await rig.sync()
+    rig.api.validators = OTHER_TAG
+    await rig.sync()
+    assert rig.store.log.count("apply") == 2
+    assert [last.validators for last in rig.store.kept.values()] == [OTHER_TAG]
+
+
+async def test_what_cannot_be_confirmed_is_read_in_full_in_the_same_run(rig: Rig) -> None:
+    rig.api.validators = TAG
+    await rig.sync()
+    rig.store.is_confirmable = False
+    rig.store.log.clear()
+    outcome = await rig.sync()
+    assert rig.api.known == [None, TAG, None]
+    assert rig.store.log == ["session", "start", "confirm", "apply", "freed"]
+    assert outcome.status is SyncStatus.SUCCESS
+
+
+async def test_a_dry_run_asks_for_everything_and_leaves_no_validators(rig: Rig) -> None:
+    rig.api.validators = TAG
+    await rig.sync(dry_run=True)
+    assert rig.store.kept == {}
+    await rig.sync()
+    await rig.sync(dry_run=True)
+    assert rig.api.known == [None, None, None]
+
+
+async def test_another_address_or_another_use_of_a_key_is_asked_for_everything(rig: Rig) -> None:
+    rig.api.validators = TAG
+    await rig.sync()
+    rig.operator.urls = {"acme": "https://mirror.test/models"}
+    await rig.sync()
+    rig.operator.keys = {"acme": "sk-1"}
+    await rig.sync()
+    assert rig.api.known == [None, None, None]
 
 
 # Detached.

@@ -1,0 +1,88 @@
+"""Reads what a source states now."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pricing_server.fetch import FetchRequest, NotModified, Payload, Validators
+from pricing_server.pages import JsonFetcher, fetch_listing, fetch_parts
+from pricing_server.providers.source import PART, Listing, Source, SourceError
+from pricing_server.sync.asked import asked
+
+
+class SourceSettings(Protocol):
+    """What the operator sets for a source."""
+
+    def url_of(self, source: Source) -> str | None:
+        """Where to fetch it from: the setting, else the declared endpoint."""
+
+    def key_of(self, source: Source) -> str | None:
+        """Its API key, if one is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a source states, and what names the state of the answer that said so."""
+
+    listing: Listing
+    validators: Validators | None = None
+    """None where an unchanged answer would not state the same as of the time it is given."""
+
+
+class SourceReader:
+    """Reads sources from their APIs, or from what ships with the server."""
+
+    def __init__(self, fetcher: JsonFetcher, settings: SourceSettings) -> None:
+        self._fetcher = fetcher
+        self._settings = settings
+
+    def asked(self, source: Source) -> str:
+        """The digest of what gives the source's answer; see `pricing_server.sync.asked`."""
+        url = self._settings.url_of(source)
+        return asked(url or "", self._settings.key_of(source) is not None)
+
+    async def read(self, source: Source) -> Reading:
+        """Read everything that the source states. Raises FetchError, SourceError."""
+        if source.release is not None:
+            document = await asyncio.to_thread(source.release.load)
+            released_at = source.release.released_at
+            return Reading(await asyncio.to_thread(_listing, source, document, released_at))
+        answer = await self._fetch(source)
+        assert isinstance(answer, Payload), "it was asked for without validators"
+        return await _reading(source, answer)
+
+    async def read_unless(self, source: Source, known: Validators) -> Reading | NotModified:
+        """Read the source unless it is in the state that is known. Raises as `read`."""
+        answer = await self._fetch(source, known)
+        return answer if isinstance(answer, NotModified) else await _reading(source, answer)
+
+    async def _fetch(
+        self, source: Source, known: Validators | None = None
+    ) -> Payload | NotModified:
+        url = self._settings.url_of(source)
+        if url is None:
+            raise SourceError(f"no address is known: set {source.url_variable}")
+        request = FetchRequest(url, self._settings.key_of(source), source.key_sent, known)
+        if not source.parts:
+            return await fetch_listing(self._fetcher, request, source.paging)
+        if PART not in url:
+            raise SourceError(f"{source.url_variable} does not say where {PART} goes")
+        return await fetch_parts(self._fetcher, request, source.parts, source.paging)
+
+
+async def _reading(source: Source, answer: Payload) -> Reading:
+    listing = await asyncio.to_thread(_listing, source, answer.document, answer.obtained_at)
+    # A recording says itself how old it is; that it is still served confirms nothing.
+    is_live = listing.obtained_at == answer.obtained_at
+    return Reading(listing, answer.validators if is_live else None)
+
+
+def _listing(source: Source, document: object, received_at: datetime) -> Listing:
+    listing = source.read(document, received_at)
+    for model in listing.models:
+        # Hashed here, in a thread of its own, and not while the price table is locked.
+        _ = model.card.card_id
+    return listing
