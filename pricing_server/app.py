@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from llmpricing.v1 import pricing_pb2, pricing_pb2_grpc
 from pricing_server import fault_points
-from pricing_server.audit_guard import GuardedAuditReader
+from pricing_server.audit_guard import GuardedAuditReader, GuardedHeldReader
 from pricing_server.bounded import abandoned_work_ended
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.fetch import Fetcher
@@ -38,6 +38,7 @@ from pricing_server.postgres.audit_reader import PostgresAuditReader
 from pricing_server.postgres.change_history import PostgresChangeHistory
 from pricing_server.postgres.connection import READER, WRITER, read_pool
 from pricing_server.postgres.head_watcher import HeadWatcher
+from pricing_server.postgres.held_reader import PostgresHeldReader
 from pricing_server.postgres.migrations import (
     DatabaseNotReached,
     MigrationError,
@@ -165,6 +166,7 @@ async def running_server(
             options=OPTIONS,
         )
         audit = GuardedAuditReader(PostgresAuditReader(pool), reader.breaker)
+        held = GuardedHeldReader(PostgresHeldReader(pool), reader.breaker)
         pricing_pb2_grpc.add_PricingServiceServicer_to_server(
             PricingService(
                 lookup,
@@ -173,6 +175,7 @@ async def running_server(
                 SOURCES,
                 settings.url_of,
                 streams,
+                held=held,
                 stream_write_seconds=settings.stream_write_seconds,
             ),
             server,

@@ -13,8 +13,10 @@ from pricing_server.errors import InvalidArgument, SyncRunNotFound
 from pricing_server.fetch import safe_url
 from pricing_server.grpc_api import convert
 from pricing_server.grpc_api.convert_revert import revert_sync_run_response
+from pricing_server.grpc_api.held_changes import list_held_changes, resolve_held_change
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
 from pricing_server.grpc_api.stream import serve_stream, stream_request
+from pricing_server.held_changes import HeldReader
 from pricing_server.lookup.lookup import ALL_LAYERS, Lookup
 from pricing_server.providers.source import Source
 from pricing_server.sellers import canonical
@@ -40,11 +42,13 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         url_of: Callable[[Source], str | None],
         streams: ChangeStreams,
         *,
+        held: HeldReader,
         stream_write_seconds: float,
     ) -> None:
         self._lookup = lookup
         self._syncs = syncs
         self._audit = audit
+        self._held = held
         self._sources = sources
         self._url_of = url_of
         self._streams = streams
@@ -168,6 +172,16 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
             ],
             next_page_token=pages.token(found[limit - 1].provider) if len(found) > limit else "",
         )
+
+    async def ListHeldChanges(
+        self, request: pb.ListHeldChangesRequest, context: Any
+    ) -> pb.ListHeldChangesResponse:
+        return await list_held_changes(self._held, request)
+
+    async def ResolveHeldChange(
+        self, request: pb.ResolveHeldChangeRequest, context: Any
+    ) -> pb.ResolveHeldChangeResponse:
+        return await resolve_held_change(self._syncs, request)
 
     # Not a generator, as the stubs have it: only so a write can be given up.
     async def StreamPriceChanges(  # type: ignore[override]

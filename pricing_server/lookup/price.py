@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from llmpricing.rate_card import RateCard
+from pricing_server.sync.held import PendingChange
 
 
 class Layer(StrEnum):
@@ -61,6 +62,8 @@ class Price:
     """What to tell people of the source instead of its name."""
     doubt: str | None = None
     """Why the source may no longer state this."""
+    pending: PendingChange | None = None
+    """What a source states of the model now and the guard holds; not kept through outages."""
 
 
 class PriceReader(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pricing_server.lookup.price import Head, Layer, Price
 from pricing_server.postgres.connection import Pool, Row, card_of, only, translated_errors
 from pricing_server.postgres.statements import statements
+from pricing_server.sync.held import HoldReason, PendingChange
 
 _SQL = statements("lookup")
 
@@ -88,4 +89,17 @@ def price_of(row: Row) -> Price:
         alias_target=row["alias_target"],
         delisted_at=row["delisted_at"],
         canonical_slug=row.get("canonical_slug"),
+        pending=_pending(row),
+    )
+
+
+def _pending(row: Row) -> PendingChange | None:
+    if row.get("pending_id") is None:
+        return None
+    return PendingChange(
+        held_change_id=row["pending_id"],
+        source=row["pending_source"],
+        reason=HoldReason(row["pending_reason"]),
+        card=card_of(row, "pending_"),
+        held_since=row["pending_since"],
     )

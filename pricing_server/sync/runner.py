@@ -23,6 +23,7 @@ from pricing_server.fetch import FetchError, NotModified
 from pricing_server.lookup.price import Head
 from pricing_server.pages import JsonFetcher
 from pricing_server.providers.source import Fault, KeyUse, Source, SourceError
+from pricing_server.sync.held import ResolveOutcome, ResolveRequest
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
     AppliedPlan,
@@ -88,6 +89,13 @@ class SyncRunner:
         """
         return await self._detached(self._revert(request), f"revert {request.sync_run_id}")
 
+    async def resolve(self, request: ResolveRequest) -> ResolveOutcome:
+        """Decide on a held change and wait for the outcome.
+
+        Raises HeldChangeNotFound, HeldChangeNotOpen, DatabaseUnavailable or ShuttingDown.
+        """
+        return await self._detached(self._resolve(request), f"resolve {request.held_change_id}")
+
     async def drain(self, grace_seconds: float) -> None:
         """Take no new runs, and give those under way some time before they are cancelled."""
         self._draining = True
@@ -126,6 +134,20 @@ class SyncRunner:
             revision=outcome.revision,
             models_reverted=len(outcome.changes),
             models_refused=len(outcome.refused),
+        )
+        return outcome
+
+    async def _resolve(self, request: ResolveRequest) -> ResolveOutcome:
+        outcome = await self._store.resolve(request)
+        # Also where no price changed: what was pending of a model no longer is.
+        self._committed(Head(outcome.revision, outcome.epoch))
+        log.info(
+            "held_change.resolved",
+            held_change=request.held_change_id,
+            decision=request.decision.value,
+            resolved_by=request.resolved_by,
+            revision=outcome.revision,
+            changes=len(outcome.changes),
         )
         return outcome
 

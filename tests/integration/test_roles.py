@@ -51,6 +51,7 @@ INSERTS = {
     "price_quotes",
     "model_pricing",
     "model_pricing_history",
+    "held_changes",
 }
 UPDATES = {
     "provider_aliases",
@@ -60,7 +61,7 @@ UPDATES = {
     "price_quotes",
     "model_pricing",
 }
-UPDATES_SOME_COLUMNS = {"models", "pricing_sync_log"}
+UPDATES_SOME_COLUMNS = {"models", "pricing_sync_log", "held_changes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,12 @@ SELECT 1, model_key, 'added', NULL, '{"0" * 64}', NULL, NULL, NULL, NULL, 'feed'
 FROM models, pricing_sync_log;
 INSERT INTO source_validators
 SELECT 'feed', '{"0" * 64}', '"tag"', NULL, sync_run_id, now() FROM pricing_sync_log;
+INSERT INTO held_changes (source, provider, model_id, reason, evidence, card_id, fragment,
+                          obtained_at, last_obtained_at, first_run, last_run, held_since,
+                          last_stated)
+SELECT 'feed', 'maker', 'model', 'ratio_to_past', '[]', '{"0" * 64}', '{{}}', now(), now(),
+       sync_run_id, sync_run_id, now(), now()
+FROM pricing_sync_log;
 UPDATE price_table_head SET revision = 1;
 """
 
@@ -410,6 +417,12 @@ def test_right_granted_to_a_stranger_shows_and_changes_no_row(database: Database
         "ALTER FUNCTION refuse_rewriting() RENAME TO harmless",
         "DROP TABLE model_pricing_history",
         "UPDATE schema_migrations SET version = version",
+        # Nor what was held, and what was decided on it.
+        "DELETE FROM held_changes",
+        "TRUNCATE held_changes CASCADE",
+        "UPDATE held_changes SET card_id = card_id",
+        "UPDATE held_changes SET evidence = '[]'",
+        "UPDATE held_changes SET held_since = now()",
         # A log row cannot be backdated or handed to another source.
         "UPDATE pricing_sync_log SET started_at = now()",
         "UPDATE pricing_sync_log SET source = 'feed'",

@@ -19,6 +19,7 @@ from pricing_server.audit import (
     SourceHealth,
 )
 from pricing_server.grpc_api.service import PricingService
+from pricing_server.held_changes import HeldReader
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.stream.streams import ChangeStreams
@@ -86,6 +87,7 @@ async def test_a_page_of_changes_is_converted_beside_the_event_loop() -> None:
         {},
         lambda source: None,
         cast(ChangeStreams, None),
+        held=cast(HeldReader, None),
         stream_write_seconds=1,
     )
     response = await service.ListPriceChanges(pb.ListPriceChangesRequest(page_size=2), None)

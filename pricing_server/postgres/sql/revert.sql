@@ -39,6 +39,8 @@ ORDER BY history.model_key;
 UPDATE price_quotes AS quotes
 SET card_id = coalesce(reset.card_id, quotes.card_id),
     obtained_at = coalesce(reset.obtained_at, quotes.obtained_at),
+    stated_since = CASE WHEN reset.card_id IS NULL THEN quotes.stated_since
+                   ELSE coalesce(reset.obtained_at, quotes.obtained_at) END,
     missing_syncs = reset.missing_syncs,
     is_confirmed = reset.card_id IS NULL AND quotes.is_confirmed,
     fragment = CASE WHEN reset.card_id IS NULL THEN quotes.fragment
