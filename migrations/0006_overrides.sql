@@ -1,29 +1,4 @@
--- Prices that admins set, and where the evidence of a price was fetched and since when it holds.
-
--- Quotes: since when ---------------------------------------------------------------
-
-ALTER TABLE price_quotes ADD COLUMN stated_since timestamptz NOT NULL DEFAULT now();
-COMMENT ON COLUMN price_quotes.stated_since IS
-    'When the source''s data first stated this card, as far as known.';
-
-UPDATE price_quotes AS quotes
-SET stated_since = coalesce(
-    (SELECT least(pricing.effective_time, quotes.obtained_at)
-     FROM model_pricing AS pricing
-     WHERE pricing.model_key = quotes.model_key AND pricing.source = quotes.source
-       AND pricing.card_id = quotes.card_id),
-    quotes.obtained_at);
-
--- The log: what was fetched --------------------------------------------------------
-
-ALTER TABLE pricing_sync_log
-    ADD COLUMN payload_url text,
-    ADD COLUMN payload_sha256 text CHECK (payload_sha256 ~ '^[0-9a-f]{64}$');
-COMMENT ON COLUMN pricing_sync_log.payload_url IS
-    'Where the data was fetched, without query; null for a bundled catalogue.';
-COMMENT ON COLUMN pricing_sync_log.payload_sha256 IS
-    'Of the fetched body; of several documents or pages, of their hashes as they were read.';
-GRANT UPDATE (payload_url, payload_sha256) ON pricing_sync_log TO pricing_writer;
+-- Prices that admins set.
 
 -- Overrides ------------------------------------------------------------------------
 

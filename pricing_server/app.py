@@ -17,13 +17,12 @@ from grpc_reflection.v1alpha import reflection
 
 from llmpricing.v1 import pricing_pb2, pricing_pb2_grpc
 from pricing_server import fault_points
-from pricing_server.audit_guard import GuardedAuditReader
+from pricing_server.audit_guard import GuardedAuditReader, GuardedHeldReader
 from pricing_server.bounded import abandoned_work_ended
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.evidence_guard import GuardedEvidenceReader
 from pricing_server.fetch import Fetcher
 from pricing_server.grpc_api.boundary import Boundary
-from pricing_server.grpc_api.evidence import NoHeldChanges
 from pricing_server.grpc_api.reflection import reflected_pool
 from pricing_server.grpc_api.service import PricingService
 from pricing_server.grpc_api.stream import MessageEncoder
@@ -41,6 +40,7 @@ from pricing_server.postgres.change_history import PostgresChangeHistory
 from pricing_server.postgres.connection import READER, WRITER, read_pool
 from pricing_server.postgres.evidence_reader import PostgresEvidenceReader
 from pricing_server.postgres.head_watcher import HeadWatcher
+from pricing_server.postgres.held_reader import PostgresHeldReader
 from pricing_server.postgres.migrations import (
     DatabaseNotReached,
     MigrationError,
@@ -187,6 +187,7 @@ async def running_server(
         )
         audit = GuardedAuditReader(PostgresAuditReader(pool), reader.breaker)
         evidence = GuardedEvidenceReader(PostgresEvidenceReader(pool), reader.breaker)
+        held = GuardedHeldReader(PostgresHeldReader(pool), reader.breaker)
         pricing_pb2_grpc.add_PricingServiceServicer_to_server(
             PricingService(
                 lookup,
@@ -198,7 +199,7 @@ async def running_server(
                 schedule,
                 price_overrides,
                 evidence,
-                NoHeldChanges(),
+                held,
                 stream_write_seconds=settings.stream_write_seconds,
             ),
             server,

@@ -42,6 +42,8 @@ class SourceHealth:
     recent_runs: int = 0
     """Of the last 30 days, those in progress apart."""
     recent_successes: int = 0
+    models_held: int = 0
+    """With an open held change, those of a held feed each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""A guard before the log and the audit trail, which are in the same database as the prices."""
+"""Guards before the log, the audit trail and the held changes, which are in the same database
+as the prices."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from pricing_server.audit import (
     SourceHealth,
 )
 from pricing_server.breaker import Breaker
+from pricing_server.held_changes import HeldCursor, HeldFilter, HeldReader
 from pricing_server.price_change import PriceChange
+from pricing_server.sync.held import HeldChange
 from pricing_server.sync.run import SyncRun
 
 ANSWER_SECONDS: Final = 5.0
@@ -59,3 +62,22 @@ class GuardedAuditReader:
     async def sources(self) -> Sequence[SourceHealth]:
         """See AuditReader."""
         return await self._breaker.ask_slow(self._reader.sources, self._answer_seconds)
+
+
+class GuardedHeldReader:
+    """A HeldReader that fails at once while the database is known to be down."""
+
+    def __init__(
+        self, reader: HeldReader, breaker: Breaker, *, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
+        self._reader = reader
+        self._breaker = breaker
+        self._answer_seconds = answer_seconds
+
+    async def held_changes(
+        self, narrow: HeldFilter, before: HeldCursor | None, limit: int
+    ) -> Sequence[HeldChange]:
+        """See HeldReader."""
+        return await self._breaker.ask_slow(
+            lambda: self._reader.held_changes(narrow, before, limit), self._answer_seconds
+        )

@@ -6,6 +6,8 @@ PricingError
 ├── ProviderNotFound       no seller of that name
 ├── SourceNotFound         no source of that name
 ├── SyncRunNotFound        no run with that id
+├── HeldChangeNotFound     no held change with that id
+├── HeldChangeNotOpen      it is decided, expired or released already
 ├── KeyMissing             a source needs an API key that is not set
 ├── SyncInProgress         another run of the same source is under way
 ├── AdminTokenRequired     the method needs ROLE_ADMIN and no token came
@@ -93,6 +95,23 @@ class SyncRunNotFound(PricingError):
     def __init__(self, sync_run_id: str) -> None:
         super().__init__(f"no sync run has the id {_quoted(sync_run_id)}")
         self.sync_run_id = sync_run_id
+
+
+class HeldChangeNotFound(PricingError):
+    """No held change with that id."""
+
+    def __init__(self, held_change_id: str) -> None:
+        super().__init__(f"no held change has the id {_quoted(held_change_id)}")
+        self.held_change_id = held_change_id
+
+
+class HeldChangeNotOpen(PricingError):
+    """A held change that is decided, expired or released already."""
+
+    def __init__(self, held_change_id: str, status: str) -> None:
+        super().__init__(f"held change {held_change_id} is not open: it is {status}")
+        self.held_change_id = held_change_id
+        self.status = status
 
 
 class KeyMissing(PricingError):

@@ -24,6 +24,7 @@ from llmpricing.schedule import headline, last_change
 from llmpricing.units import PricingFormat, format_price, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.audit import ProviderCoverage
+from pricing_server.grpc_api.convert_held import pending_change
 from pricing_server.lookup.answer import Answer, Freshness
 from pricing_server.lookup.price import Layer
 from pricing_server.lookup.quote import MatchRule
@@ -103,6 +104,8 @@ def model_pricing(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.ModelPrici
         pricing.image = format_price(shown.image)
     if quote.valid_until is not None:
         pricing.valid_until.FromDatetime(quote.valid_until)
+    if price.pending is not None:
+        pricing.pending_change.CopyFrom(pending_change(price.pending, per))
     if price.delisted_at is not None:
         pricing.delisted_time.FromDatetime(price.delisted_at)
     return pricing

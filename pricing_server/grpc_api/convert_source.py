@@ -26,6 +26,7 @@ def source_message(
         key_required=declared is not None and declared.key_use is KeyUse.REQUIRED,
         last_run=convert.sync_run(health.last_run, with_details=False) if health.last_run else None,
         models_quoted=health.models_quoted,
+        models_held=health.models_held,
         evidence=declared.evidence.value if declared else "",
         failures_in_a_row=health.log.failures_in_a_row,
         success_rate=_share(health.recent_successes, health.recent_runs),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, InvalidOperation
-from typing import Final, Protocol
+from typing import Final
 
 from llmpricing.schedule import headline
 from llmpricing.units import PricingFormat, format_price, plain
@@ -23,42 +24,33 @@ from pricing_server.evidence import (
     StatedQuote,
 )
 from pricing_server.grpc_api import convert
+from pricing_server.grpc_api.held_changes import held_change
 from pricing_server.grpc_api.overrides import price_override
 from pricing_server.grpc_api.read_rates import price_of
 from pricing_server.grpc_api.requests import Pages, check_name, check_page_size
+from pricing_server.held_changes import HeldFilter, HeldReader
 from pricing_server.lookup.price import Layer
 from pricing_server.providers.source import Source
 from pricing_server.sellers import canonical
+from pricing_server.sync.held import HeldChange
 
 MIN_RATIO: Final = Decimal("1.01")
 
 MAX_FRAGMENT_BYTES: Final = 256 * 1024
 """Of a statement in an answer, of which there are a few; recorded ones have up to 20 kB."""
 
+MAX_HELD_CHANGES: Final = 100
+"""Open ones of a model in an answer; each source has one at most."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SIX_DIGITS: Final = Context(prec=6)
 
 
-class HeldChangesReader(Protocol):
-    """What the guard holds of a model."""
-
-    async def open_held_changes(self, provider: str, model_id: str) -> Sequence[pb.HeldChange]:
-        """The open held changes of a model, newest first. Raises DatabaseUnavailable."""
-
-
-class NoHeldChanges:
-    """A HeldChangesReader of a server that holds nothing."""
-
-    async def open_held_changes(self, provider: str, model_id: str) -> Sequence[pb.HeldChange]:
-        """None."""
-        return ()
-
-
 async def explain_price(
     request: pb.ExplainPriceRequest,
     explainer: Explainer,
-    held_changes: HeldChangesReader,
+    held: HeldReader,
     sources: Mapping[str, Source],
 ) -> pb.ExplainPriceResponse:
     """Answer ExplainPrice."""
@@ -66,8 +58,9 @@ async def explain_price(
     provider = check_name("provider", request.provider) if request.HasField("provider") else None
     explained = await explainer.explain(model_id, provider)
     price = explained.answer.quote.price
-    held = await held_changes.open_held_changes(price.provider, price.model_id)
-    return _explain_price_response(explained, held, sources)
+    narrow = HeldFilter(provider=price.provider, model_id=price.model_id)
+    found = await held.held_changes(narrow, None, MAX_HELD_CHANGES)
+    return _explain_price_response(explained, found, sources)
 
 
 async def list_discrepancies(
@@ -102,7 +95,7 @@ async def list_discrepancies(
 
 
 def _explain_price_response(
-    explained: Explanation, held: Sequence[pb.HeldChange], sources: Mapping[str, Source]
+    explained: Explanation, held: Sequence[HeldChange], sources: Mapping[str, Source]
 ) -> pb.ExplainPriceResponse:
     answer, evidence = explained.answer, explained.evidence
     answered = convert.get_pricing_response(answer, pb.PRICE_UNIT_PER_1M_TOKENS)
@@ -112,7 +105,7 @@ def _explain_price_response(
         pricing=answered.pricing,
         match=answered.match,
         quotes=[_quote(one, sources, now, is_of_table) for one in evidence.quotes],
-        held_changes=held,
+        held_changes=map(_held_change, held),
         price_override=price_override(evidence.price_override)
         if evidence.price_override and answer.quote.price.layer is Layer.OVERRIDE
         else None,
@@ -122,6 +115,11 @@ def _explain_price_response(
         revision=answer.head.revision if answer.head else None,
         epoch=answered.epoch,
     )
+
+
+def _held_change(held: HeldChange) -> pb.HeldChange:
+    fits = len(held.fragment) <= MAX_FRAGMENT_BYTES
+    return held_change(held if fits else replace(held, fragment=""))
 
 
 def _quote(

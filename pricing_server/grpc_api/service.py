@@ -15,13 +15,11 @@ from pricing_server.fetch import safe_url
 from pricing_server.grpc_api import convert, overrides
 from pricing_server.grpc_api.convert_revert import revert_sync_run_response
 from pricing_server.grpc_api.convert_source import source_message
-from pricing_server.grpc_api.evidence import (
-    HeldChangesReader,
-    explain_price,
-    list_discrepancies,
-)
+from pricing_server.grpc_api.evidence import explain_price, list_discrepancies
+from pricing_server.grpc_api.held_changes import list_held_changes, resolve_held_change
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
 from pricing_server.grpc_api.stream import serve_stream, stream_request
+from pricing_server.held_changes import HeldReader
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.lookup import ALL_LAYERS, Lookup
 from pricing_server.providers.source import Source
@@ -52,13 +50,14 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         schedule: Schedule,
         price_overrides: OverrideRunner,
         evidence: EvidenceReader,
-        held_changes: HeldChangesReader,
+        held: HeldReader,
         *,
         stream_write_seconds: float,
     ) -> None:
         self._lookup = lookup
         self._syncs = syncs
         self._audit = audit
+        self._held = held
         self._sources = sources
         self._url_of = url_of
         self._streams = streams
@@ -66,7 +65,6 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self._price_overrides = price_overrides
         self._evidence = evidence
         self._explainer = Explainer(lookup, evidence)
-        self._held_changes = held_changes
         self._stream_write_seconds = stream_write_seconds
 
     async def GetPricing(
@@ -189,6 +187,16 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
             next_page_token=pages.token(found[limit - 1].provider) if len(found) > limit else "",
         )
 
+    async def ListHeldChanges(
+        self, request: pb.ListHeldChangesRequest, context: Any
+    ) -> pb.ListHeldChangesResponse:
+        return await list_held_changes(self._held, request)
+
+    async def ResolveHeldChange(
+        self, request: pb.ResolveHeldChangeRequest, context: Any
+    ) -> pb.ResolveHeldChangeResponse:
+        return await resolve_held_change(self._syncs, request)
+
     async def SetPriceOverride(
         self, request: pb.SetPriceOverrideRequest, context: Any
     ) -> pb.SetPriceOverrideResponse:
@@ -209,7 +217,7 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
     async def ExplainPrice(
         self, request: pb.ExplainPriceRequest, context: Any
     ) -> pb.ExplainPriceResponse:
-        return await explain_price(request, self._explainer, self._held_changes, self._sources)
+        return await explain_price(request, self._explainer, self._held, self._sources)
 
     # Not a generator, as the stubs have it: only so a write can be given up.
     async def StreamPriceChanges(  # type: ignore[override]

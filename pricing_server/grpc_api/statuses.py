@@ -76,6 +76,20 @@ def status_of(error: Exception) -> status_pb2.Status:
                 pb.ERROR_REASON_SYNC_RUN_NOT_FOUND,
                 {"sync_run_id": _cut(error.sync_run_id)},
             )
+        case errors.HeldChangeNotFound():
+            return _with_reason(
+                code_pb2.NOT_FOUND,
+                error,
+                pb.ERROR_REASON_HELD_CHANGE_NOT_FOUND,
+                {"held_change_id": _cut(error.held_change_id)},
+            )
+        case errors.HeldChangeNotOpen():
+            return _with_reason(
+                code_pb2.FAILED_PRECONDITION,
+                error,
+                pb.ERROR_REASON_HELD_CHANGE_NOT_OPEN,
+                {"held_change_id": error.held_change_id, "status": error.status},
+            )
         case errors.KeyMissing():
             return _with_reason(
                 code_pb2.FAILED_PRECONDITION,

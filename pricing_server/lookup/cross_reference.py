@@ -57,6 +57,7 @@ def cross_reference(asked: Price, candidates: Sequence[Price], at: datetime) -> 
         hugging_face_id=asked.hugging_face_id,
         alias_target=asked.alias_target,
         canonical_slug=asked.canonical_slug,
+        pending=asked.pending,
         detail=f"{_REFERENCE_NAME}'s price of {reference.model_id}, same {shared}",
         referred=(reference.provider, reference.model_id),
     )

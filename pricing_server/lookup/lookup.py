@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import datetime
 
 from pricing_server.errors import (
@@ -76,6 +77,9 @@ class Lookup:
         if min_revision is None:  # The layers below have no revision.
             at = listed.price.provider if listed is not None else seller
             later = await self._from_files(model_id, at, seller, accept)
+            if later is not None and listed is not None:
+                pending = listed.price.pending
+                later = replace(later, price=replace(later.price, pending=pending))
             if later is not None and later.has_price:
                 return self._answer(later, None, is_down)
         if listed is not None and not listed.has_price and Layer.CROSS_REFERENCE in accept:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from llmpricing.rate_card import RateCard
+from pricing_server.sync.held import PendingChange
 
 
 class Layer(StrEnum):
@@ -67,6 +68,8 @@ class Price:
     """Of an override: what the price table has without it, without a price if nothing."""
     referred: tuple[str, str] | None = None
     """Of a cross-reference: whose price it is, (provider, model id)."""
+    pending: PendingChange | None = None
+    """What a source states of the model now and the guard holds; not kept through outages."""
 
     @property
     def without_override(self) -> Price:

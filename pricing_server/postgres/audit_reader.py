@@ -73,6 +73,7 @@ class PostgresAuditReader:
                 last_run=await self.run(row["newest_run_id"]) if row["newest_run_id"] else None,
                 last_success_time=row["good_completed_at"],
                 models_quoted=row["models_quoted"],
+                models_held=row["models_held"],
                 log=source_log(row),
                 recent_runs=row["recent_runs"],
                 recent_successes=row["recent_successes"],

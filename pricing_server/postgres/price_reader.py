@@ -10,7 +10,8 @@ from llmpricing.rate_card import UNPRICED, PriceState
 from pricing_server.lookup.price import Head, Layer, Price
 from pricing_server.postgres.connection import Pool, Row, card_of, only, translated_errors
 from pricing_server.postgres.statements import statements
-from pricing_server.sync.plan import OVERRIDE
+from pricing_server.sync.held import HoldReason, PendingChange
+from pricing_server.sync.table_state import OVERRIDE
 
 _SQL = statements("lookup")
 
@@ -92,6 +93,7 @@ def price_of(row: Row) -> Price:
         alias_target=row["alias_target"],
         delisted_at=row["delisted_at"],
         canonical_slug=row.get("canonical_slug"),
+        pending=_pending(row),
     )
     # What is left of an override that has ended has no price, and is none.
     if price.source != OVERRIDE or price.card.state is PriceState.UNPRICED:
@@ -104,6 +106,18 @@ def price_of(row: Row) -> Price:
         detail=override_detail(row.get("set_by"), row.get("reason")),
         until=row.get("until"),
         stated=_stated(price, row.get("stated")),
+    )
+
+
+def _pending(row: Row) -> PendingChange | None:
+    if row.get("pending_id") is None:
+        return None
+    return PendingChange(
+        held_change_id=row["pending_id"],
+        source=row["pending_source"],
+        reason=HoldReason(row["pending_reason"]),
+        card=card_of(row, "pending_"),
+        held_since=row["pending_since"],
     )
 
 

@@ -6,19 +6,29 @@ The caller has locked the head first, so nothing read here can change before its
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from llmpricing.rate_card import PriceState, RateCard
 from llmpricing.schedule import headline
 from pricing_server.fault_points import FaultPoint, pass_fault_point
-from pricing_server.postgres.connection import Connection, card_of
+from pricing_server.postgres.connection import Connection, Row, card_of
+from pricing_server.postgres.copying import copy_rows
+from pricing_server.postgres.holds import (
+    is_first_sync,
+    read_holds,
+    read_other_sellers,
+    write_holds,
+)
 from pricing_server.postgres.statements import statements
 from pricing_server.price_change import PriceChange
-from pricing_server.providers.source import Listing, Source
-from pricing_server.sync.plan import KnownModel, Plan, Quote, TableState
+from pricing_server.providers.source import ListedModel, Listing, Source
+from pricing_server.sync.plan import Plan
+from pricing_server.sync.quoted import QuotedModel
+from pricing_server.sync.resolution import Resolver
+from pricing_server.sync.table_state import KnownModel, Quote, TableState
 
 _SQL = statements("sync")
 
@@ -34,33 +44,38 @@ _APPLY_PLAN: Final = (
     "apply_sources",
     "apply_activity",
 )
+_APPLY_APPROVAL: Final = tuple(
+    name for name in _APPLY_PLAN if name not in ("apply_missing", "apply_unreadable")
+)
 _APPLY_CHANGES: Final = ("apply_cards", "apply_history", "apply_prices", "apply_activity")
 
 
 async def read_state(connection: Connection, source: Source, listing: Listing) -> TableState:
     """The part of the price table that a listing of the source may touch."""
+    sellers = list({model.provider for model in listing.models})
     cursor = await connection.execute(
-        _SQL["read_models"],
-        {
-            "providers": list({model.provider for model in listing.models}),
-            "source": source.slug,
-        },
+        _SQL["read_models"], {"providers": sellers, "source": source.slug}
     )
-    models = {
-        model.key: model
-        async for model in (
-            KnownModel(
-                model_key=row["model_key"],
-                provider=row["provider"],
-                model_id=row["model_id"],
-                is_active=row["is_active"],
-                card_id=row["card_id"],
-                source=row["source"],
-            )
-            async for row in cursor
-        )
-    }
-    providers = {model.model_key: model.provider for model in models.values()}
+    models = {model.key: model async for model in (known_model(row) async for row in cursor)}
+    quotes = await read_quotes(connection, models.values())
+    cursor = await connection.execute(_SQL["previous_obtained_at"], {"source": source.slug})
+    previous = await cursor.fetchone()
+    state = TableState(
+        models,
+        quotes,
+        previous["obtained_at"] if previous else None,
+        await is_first_sync(connection, source),
+        await read_holds(connection, source, sellers),
+    )
+    new = (model for model in listing.models if not _is_quoted(state, model, source))
+    return replace(state, other_sellers=await read_other_sellers(connection, new))
+
+
+async def read_quotes(
+    connection: Connection, models: Iterable[KnownModel]
+) -> dict[int, tuple[Quote, ...]]:
+    """All quotes of these models, by model key."""
+    providers = {model.model_key: model.provider for model in models}
     cursor = await connection.execute(_SQL["read_quotes"], {"model_keys": list(providers)})
     quotes: dict[int, list[Quote]] = {}
     async for row in cursor:
@@ -75,12 +90,25 @@ async def read_state(connection: Connection, source: Source, listing: Listing) -
                 missing_syncs=row["missing_syncs"],
             )
         )
-    cursor = await connection.execute(_SQL["previous_obtained_at"], {"source": source.slug})
-    previous = await cursor.fetchone()
-    return TableState(
-        models,
-        {key: tuple(found) for key, found in quotes.items()},
-        previous["obtained_at"] if previous else None,
+    return {key: tuple(found) for key, found in quotes.items()}
+
+
+def known_model(row: Row) -> KnownModel:
+    """A model in a row with the price in force."""
+    return KnownModel(
+        model_key=row["model_key"],
+        provider=row["provider"],
+        model_id=row["model_id"],
+        is_active=row["is_active"],
+        card_id=row["card_id"],
+        source=row["source"],
+    )
+
+
+def _is_quoted(state: TableState, listed: ListedModel, source: Source) -> bool:
+    model = state.models.get(listed.key)
+    return model is not None and any(
+        quote.source == source.slug for quote in state.quotes_of(model)
     )
 
 
@@ -100,37 +128,9 @@ async def write_plan(
 ) -> None:
     """Write everything that a run changes but for its row of the log and the head."""
     await _stage(connection, plan.cards, plan.changes, plan.source_changes)
-    await _copy(
-        connection,
-        "staged_models",
-        (
-            (
-                quoted.listed.provider,
-                quoted.listed.model_id,
-                quoted.listed.hugging_face_id,
-                quoted.listed.canonical_slug,
-                quoted.listed.alias_target,
-            )
-            for quoted in plan.quoted
-        ),
-    )
-    await _copy(
-        connection,
-        "staged_quotes",
-        (
-            (
-                quoted.listed.provider,
-                quoted.listed.model_id,
-                quoted.card_id,
-                quoted.listed.fragment,
-                quoted.obtained_at,
-                quoted.is_confirmed,
-            )
-            for quoted in plan.quoted
-        ),
-    )
+    await _stage_quotes(connection, plan.quoted, source.slug, sync_run_id)
     pass_fault_point(FaultPoint.AFTER_STAGE)
-    sellers = sorted({model.provider for model in listing.models})
+    sellers = sorted({quoted.listed.provider for quoted in plan.quoted})
     values = {
         "source": source.slug,
         "sync_run_id": sync_run_id,
@@ -144,6 +144,35 @@ async def write_plan(
     }
     for name in _APPLY_PLAN:
         await connection.execute(_SQL[name], values)
+    await write_holds(connection, plan, listing, source, sync_run_id)
+
+
+async def write_approval(
+    connection: Connection,
+    quoted: Sequence[QuotedModel],
+    cards: Mapping[str, RateCard],
+    resolver: Resolver,
+    provider_names: Mapping[str, str],
+    values: Mapping[str, Any],
+) -> None:
+    """Write quotes that were held and the changes of prices in force that they bring.
+
+    `values` are revision, changed_at and changed_by.
+    """
+    await _stage(connection, cards, resolver.changes, resolver.source_changes)
+    await _stage_quotes(connection, quoted)
+    pass_fault_point(FaultPoint.AFTER_STAGE)
+    sellers = sorted(provider_names)
+    for name in _APPLY_APPROVAL:
+        await connection.execute(
+            _SQL[name],
+            {
+                **values,
+                "sync_run_id": None,
+                "providers": sellers,
+                "display_names": [provider_names[seller] for seller in sellers],
+            },
+        )
 
 
 async def write_changes(
@@ -172,7 +201,7 @@ async def _stage(
 ) -> None:
     for statement in _SQL["stage"].split(";"):
         await connection.execute(statement)
-    await _copy(
+    await copy_rows(
         connection,
         "staged_cards",
         (
@@ -182,14 +211,45 @@ async def _stage(
             )
         ),
     )
-    await _copy(connection, "staged_prices", _staged_prices(changes, source_changes))
+    await copy_rows(connection, "staged_prices", _staged_prices(changes, source_changes))
 
 
-async def _copy(connection: Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    statement = sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table))
-    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            await copy.write_row(row)
+async def _stage_quotes(
+    connection: Connection,
+    quoted: Iterable[QuotedModel],
+    source: str | None = None,
+    sync_run_id: int | None = None,
+) -> None:
+    """Stage quotes with their models; those that name no source are of this source and run."""
+    quoted = list(quoted)
+    # Of two quotes of a model, the names in the run's own row are kept, which comes first.
+    listed = {one.listed.key: one.listed for one in reversed(quoted)}
+    await copy_rows(
+        connection,
+        "staged_models",
+        (
+            (*key, model.hugging_face_id, model.canonical_slug, model.alias_target)
+            for key, model in listed.items()
+        ),
+    )
+    await copy_rows(
+        connection,
+        "staged_quotes",
+        (
+            (
+                one.listed.provider,
+                one.listed.model_id,
+                one.source or source,
+                one.card_id,
+                one.listed.fragment,
+                one.obtained_at,
+                one.stated_since or one.obtained_at,
+                one.sync_run_id or sync_run_id,
+                one.is_confirmed,
+            )
+            for one in quoted
+        ),
+    )
 
 
 def _staged_prices(

@@ -17,10 +17,12 @@ from pricing_server.postgres.connection import (
     only,
     translated_errors,
 )
+from pricing_server.postgres.held_decisions import resolve_held_change
 from pricing_server.postgres.reverts import revert_run
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.sync_session import PostgresSyncSession
 from pricing_server.providers.source import Source
+from pricing_server.sync.held import ResolveOutcome, ResolveRequest
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 
 _SQL = statements("sync")
@@ -89,6 +91,10 @@ class PostgresSyncStore:
                 cursor = await connection.execute(_SQL["latest_release"], {"source": source.slug})
                 row = await cursor.fetchone()
                 return row["release"] if row else None
+
+    async def resolve(self, request: ResolveRequest) -> ResolveOutcome:
+        """See `pricing_server.postgres.held_decisions`."""
+        return await resolve_held_change(self._conninfo, request)
 
     async def revert(self, request: RevertRequest) -> RevertOutcome:
         """See `pricing_server.postgres.reverts`."""

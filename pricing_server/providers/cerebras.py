@@ -55,6 +55,7 @@ SOURCE: Final = Source(
     rank=OWN_API_RANK,
     read=read,
     evidence=Evidence.RECORDED,
+    proven_units=True,
     provider="cerebras",
     endpoint="https://api.cerebras.ai/public/v1/models",
     fields={f"pricing.{key}": field for key, field in FIELDS.items()},

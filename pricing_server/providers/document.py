@@ -28,7 +28,8 @@ is `UNPRICED`, and its price may come from another source of the same seller or 
 [later layer](contract.md#when-the-price-table-has-no-price).
 
 Evidence is `recorded` (a real payload was read row by row), `documented` or `inferred`.
-Prices of a source that is not `recorded` are shown by a dry run, and not applied.
+Prices of a source that is not `recorded` are not in force before an admin has approved its
+first sync; see [held changes](operations.md#held-changes).
 
 `make coverage` prints how many models of how many sellers each source prices, and all of
 them together, from the recorded payloads and the bundled catalogue, without any network.

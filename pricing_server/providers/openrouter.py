@@ -268,6 +268,7 @@ SOURCE: Final = Source(
     rank=OWN_API_RANK,
     read=read,
     evidence=Evidence.RECORDED,
+    proven_units=True,
     provider="openrouter",
     endpoint="https://openrouter.ai/api/v1/models",
     key_use=KeyUse.OPTIONAL,

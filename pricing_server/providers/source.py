@@ -198,6 +198,11 @@ class Source:
     """How the source says that a model is free, in words."""
     paging: Paging | None = None
     """None where everything comes in one answer."""
+    proven_units: bool = False
+    """Whether the prices of the recording were compared with those of other sources.
+
+    Then a first sync of few models needs no approval, though nothing else prices them.
+    """
     facts: str = ""
     """Where the declaration comes from: what was recorded when, which documentation."""
     notes: tuple[str, ...] = ()
@@ -206,6 +211,8 @@ class Source:
     def __post_init__(self) -> None:
         if (self.zero_means is ZeroMeans.FREE_IF_DECLARED) != bool(self.free_where):
             raise ValueError("how a source declares that something is free is told, or does not")
+        if self.proven_units and self.evidence is not Evidence.RECORDED:
+            raise ValueError("units are proven on a recording")
         if bool(self.parts) != (PART in (self.endpoint or "")):
             raise ValueError(f"an endpoint has {PART} if there are parts, and only then")
 

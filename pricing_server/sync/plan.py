@@ -6,6 +6,8 @@ The rules:
 - A model without a known price (UNPRICED) never replaces a price: the quote before
   stays, unconfirmed. So does that of a row that could not be read, and so do single
   rates that a row mentions without a believable price.
+- A suspicious price is held (`guard.py`): the quote before stays, unconfirmed, and a model
+  that was not known stays unknown. One that is no longer suspicious is applied like any other.
 - Data older than that of the source's last sync is applied as asked for, and noted.
 - Of a model's quotes the one of the source with the lowest rank is in force, but an
   unpriced quote yields to any other, and a catalogue that dropped the model to one
@@ -21,84 +23,24 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final
 
 from llmpricing.rate_card import PriceState, RateCard
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import PriceChange
 from pricing_server.providers.source import ListedModel, Listing, Notice, Source
+from pricing_server.sync.held import Suspicion
+from pricing_server.sync.holding import Holding, HoldingPlan
 from pricing_server.sync.kept_rates import with_kept_rates
-
-MISSING_SYNCS_TO_DELIST: Final = 2
-
-OVERRIDE: Final = "override"
-"""The source of prices that admins set. It ranks before all others and lists no model."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownModel:
-    """A model in the price table, and the card in force (None before its first price)."""
-
-    model_key: int
-    provider: str
-    model_id: str
-    is_active: bool
-    card_id: str | None
-    source: str | None
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What makes it this model."""
-        return self.provider, self.model_id
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """What one source states of one model."""
-
-    source: str
-    rank: int
-    is_own_api: bool
-    """Whether the source is the API of the model's seller."""
-    card_id: str
-    state: PriceState
-    obtained_at: datetime
-    missing_syncs: int = 0
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether the source still lists the model."""
-        return self.missing_syncs < MISSING_SYNCS_TO_DELIST
-
-    @property
-    def is_ended_override(self) -> bool:
-        """Whether it is what is left of an override: no price, and nobody's statement."""
-        return self.source == OVERRIDE and self.state is PriceState.UNPRICED
-
-
-@dataclass(frozen=True, slots=True)
-class TableState:
-    """The part of the price table that a listing may touch."""
-
-    models: Mapping[tuple[str, str], KnownModel]
-    quotes: Mapping[int, tuple[Quote, ...]]
-    """By model key."""
-    previous_obtained_at: datetime | None = None
-    """When the data of the source's last successful sync was obtained."""
-
-    def quotes_of(self, model: KnownModel) -> tuple[Quote, ...]:
-        """The quotes of a model, in no particular order."""
-        return self.quotes.get(model.model_key, ())
-
-
-@dataclass(frozen=True, slots=True)
-class QuotedModel:
-    """A listed model with the card that its quote is to have, and when that was stated."""
-
-    listed: ListedModel
-    card_id: str
-    obtained_at: datetime
-    is_confirmed: bool = True
-    """Whether the listing states this card."""
+from pricing_server.sync.quoted import QuotedModel as QuotedModel
+from pricing_server.sync.resolution import Resolver
+from pricing_server.sync.resolution import precedence as precedence
+from pricing_server.sync.table_state import MISSING_SYNCS_TO_DELIST as MISSING_SYNCS_TO_DELIST
+from pricing_server.sync.table_state import OVERRIDE as OVERRIDE
+from pricing_server.sync.table_state import KnownModel as KnownModel
+from pricing_server.sync.table_state import Quote as Quote
+from pricing_server.sync.table_state import StatedHold
+from pricing_server.sync.table_state import TableState as TableState
+from pricing_server.sync.table_state import cards_to_compare as cards_to_compare
+from pricing_server.sync.verdicts import Candidate, Judge, Verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +60,9 @@ class Plan:
     changed_at: datetime
     counts: Mapping[str, int]
     notices: tuple[Notice, ...] = field(default=())
-
-
-def cards_to_compare(state: TableState, listing: Listing, source: Source) -> set[str]:
-    """The stored cards that `make_plan` needs in full: those of models with any difference."""
-    needed: set[str] = set()
-    listed = {model.key: model for model in listing.models}
-    for key, model in state.models.items():
-        quotes = state.quotes_of(model)
-        own = next((quote for quote in quotes if quote.source == source.slug), None)
-        stated = listed.get(key)
-        if stated is None and own is None:
-            continue
-        card_ids = {quote.card_id for quote in quotes}
-        if model.card_id is not None:
-            card_ids.add(model.card_id)
-        if stated is None or not model.is_active or card_ids != {stated.card.card_id}:
-            needed |= card_ids
-    return needed
+    held: tuple[int, ...] = ()
+    """Model keys whose quote of this source stays, as what the row states is held."""
+    holding: HoldingPlan = field(default_factory=HoldingPlan)
 
 
 def make_plan(
@@ -152,8 +79,7 @@ def make_plan(
     `stored_cards` holds at least `cards_to_compare` of the same arguments.
     """
     planner = _Planner(state, listing, source, dict(stored_cards), changed_at)
-    for listed in listing.models:
-        planner.plan_listed(listed, register_unknown)
+    planner.plan_listed(register_unknown)
     planner.plan_missing({fault.key for fault in listing.faults if fault.key})
     return planner.plan()
 
@@ -173,43 +99,114 @@ class _Planner:
         self.cards = cards
         self.changed_at = changed_at
         self.stored = frozenset(cards)
+        self.resolver = Resolver(cards, f"api_sync:{source.slug}", changed_at)
+        self.judge = Judge(state, source, cards, changed_at)
+        self.holding = Holding(state.holds, None)
         self.quoted: list[QuotedModel] = []
         self.missing: list[int] = []
         self.missing_count = 0
         self.unreadable: list[int] = []
-        self.changes: list[PriceChange] = []
-        self.source_changes: list[tuple[KnownModel, str, str]] = []
+        self.held: list[int] = []
         self.kept_unconfirmed: list[str] = []
         self.kept_in_part: list[str] = []
-        self.counts = dict.fromkeys(("registered", "updated", "unchanged", "skipped"), 0)
+        self.counts = dict.fromkeys(("registered", "updated", "unchanged", "skipped", "held"), 0)
 
-    def plan_listed(self, listed: ListedModel, register_unknown: bool) -> None:
-        model = self.state.models.get(listed.key)
-        if model is None and not register_unknown:
+    def plan_listed(self, register_unknown: bool) -> None:
+        candidates, skipped = [], []
+        for listed in self.listing.models:
+            model = self.state.models.get(listed.key)
+            if model is None and not register_unknown:
+                skipped.append(listed.key)
+            else:
+                candidates.append(self._candidate(listed, model))
+        verdicts = self.judge.judge(candidates)
+        self.holding = Holding(self.state.holds, verdicts.feed)
+        for key in skipped:
             self.counts["skipped"] += 1
-            return
-        card_id = listed.card.card_id
-        self.cards.setdefault(card_id, listed.card)
-        if model is None:
-            self.counts["registered"] += 1
-            self.quoted.append(QuotedModel(listed, card_id, self.listing.obtained_at))
-            self._change(ChangeKind.ADDED, listed.key, None, self._quote(listed, listed.card))
-            return
-        quotes = {quote.source: quote for quote in self.state.quotes_of(model)}
-        before = quotes.get(self.source.slug)
+            self.holding.leave(key)
+        for candidate in candidates:
+            self._plan(candidate, verdicts)
+
+    def _candidate(self, listed: ListedModel, model: KnownModel | None) -> Candidate:
+        self.cards.setdefault(listed.card.card_id, listed.card)
+        quotes = self.state.quotes_of(model) if model is not None else ()
+        before = next((quote for quote in quotes if quote.source == self.source.slug), None)
         if before is not None and self._is_unpriced_now(before, listed):
             # A listing without a price confirms that the model is still sold, not its price.
             self.kept_unconfirmed.append(listed.model_id)
-            quotes[self.source.slug] = replace(before, missing_syncs=0)
-            self.quoted.append(
-                QuotedModel(listed, before.card_id, before.obtained_at, is_confirmed=False)
-            )
+            quote, is_confirmed = replace(before, missing_syncs=0), False
         else:
             quote, is_confirmed = self._stated(listed, before)
-            quotes[self.source.slug] = quote
-            self.quoted.append(QuotedModel(listed, quote.card_id, quote.obtained_at, is_confirmed))
-        changed = self._resolve(model, quotes.values())
+        return Candidate(listed, model, before, quote, is_confirmed)
+
+    def _plan(self, candidate: Candidate, verdicts: Verdicts) -> None:
+        key = candidate.listed.key
+        rejected = self.state.holds.rejected.get(key)
+        if rejected is not None and self._is_price(candidate):
+            if self.resolver.is_noise(rejected.card_id, candidate.quote.card_id):
+                self._hold(candidate)
+                return
+            self.holding.lapse(rejected.held_change_id)
+        # What changes nothing can be held as little as doubted.
+        suspicion = None if candidate.is_unchanged else verdicts.feed or verdicts.rows.get(key)
+        if suspicion is not None:
+            self._hold(candidate, suspicion)
+        else:
+            self._apply(candidate)
+
+    def _hold(self, candidate: Candidate, suspicion: Suspicion | None = None) -> None:
+        """Leave a model's quote as it is; without a suspicion it is as somebody decided."""
+        key, before = candidate.listed.key, candidate.before
+        card_id = candidate.quote.card_id
+        self.counts["held"] += 1
+        if suspicion is None:
+            self.holding.end(key, is_applied=False)
+        else:
+            own = self.state.holds.own.get(key)
+            is_same = own is not None and self.resolver.is_noise(own.card_id, card_id)
+            self.holding.hold(candidate.listed, card_id, suspicion, is_same=is_same)
+        if candidate.model is not None and before is not None:
+            quotes = {quote.source: quote for quote in self.state.quotes_of(candidate.model)}
+            quotes[self.source.slug] = replace(before, missing_syncs=0)
+            self.held.append(candidate.model.model_key)
+            self.resolver.resolve(candidate.model, quotes.values())
+
+    def _apply(self, candidate: Candidate) -> None:
+        listed, model, quote = candidate.listed, candidate.model, candidate.quote
+        own = self.state.holds.own.get(listed.key)
+        if own is not None:
+            is_applied = self._is_price(candidate) and self.resolver.is_noise(
+                own.card_id, quote.card_id
+            )
+            self.holding.end(listed.key, is_applied=is_applied)
+            if is_applied:
+                quote = replace(quote, stated_since=own.obtained_at)
+        quotes = {quote.source: quote}
+        self.quoted.append(
+            QuotedModel(
+                listed,
+                quote.card_id,
+                quote.obtained_at,
+                candidate.is_confirmed,
+                quote.stated_since,
+            )
+        )
+        for hold in self.judge.confirmed(candidate):
+            quotes[hold.source] = self._release(listed, hold)
+        if model is None:
+            self.counts["registered"] += 1
+            self.resolver.add(listed.key, quotes.values())
+            return
+        before = {quote.source: quote for quote in self.state.quotes_of(model)}
+        changed = self.resolver.resolve(model, {**before, **quotes}.values())
         self.counts["updated" if changed else "unchanged"] += 1
+
+    def _release(self, listed: ListedModel, hold: StatedHold) -> Quote:
+        """The quote that a held change of another source becomes."""
+        self.cards.setdefault(hold.card.card_id, hold.card)
+        self.holding.release(hold.held_change_id)
+        self.quoted.append(QuotedModel.released(listed.key, hold))
+        return hold.quote
 
     def plan_missing(self, faulty: Collection[tuple[str, str]]) -> None:
         listed = {model.key for model in self.listing.models}
@@ -226,12 +223,19 @@ class _Planner:
                 continue
             self.missing.append(model.model_key)
             quotes[self.source.slug] = replace(before, missing_syncs=before.missing_syncs + 1)
-            self._resolve(model, quotes.values())
+            self.resolver.resolve(model, quotes.values())
+        for key in self.state.holds.own:
+            if key in faulty:
+                self.holding.leave(key)
+            elif key not in listed:
+                self.holding.end(key, is_applied=False)
 
     def plan(self) -> Plan:
         faults = len(self.listing.faults)
         pointed_to = {quoted.card_id for quoted in self.quoted}
-        pointed_to |= {change.new.card_id for change in self.changes}
+        pointed_to |= {change.new.card_id for change in self.resolver.changes}
+        holding = self.holding.plan()
+        pointed_to |= {opened.card_id for opened in holding.opened}
         notices = list(self.listing.notices)
         for code, message, kept in (
             (
@@ -253,18 +257,19 @@ class _Planner:
             quoted=tuple(self.quoted),
             missing=tuple(self.missing),
             unreadable=tuple(self.unreadable),
-            changes=tuple(self.changes),
-            source_changes=tuple(self.source_changes),
+            held=tuple(self.held),
+            changes=tuple(self.resolver.changes),
+            source_changes=tuple(self.resolver.source_changes),
             cards={key: self.cards[key] for key in pointed_to - self.stored if key in self.cards},
             changed_at=self.changed_at,
             counts={
                 "models_fetched": self.listing.rows,
                 **{f"models_{name}": count for name, count in self.counts.items()},
                 "models_missing": self.missing_count,
-                "models_held": 0,
                 "errors": faults,
             },
             notices=tuple(notices),
+            holding=holding,
         )
 
     def _older_data(self) -> list[Notice]:
@@ -282,50 +287,9 @@ class _Planner:
         previous = self.state.previous_obtained_at
         return previous is None or self.listing.obtained_at > previous
 
-    def _resolve(self, model: KnownModel, quotes: Collection[Quote]) -> bool:
-        """Plan the price in force of a known model; whether it changes."""
-        is_active = _is_listed(quotes)
-        if not is_active:
-            if model.is_active and model.card_id is not None:
-                kept = min(quotes, key=precedence)
-                self._change(ChangeKind.DELISTED, model.key, model.card_id, kept, keep=True)
-            return False
-        winner = min(quotes, key=precedence)
-        if not model.is_active:
-            self._change(ChangeKind.RESTORED, model.key, model.card_id, winner)
-        elif model.card_id is None:
-            self._change(ChangeKind.ADDED, model.key, None, winner)
-        elif not self._is_noise(model.card_id, winner.card_id):
-            self._change(ChangeKind.CHANGED, model.key, model.card_id, winner)
-        else:
-            if model.source != winner.source:
-                self.source_changes.append((model, winner.source, model.card_id))
-            return False
-        return True
-
-    def _change(
-        self,
-        kind: ChangeKind,
-        key: tuple[str, str],
-        old_card_id: str | None,
-        quote: Quote,
-        *,
-        keep: bool = False,
-    ) -> None:
-        new_card_id = old_card_id if keep and old_card_id is not None else quote.card_id
-        self.changes.append(
-            PriceChange(
-                kind=kind,
-                provider=key[0],
-                model_id=key[1],
-                old=self.cards[old_card_id] if old_card_id is not None else None,
-                new=self.cards[new_card_id],
-                source=quote.source,
-                effective_time=quote.obtained_at,
-                changed_at=self.changed_at,
-                changed_by=f"api_sync:{self.source.slug}",
-            )
-        )
+    @staticmethod
+    def _is_price(candidate: Candidate) -> bool:
+        return candidate.listed.card.state is not PriceState.UNPRICED
 
     def _stated(self, listed: ListedModel, before: Quote | None) -> tuple[Quote, bool]:
         """The quote that a row makes of the one before, and whether the row states all of it."""
@@ -336,7 +300,7 @@ class _Planner:
             self.cards.setdefault(kept.card_id, kept)
             self.kept_in_part.append(listed.model_id)
         quote = self._quote(listed, kept or listed.card)
-        if before is not None and self._is_noise(before.card_id, quote.card_id):
+        if before is not None and self.resolver.is_noise(before.card_id, quote.card_id):
             obtained_at = quote.obtained_at if kept is None else before.obtained_at
             quote = replace(quote, card_id=before.card_id, obtained_at=obtained_at)
         return quote, kept is None
@@ -351,11 +315,6 @@ class _Planner:
             obtained_at=self.listing.obtained_at,
         )
 
-    def _is_noise(self, old_card_id: str, new_card_id: str) -> bool:
-        return old_card_id == new_card_id or self.cards[old_card_id].same_prices_as(
-            self.cards[new_card_id]
-        )
-
     @staticmethod
     def _is_unpriced_now(before: Quote, listed: ListedModel) -> bool:
         return listed.card.state is PriceState.UNPRICED and before.state is not PriceState.UNPRICED
@@ -363,20 +322,3 @@ class _Planner:
 
 def _utc(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _is_listed(quotes: Collection[Quote]) -> bool:
-    stated = [quote for quote in quotes if quote.source != OVERRIDE]
-    own = [quote for quote in stated if quote.is_own_api]
-    return any(quote.is_listed for quote in own or stated)
-
-
-def precedence(quote: Quote) -> tuple[bool, bool, bool, int, str]:
-    """Sort key: of a model's quotes the smallest is in force."""
-    return (
-        quote.is_ended_override,
-        quote.state is PriceState.UNPRICED,
-        not quote.is_listed and not quote.is_own_api,
-        quote.rank,
-        quote.source,
-    )

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from pricing_server.fetch import NotModified, Validators
 from pricing_server.price_change import PriceChange
 from pricing_server.providers.source import Fault, Listing, Notice, Source
+from pricing_server.sync.held import ResolveOutcome, ResolveRequest
 from pricing_server.sync.plan import Plan
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 
@@ -191,6 +192,9 @@ class SyncStore(Protocol):
 
     def session(self, source: Source) -> AbstractAsyncContextManager[SyncSession]:
         """Take hold of a source. Raises SyncInProgress if another run has it."""
+
+    async def resolve(self, request: ResolveRequest) -> ResolveOutcome:
+        """Decide on a held change. Raises HeldChangeNotFound, HeldChangeNotOpen."""
 
     async def revert(self, request: RevertRequest) -> RevertOutcome:
         """Restore the prices before a run. Raises SyncRunNotFound, RunNotRevertible."""

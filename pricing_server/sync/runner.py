@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from llmpricing.rate_card import PriceState
 from pricing_server.errors import (
     DatabaseUnavailable,
     KeyMissing,
@@ -24,14 +23,8 @@ from pricing_server.fault_points import FaultPoint, pass_fault_point
 from pricing_server.fetch import FetchError, NotModified
 from pricing_server.lookup.price import Head
 from pricing_server.pages import JsonFetcher
-from pricing_server.providers.source import (
-    Evidence,
-    Fault,
-    KeyUse,
-    Listing,
-    Source,
-    SourceError,
-)
+from pricing_server.providers.source import Fault, KeyUse, Source, SourceError
+from pricing_server.sync.held import ResolveOutcome, ResolveRequest
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
     AppliedPlan,
@@ -100,6 +93,13 @@ class SyncRunner:
         """
         return await self._detached(self._revert(request), f"revert {request.sync_run_id}")
 
+    async def resolve(self, request: ResolveRequest) -> ResolveOutcome:
+        """Decide on a held change and wait for the outcome.
+
+        Raises HeldChangeNotFound, HeldChangeNotOpen, DatabaseUnavailable or ShuttingDown.
+        """
+        return await self._detached(self._resolve(request), f"resolve {request.held_change_id}")
+
     async def drain(self, grace_seconds: float) -> None:
         """Take no new runs, and give those under way some time before they are cancelled.
 
@@ -152,6 +152,20 @@ class SyncRunner:
             revision=outcome.revision,
             models_reverted=len(outcome.changes),
             models_refused=len(outcome.refused),
+        )
+        return outcome
+
+    async def _resolve(self, request: ResolveRequest) -> ResolveOutcome:
+        outcome = await self._store.resolve(request)
+        # Also where no price changed: what was pending of a model no longer is.
+        self._committed(Head(outcome.revision, outcome.epoch))
+        log.info(
+            "held_change.resolved",
+            held_change=request.held_change_id,
+            decision=request.decision.value,
+            resolved_by=request.resolved_by,
+            revision=outcome.revision,
+            changes=len(outcome.changes),
         )
         return outcome
 
@@ -226,7 +240,6 @@ class SyncRunner:
         else:
             answer = await self._reader.read(source)
         pass_fault_point(FaultPoint.AFTER_FETCH)
-        _refuse_unproven(source, answer.listing)
         applied = await session.apply(
             run,
             answer.listing,
@@ -301,15 +314,4 @@ class SyncRunner:
             epoch=epoch,
             sync_run_id=run.sync_run_id if run else None,
             error_message=message,
-        )
-
-
-def _refuse_unproven(source: Source, listing: Listing) -> None:
-    """Prices in units that nobody has seen in a real payload are shown, and not applied."""
-    if source.evidence is not Evidence.RECORDED and any(
-        model.card.state is not PriceState.UNPRICED for model in listing.models
-    ):
-        raise SourceError(
-            f"the units of {source.slug} are {source.evidence.value}, not proven by a recorded "
-            "payload: a dry run shows its prices, and none is applied"
         )

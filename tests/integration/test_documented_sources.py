@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
+from pricing_server.providers import SOURCES
 from tests.integration._database import connected, tables
 from tests.integration._server import Server, in_process_server
 from tests.integration._status import refused
@@ -72,17 +73,25 @@ async def test_a_key_in_the_query_reads_all_pages_and_is_kept_nowhere(
         settings: dict[str, Any] = {"source_urls": {"google": url}, "source_keys": {"google": KEY}}
         async with in_process_server(database, **settings) as server:
             before = await server.price("gemini-2.5-pro", "google")
-            shown = await server.sync("google", dry_run=True)
-            refused_run = await server.sync("google")
+            response = await server.synced("google")
+            held = await server.price("gemini-2.5-pro", "google")
+            listed = pb.ListHeldChangesRequest(source="google")
+            (feed,) = (await server.stub.ListHeldChanges(listed)).held_changes
+            decided = await server.stub.ResolveHeldChange(
+                pb.ResolveHeldChangeRequest(
+                    held_change_id=feed.held_change_id, decision=pb.HOLD_DECISION_APPROVE
+                )
+            )
             price = await server.price("gemini-2.5-pro", "google")
-            answered = f"{shown}{refused_run}{await server.runs('google')}"
-    assert shown.status == pb.SYNC_STATUS_SUCCESS
-    assert shown.models_updated + shown.models_unchanged + shown.models_registered > 0
-    # Nobody has seen a real payload: what it states is shown, and not applied.
-    assert refused_run.status == pb.SYNC_STATUS_FAILED
-    assert "documented, not proven" in refused_run.error_message
-    assert price == before
-    del queries[len(queries) // 2 :]
+            answered = f"{response}{feed}{decided}{await server.runs('google')}"
+    # Nobody has seen a real payload: what it states is shown, and applied once approved.
+    assert (feed.reason, feed.models) == (pb.HOLD_REASON_UNPROVEN_SOURCE, response.models_held)
+    assert (response.models_registered, response.models_updated) == (0, 0)
+    assert held.source_detail == before.source_detail
+    assert (held.pending_change.prompt, held.pending_change.completion) == ("1.25", "10.00")
+    assert (price.prompt, price.completion) == ("1.25", "10.00")
+    assert price.source_detail.startswith(SOURCES["google"].display_name)
+    assert not price.HasField("pending_change")
     assert [query.get("pageToken") for query in queries] == [None, ["15"], ["30"]]
     assert all(query["currencyCode"] == ["USD"] for query in queries)
     told = everything(database) + caplog.text + "".join(capfd.readouterr()) + answered

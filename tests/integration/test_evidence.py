@@ -77,6 +77,19 @@ def discrepancies(
             return found
 
 
+def catalogued(bench: Bench, models: int) -> list[str]:
+    """Models of OpenRouter's for which the catalogue states 1 to 5 USD per 1M tokens of input,
+    and 2 USD or more of output: the guard takes no price near 10 USD for an error."""
+    found = bench.rows(
+        "SELECT model_id FROM models JOIN model_pricing USING (model_key)"
+        " WHERE provider = 'openrouter' AND price_per_input_token BETWEEN 1e-6 AND 5e-6"
+        " AND price_per_output_token >= 2e-6 ORDER BY model_id LIMIT %s",
+        models,
+    )
+    assert len(found) == models
+    return [row["model_id"] for row in found]
+
+
 # ExplainPrice.
 
 
@@ -251,17 +264,17 @@ def test_a_number_and_its_evidence_are_of_one_revision_while_prices_change(
 def test_a_model_on_which_two_sources_disagree_is_listed_once_with_both_prices(
     bench: Bench, server: ServerProcess
 ) -> None:
-    bench.feed.prices = {SHARED: 25}
+    bench.feed.prices = {SHARED: 5}
     server.synced()
     (found,) = discrepancies(server, "OpenRouter")
     assert (found.provider, found.model_id) == ("openrouter", SHARED)
     assert (found.source, found.other_source) == ("openrouter", "genai-prices")
-    # Stated are 25 and 50 USD per 1M tokens, and 0.25 and 1.25.
-    assert (found.meter, found.ratio) == (pb.METER_INPUT_TOKENS, "100")
-    assert (found.price, found.other_price) == ("0.000025", "0.00000025")
+    # Stated are 5 and 10 USD per 1M tokens, and 0.25 and 1.25.
+    assert (found.meter, found.ratio) == (pb.METER_INPUT_TOKENS, "20")
+    assert (found.price, found.other_price) == ("0.000005", "0.00000025")
     assert found.since == explain(server, SHARED, "openrouter").quotes[0].stated_since
-    assert discrepancies(server, "openrouter", min_ratio="100") == [found]
-    assert not discrepancies(server, "openrouter", min_ratio="100.1")
+    assert discrepancies(server, "openrouter", min_ratio="20") == [found]
+    assert not discrepancies(server, "openrouter", min_ratio="20.1")
     override(server, SHARED, prompt="7")
     assert discrepancies(server, "openrouter") == [found]
 
@@ -278,7 +291,7 @@ def test_sources_that_agree_or_state_no_price_do_not_disagree(
 def test_a_source_that_dropped_the_model_says_nothing_any_more(
     bench: Bench, server: ServerProcess
 ) -> None:
-    bench.feed.prices = {SHARED: 25, "acme/one": 1}
+    bench.feed.prices = {SHARED: 5, "acme/one": 1}
     server.synced()
     bench.feed.prices = {"acme/one": 1}
     server.synced()
@@ -291,11 +304,8 @@ def test_a_source_that_dropped_the_model_says_nothing_any_more(
 def test_pages_of_any_size_are_the_whole_list_in_its_order(
     bench: Bench, server: ServerProcess, size: int
 ) -> None:
-    listed = bench.rows(
-        "SELECT model_id FROM models WHERE provider = 'openrouter' ORDER BY model_id LIMIT 30"
-    )
-    # In threes of one price, so that many ratios are equal where the catalogue's prices are.
-    bench.feed.prices = {row["model_id"]: 9_000 + at // 3 for at, row in enumerate(listed)}
+    # In fives of one price, so that many ratios are equal where the catalogue's prices are.
+    bench.feed.prices = {model_id: 6 + at // 5 for at, model_id in enumerate(catalogued(bench, 30))}
     server.synced()
     whole = discrepancies(server, page_size=1_000)
     assert len(whole) > 15
@@ -306,8 +316,7 @@ def test_pages_of_any_size_are_the_whole_list_in_its_order(
 
 
 def test_foreign_tokens_and_ratios_are_refused(bench: Bench, server: ServerProcess) -> None:
-    listed = bench.rows("SELECT model_id FROM models WHERE provider = 'openrouter' LIMIT 9")
-    bench.feed.prices = {row["model_id"]: 9_000 for row in listed}
+    bench.feed.prices = dict.fromkeys(catalogued(bench, 9), 6)
     server.synced()
     token = page(server, page_size=1).next_page_token
     assert token
@@ -333,7 +342,7 @@ def test_foreign_tokens_and_ratios_are_refused(bench: Bench, server: ServerProce
 def test_the_commands_of_the_documentation_work(
     bench: Bench, server: ServerProcess, grpcurl: Grpcurl
 ) -> None:
-    bench.feed.prices = {SHARED: 25}
+    bench.feed.prices = {SHARED: 5}
     server.synced()
     address = server.address
     set_ = grpcurl.call(
@@ -357,7 +366,7 @@ def test_the_commands_of_the_documentation_work(
     ).answer
     assert cleared["price_change"]["changed_by"] == "clear_override:ann"
     listed = grpcurl.call(address, "ListDiscrepancies", provider="openrouter", min_ratio="2").answer
-    assert listed["discrepancies"][0]["ratio"] == "100"
+    assert listed["discrepancies"][0]["ratio"] == "20"
     refused = grpcurl.call(
         address, "SetPriceOverride", provider="openrouter", model_id=SHARED, prompt="0", reason="x"
     ).refusal

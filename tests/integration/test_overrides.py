@@ -326,7 +326,7 @@ def test_a_revert_leaves_the_override_and_reverts_what_is_beneath(
 ) -> None:
     bench.feed.prices = {"acme/one": 1, "acme/two": 2}
     server.synced()
-    bench.feed.prices = {"acme/one": 100, "acme/two": 200}
+    bench.feed.prices = {"acme/one": 10, "acme/two": 20}
     run = server.synced()
     override(server)
     done = server.revert(run.sync_run_id)
@@ -342,7 +342,7 @@ def test_only_a_quote_beneath_can_be_all_that_a_revert_changes(
 ) -> None:
     bench.feed.prices = {"acme/one": 1}
     server.synced()
-    bench.feed.prices = {"acme/one": 100}
+    bench.feed.prices = {"acme/one": 10}
     run = server.synced()
     set_ = override(server)
     done = server.revert(run.sync_run_id)
@@ -357,16 +357,16 @@ def test_a_run_is_reverted_though_an_override_came_and_went_since(
 ) -> None:
     bench.feed.prices = {"acme/one": 1, "acme/two": 2}
     server.synced()
-    bench.feed.prices = {"acme/one": 100, "acme/two": 200}
+    bench.feed.prices = {"acme/one": 10, "acme/two": 20}
     run = server.synced()
     override(server)
     override(server, "acme/two")
-    bench.feed.prices = {"acme/one": 100, "acme/two": 201}
+    bench.feed.prices = {"acme/one": 10, "acme/two": 21}
     server.synced()
     clear(server)
     cleared = clear(server, "acme/two")
     done = server.revert(run.sync_run_id)
-    assert (server.prompt("acme/one"), server.prompt("acme/two")) == ("1.00", "201.00")
+    assert (server.prompt("acme/one"), server.prompt("acme/two")) == ("1.00", "21.00")
     assert [(one.model_id, one.revision) for one in done.refused] == [
         ("acme/two", cleared.revision)
     ]

@@ -370,6 +370,7 @@ def _source(slug: str, seller: str, rank: int) -> Source:
         rank=rank,
         read=unread,
         evidence=Evidence.RECORDED,
+        proven_units=True,
         provider=own,
     )
 

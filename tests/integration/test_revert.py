@@ -179,9 +179,9 @@ def test_the_price_of_another_source_comes_back_with_its_name_and_stays(
 ) -> None:
     before = server.get(SHARED).pricing
     assert "genai-prices" in before.source_detail
-    bench.feed.prices = {SHARED: 777}
+    bench.feed.prices = {SHARED: 7}
     run = server.synced()
-    assert server.prompt(SHARED) == "777.00"
+    assert server.prompt(SHARED) == "7.00"
     done = server.revert(run.sync_run_id)
     for _ in range(2):
         after = server.get(SHARED).pricing
@@ -191,19 +191,19 @@ def test_the_price_of_another_source_comes_back_with_its_name_and_stays(
         # A sync of the other source, whose data is the same.
         assert server.synced("genai-prices").revision == done.revision
     server.synced()
-    assert server.prompt(SHARED) == "777.00"
+    assert server.prompt(SHARED) == "7.00"
 
 
 def test_a_sync_of_another_source_does_not_bring_the_reverted_price_back(
     bench: Bench, server: ServerProcess
 ) -> None:
-    bench.feed.prices = {SHARED: 666}
+    bench.feed.prices = {SHARED: 6}
     server.synced()
-    bench.feed.prices = {SHARED: 777}
+    bench.feed.prices = {SHARED: 7}
     run = server.synced()
     done = server.revert(run.sync_run_id)
     assert server.synced("genai-prices").revision == done.revision
-    assert server.prompt(SHARED) == "666.00"
+    assert server.prompt(SHARED) == "6.00"
 
 
 def test_the_bundled_catalogue_can_be_reverted_as_a_whole_and_read_again(

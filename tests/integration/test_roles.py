@@ -54,6 +54,7 @@ INSERTS = {
     "alert_incidents",
     "alert_notices",
     "price_overrides",
+    "held_changes",
 }
 UPDATES = {
     "provider_aliases",
@@ -69,6 +70,7 @@ UPDATES_SOME_COLUMNS = {
     "alert_incidents",
     "alert_notices",
     "price_overrides",
+    "held_changes",
 }
 DELETES = {"pricing_sync_log", "alert_incidents", "alert_notices"}
 
@@ -150,6 +152,12 @@ INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at)
 SELECT model_key, '{"0" * 64}', 'test', 'test', now() FROM models;
 INSERT INTO source_validators
 SELECT 'feed', '{"0" * 64}', '"tag"', NULL, sync_run_id, now() FROM pricing_sync_log;
+INSERT INTO held_changes (source, provider, model_id, reason, evidence, card_id, fragment,
+                          obtained_at, last_obtained_at, first_run, last_run, held_since,
+                          last_stated)
+SELECT 'feed', 'maker', 'model', 'ratio_to_past', '[]', '{"0" * 64}', '{{}}', now(), now(),
+       sync_run_id, sync_run_id, now(), now()
+FROM pricing_sync_log;
 UPDATE price_table_head SET revision = 1;
 INSERT INTO alert_incidents (source, kind) VALUES ('feed', 'stale');
 INSERT INTO alert_notices (incident_id, event, document)
@@ -430,6 +438,12 @@ def test_right_granted_to_a_stranger_shows_and_changes_no_row(database: Database
         "ALTER FUNCTION refuse_rewriting() RENAME TO harmless",
         "DROP TABLE model_pricing_history",
         "UPDATE schema_migrations SET version = version",
+        # Nor what was held, and what was decided on it.
+        "DELETE FROM held_changes",
+        "TRUNCATE held_changes CASCADE",
+        "UPDATE held_changes SET card_id = card_id",
+        "UPDATE held_changes SET evidence = '[]'",
+        "UPDATE held_changes SET held_since = now()",
         # A log row cannot be backdated or handed to another source.
         "UPDATE pricing_sync_log SET started_at = now()",
         "UPDATE pricing_sync_log SET source = 'feed'",

@@ -503,10 +503,10 @@ async def test_a_sellers_own_price_beats_the_catalogue_and_stays_when_that_is_sy
     model_id = "openai/gpt-oss-120b"
     catalogued = await server.price(model_id)
     assert catalogued.source_detail.startswith("genai-prices")
-    feed.answer(payload(row(model_id, "0.0000123", "0.0000456")))
+    feed.answer(payload(row(model_id, "0.00000123", "0.00000456")))
     await server.synced()
     own = await server.price(model_id)
-    assert (own.prompt, own.completion) == ("12.30", "45.60")
+    assert (own.prompt, own.completion) == ("1.23", "4.56")
     assert own.source_detail.startswith("OpenRouter")
     again = await server.synced("genai-prices")
     assert model_id not in kinds(again)

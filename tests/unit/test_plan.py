@@ -261,7 +261,7 @@ CHANGED = [
     ),
     ("a rate less", priced("1", CACHE), priced("1")),
     ("a rate more", priced("1"), priced("1", CACHE)),
-    ("another unit", priced("1", CACHE), priced("1", replace(CACHE, per=1000))),
+    ("another unit", priced("1", CACHE), priced("1", replace(CACHE, per=10))),
     ("free", priced("1"), FREE),
     ("dynamic", priced("1"), DYNAMIC),
     ("priced from dynamic", DYNAMIC, priced("1")),

@@ -45,6 +45,7 @@ from pricing_server.providers.source import (
     Source,
     SourceError,
 )
+from pricing_server.sync.held import ResolveOutcome, ResolveRequest
 from pricing_server.sync.plan import Plan, TableState, make_plan
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
@@ -131,6 +132,9 @@ class Store:
         finally:
             self.held.remove(source.slug)
             self.log.append("freed")
+
+    async def resolve(self, request: ResolveRequest) -> ResolveOutcome:
+        raise AssertionError("no run decides on a held change")
 
     async def revert(self, request: RevertRequest) -> RevertOutcome:
         self.step("revert")

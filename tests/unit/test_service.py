@@ -19,8 +19,8 @@ from pricing_server.audit import (
     SourceHealth,
 )
 from pricing_server.evidence import EvidenceReader
-from pricing_server.grpc_api.evidence import NoHeldChanges
 from pricing_server.grpc_api.service import PricingService
+from pricing_server.held_changes import HeldReader
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.scheduler.schedule import Schedule
@@ -93,7 +93,7 @@ async def test_a_page_of_changes_is_converted_beside_the_event_loop() -> None:
         cast(Schedule, None),
         cast(OverrideRunner, None),
         cast(EvidenceReader, None),
-        NoHeldChanges(),
+        cast(HeldReader, None),
         stream_write_seconds=1,
     )
     response = await service.ListPriceChanges(pb.ListPriceChangesRequest(page_size=2), None)

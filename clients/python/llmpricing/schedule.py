@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import Conditions, PriceState, Rate, RateCard
+from llmpricing.rate_card import ALWAYS, Conditions, PriceState, Rate, RateCard
 
 _DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)
@@ -37,6 +37,16 @@ def rates_in_effect(card: RateCard, at: datetime) -> tuple[Rate, ...]:
     """The rates whose date and time of day hold at the instant, in order of precedence."""
     at = at.astimezone(UTC)
     return tuple(rate for rate in card.rates if rate.conditions.in_effect(at))
+
+
+def standard_rates(card: RateCard, at: datetime) -> dict[Meter, Rate]:
+    """What each meter costs at the instant in the standard context and the lowest band."""
+    standard: dict[Meter, Rate] = {}
+    for rate in card.rates:
+        conditions = rate.conditions
+        if conditions == ALWAYS or (_is_standard(conditions) and conditions.in_effect(at)):
+            standard.setdefault(rate.meter, rate)
+    return standard
 
 
 def headline(card: RateCard, at: datetime) -> Headline:

@@ -83,7 +83,10 @@ SELECT sources.source,
        recent.runs AS recent_runs,
        recent.successes AS recent_successes,
        (SELECT count(*) FROM price_quotes AS quotes
-        WHERE quotes.source = sources.source AND missing_syncs = 0) AS models_quoted
+        WHERE quotes.source = sources.source AND missing_syncs = 0) AS models_quoted,
+       (SELECT count(*) FROM held_changes AS held
+        WHERE held.source = sources.source AND held.status = 'open'
+          AND held.model_id IS NOT NULL) AS models_held
 FROM sources
 JOIN source_syncs USING (source)
 CROSS JOIN LATERAL (

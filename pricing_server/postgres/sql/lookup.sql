@@ -6,12 +6,27 @@
 SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        found.*,
-       overrides.set_by, overrides.reason, overrides.until, overrides.stated
+       overrides.set_by, overrides.reason, overrides.until, overrides.stated,
+       pending.*
 FROM price_table_head AS head
 LEFT JOIN current_prices AS found
        ON found.model_id = %(model_id)s
       AND (%(provider)s::text IS NULL OR found.provider = %(provider)s)
-LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key;
+LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key
+LEFT JOIN LATERAL (
+    -- Of several sources' the one that ranks first.
+    SELECT held.held_change_id AS pending_id, held.source AS pending_source,
+           held.reason AS pending_reason, held.held_since AS pending_since,
+           cards.state AS pending_state, cards.currency AS pending_currency,
+           cards.rates AS pending_rates
+    FROM held_changes AS held
+    JOIN sources USING (source)
+    JOIN rate_cards AS cards ON cards.card_id = held.card_id
+    WHERE held.provider = found.provider AND held.model_id = found.model_id
+      AND held.status = 'open'
+    ORDER BY sources.rank, held.source
+    LIMIT 1
+) AS pending ON true;
 
 -- name: read_head
 -- The state of the whole price table.
@@ -46,7 +61,22 @@ WITH asked AS (
 SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        found.*,
-       overrides.set_by, overrides.reason, overrides.until, overrides.stated
+       overrides.set_by, overrides.reason, overrides.until, overrides.stated,
+       pending.*
 FROM price_table_head AS head
 LEFT JOIN (named JOIN current_prices AS found USING (model_key)) ON true
-LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key;
+LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key
+LEFT JOIN LATERAL (
+    -- Of several sources' the one that ranks first.
+    SELECT held.held_change_id AS pending_id, held.source AS pending_source,
+           held.reason AS pending_reason, held.held_since AS pending_since,
+           cards.state AS pending_state, cards.currency AS pending_currency,
+           cards.rates AS pending_rates
+    FROM held_changes AS held
+    JOIN sources USING (source)
+    JOIN rate_cards AS cards ON cards.card_id = held.card_id
+    WHERE held.provider = found.provider AND held.model_id = found.model_id
+      AND held.status = 'open'
+    ORDER BY sources.rank, held.source
+    LIMIT 1
+) AS pending ON true;

@@ -167,8 +167,8 @@ CREATE TEMPORARY TABLE staged_models (
 CREATE TEMPORARY TABLE staged_cards (card_id text, state text, currency text, rates jsonb)
     ON COMMIT DROP;
 CREATE TEMPORARY TABLE staged_quotes (
-    provider text, model_id text, card_id text, fragment json, obtained_at timestamptz,
-    is_confirmed boolean
+    provider text, model_id text, source text, card_id text, fragment json,
+    obtained_at timestamptz, stated_since timestamptz, sync_run_id bigint, is_confirmed boolean
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE staged_prices (
     provider text, model_id text, kind text, card_id text, source text,
@@ -199,10 +199,10 @@ SELECT card_id, state, currency, rates FROM staged_cards
 ON CONFLICT (card_id) DO NOTHING;
 
 -- name: apply_quotes
-INSERT INTO price_quotes (model_key, source, card_id, fragment, obtained_at, sync_run_id,
-                          is_confirmed, stated_since)
-SELECT models.model_key, %(source)s, staged.card_id, staged.fragment, staged.obtained_at,
-       %(sync_run_id)s, staged.is_confirmed, staged.obtained_at
+INSERT INTO price_quotes (model_key, source, card_id, fragment, obtained_at, stated_since,
+                          sync_run_id, is_confirmed)
+SELECT models.model_key, staged.source, staged.card_id, staged.fragment, staged.obtained_at,
+       staged.stated_since, staged.sync_run_id, staged.is_confirmed
 FROM staged_quotes AS staged
 JOIN models USING (provider, model_id)
 ON CONFLICT (model_key, source) DO UPDATE

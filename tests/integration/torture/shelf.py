@@ -8,14 +8,14 @@ from tests.integration._feed import Row, row
 from tests.integration.torture.log import Model
 
 LOWEST, HIGHEST = 5_000, 99_999
-"""Of all prices, so that no change of one is out of all proportion."""
+"""Of all prices, so that the guard takes no change of one, and no source, for an error."""
 
 SOME = 0.06
 """The share of models that an ordinary turn touches."""
 
 
 class Shelf:
-    """Models of some sellers with prices: USD per 1M tokens of input."""
+    """Models of some sellers with prices: US cents per 1M tokens of input."""
 
     def __init__(self, dice: Random, sellers: tuple[str, ...], size: int) -> None:
         self._dice = dice

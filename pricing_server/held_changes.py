@@ -1,0 +1,35 @@
+"""What readers of held changes get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pricing_server.sync.held import HeldChange, HoldStatus
+
+HeldCursor = tuple[int, int]
+"""(1 if it is not open, id) of the last held change of the page before."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFilter:
+    """Which held changes to list; None does not narrow.
+
+    A held feed is one entry, without its models unless `feed_id` or a model is asked for.
+    """
+
+    statuses: tuple[HoldStatus, ...] = (HoldStatus.OPEN,)
+    source: str | None = None
+    provider: str | None = None
+    model_id: str | None = None
+    feed_id: int | None = None
+
+
+class HeldReader(Protocol):
+    """Reads held changes; may raise DatabaseUnavailable."""
+
+    async def held_changes(
+        self, narrow: HeldFilter, before: HeldCursor | None, limit: int
+    ) -> Sequence[HeldChange]:
+        """Open ones first, newest first, behind a cursor."""

@@ -1,0 +1,89 @@
+"""Reads of held changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pricing_server.held_changes import HeldCursor, HeldFilter
+from pricing_server.postgres.connection import Connection, Pool, Row, card_of, translated_errors
+from pricing_server.postgres.holds import evidence_of
+from pricing_server.postgres.statements import statements
+from pricing_server.sync.held import HeldChange, HoldReason, HoldStatus
+
+_SQL = statements("holds")
+
+_ANY: Final[dict[str, Any]] = {
+    "statuses": [status.value for status in HoldStatus],
+    "held_change_id": None,
+    "source": None,
+    "provider": None,
+    "model_id": None,
+    "feed_id": None,
+    "before_decided": None,
+    "before_id": None,
+    "limit": 1,
+}
+
+
+class PostgresHeldReader:
+    """See `pricing_server.held_changes.HeldReader`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def held_changes(
+        self, narrow: HeldFilter, before: HeldCursor | None, limit: int
+    ) -> Sequence[HeldChange]:
+        """Open ones first, newest first, behind a cursor."""
+        decided, held_change_id = before or (None, None)
+        values = {
+            **_ANY,
+            "statuses": [status.value for status in narrow.statuses],
+            "source": narrow.source,
+            "provider": narrow.provider,
+            "model_id": narrow.model_id,
+            "feed_id": narrow.feed_id,
+            "before_decided": decided,
+            "before_id": held_change_id,
+            "limit": limit,
+        }
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_SQL["list_held_changes"], values)
+                rows = await cursor.fetchall()
+        # In a thread, so that look-ups go on while thousands of rates are read.
+        return await asyncio.to_thread(lambda: [_held_change(row) for row in rows])
+
+
+async def read_held_change(connection: Connection, held_change_id: int) -> HeldChange:
+    """One held change, which exists."""
+    cursor = await connection.execute(
+        _SQL["list_held_changes"], {**_ANY, "held_change_id": held_change_id}
+    )
+    (row,) = await cursor.fetchall()
+    return _held_change(row)
+
+
+def _held_change(row: Row) -> HeldChange:
+    return HeldChange(
+        held_change_id=row["held_change_id"],
+        source=row["source"],
+        provider=row["provider"] or "",
+        model_id=row["model_id"] or "",
+        feed_id=row["feed_id"],
+        models=row["models"],
+        reason=HoldReason(row["reason"]),
+        evidence=evidence_of(row["evidence"]),
+        old=card_of(row, "old_") if row["old_card_id"] is not None else None,
+        new=card_of(row, "new_") if row["new_card_id"] is not None else None,
+        fragment=row["fragment"] or "",
+        status=HoldStatus(row["status"]),
+        held_since=row["held_since"],
+        last_stated=row["last_stated"],
+        last_run_id=row["last_run"],
+        resolved_at=row["resolved_at"],
+        resolved_by=row["resolved_by"] or "",
+        note=row["note"] or "",
+    )
