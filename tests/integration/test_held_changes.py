@@ -14,6 +14,7 @@ from tests.integration._database import connected, contents, rows, tables_only, 
 from tests.integration._feed import Feed, payload, row
 from tests.integration._server import Server, in_process_server
 from tests.integration._status import refused
+from tests.integration._stream import stream
 
 ONE = "acme/one"
 CHEAP, WRONG, OTHER = "0.000001", "0.0001", "0.0002"
@@ -94,6 +95,51 @@ async def test_a_suspicious_price_is_not_in_force_and_shown_wherever_one_looks(
     assert per_token.pricing.pending_change.prompt == WRONG
     run = (await holding.runs("openrouter"))[0]
     assert (run.models_held, run.sync_run_id) == (1, entry.sync_run_id)
+
+
+async def test_a_held_price_is_shown_as_evidence_in_a_snapshot_and_counted_of_its_source(
+    holding: Server,
+) -> None:
+    (entry,) = await held(holding)
+    price = await holding.price(ONE)
+    request = pb.ExplainPriceRequest(model_id=ONE, provider="openrouter")
+    explained = await holding.stub.ExplainPrice(request)
+    assert list(explained.held_changes) == [entry]
+    assert explained.pricing.pending_change == price.pending_change
+    async with stream(
+        holding.stub, snapshot=True, providers=["openrouter"], model_ids=[ONE, "acme/two"]
+    ) as reader:
+        await reader.read()
+        _, prices = await reader.snapshot()
+    assert prices["openrouter", ONE].pending_change == price.pending_change
+    assert not prices["openrouter", "acme/two"].HasField("pending_change")
+    sources = (await holding.stub.ListProviders(pb.ListProvidersRequest())).sources
+    assert {one.source: one.models_held for one in sources if one.models_held} == {"openrouter": 1}
+
+
+async def test_an_override_neither_confirms_a_held_price_nor_hides_it(holding: Server) -> None:
+    override = pb.SetPriceOverrideRequest(
+        provider="openrouter", model_id=ONE, prompt="100", completion="2", reason="a test"
+    )
+    await holding.stub.SetPriceOverride(override)
+    assert (await holding.synced()).models_held == 1
+    price = await holding.price(ONE)
+    assert (price.prompt, price.pricing_source) == ("100.00", pb.PRICING_SOURCE_OVERRIDE)
+    (entry,) = await held(holding)
+    assert price.pending_change.held_change_id == entry.held_change_id
+    # Without it the price before is in force, and once approved the one that was held.
+    cleared = pb.ClearPriceOverrideRequest(provider="openrouter", model_id=ONE)
+    await holding.stub.ClearPriceOverride(cleared)
+    assert (await holding.price(ONE)).prompt == "1.00"
+    override.prompt = "7"
+    await holding.stub.SetPriceOverride(override)
+    done = await approve(holding, entry.held_change_id)
+    assert list(done.price_changes) == []
+    assert (await holding.price(ONE)).prompt == "7.00"
+    await holding.stub.ClearPriceOverride(cleared)
+    price = await holding.price(ONE)
+    assert (price.prompt, price.pricing_source) == ("100.00", pb.PRICING_SOURCE_DATABASE)
+    assert not price.HasField("pending_change")
 
 
 async def test_the_same_finding_stays_one_entry(holding: Server) -> None:

@@ -58,7 +58,7 @@ SELECT coalesce((
 -- name: read_prices_at
 -- The prices of the next models that pass the filters, as they were at a revision. When a
 -- price was last confirmed is known of the price in force only; of an older one it is when it
--- was first stated.
+-- was first stated. So is what is held of a model: beside the price in force it is told.
 SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        found.*
@@ -82,7 +82,8 @@ LEFT JOIN LATERAL (
            cards.rates,
            overrides.set_by,
            overrides.reason,
-           overrides.until
+           overrides.until,
+           pending.*
     FROM models
     CROSS JOIN LATERAL (
         SELECT *
@@ -108,6 +109,20 @@ LEFT JOIN LATERAL (
     LEFT JOIN price_overrides AS overrides ON overrides.model_key = pricing.model_key
                                           AND overrides.cleared_at IS NULL
                                           AND pricing.source = 'override'
+    LEFT JOIN LATERAL (
+        -- Of several sources' the one that ranks first.
+        SELECT held.held_change_id AS pending_id, held.source AS pending_source,
+               held.reason AS pending_reason, held.held_since AS pending_since,
+               pending_cards.state AS pending_state, pending_cards.currency AS pending_currency,
+               pending_cards.rates AS pending_rates
+        FROM held_changes AS held
+        JOIN sources USING (source)
+        JOIN rate_cards AS pending_cards ON pending_cards.card_id = held.card_id
+        WHERE held.provider = models.provider AND held.model_id = models.model_id
+          AND held.status = 'open'
+        ORDER BY sources.rank, held.source
+        LIMIT 1
+    ) AS pending ON pricing.model_key IS NOT NULL
     WHERE models.model_key > %(after_model)s
       AND (%(providers)s::text[] IS NULL OR models.provider = ANY(%(providers)s))
       AND (%(model_ids)s::text[] IS NULL OR models.model_id = ANY(%(model_ids)s))

@@ -2370,7 +2370,7 @@ class Source(_message.Message):
     models_quoted: _builtins.int
     """models_quoted is how many models it states now."""
     models_held: _builtins.int
-    """models_held is how many held changes of it are open."""
+    """models_held is how many models have an open held change of it."""
     evidence: _builtins.str
     """evidence is what its declared units rest on: "recorded", "documented" or
     "inferred".
