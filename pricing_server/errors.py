@@ -196,7 +196,8 @@ class EpochChanged(PricingError):
     def __init__(self, head: Head) -> None:
         super().__init__(
             "the revision is not of the price table's history, which is at revision "
-            f"{head.revision} of epoch {head.epoch}: it was restored; begin with a snapshot"
+            f"{head.revision} of epoch {head.epoch} (after a restore another one begins): "
+            "begin with a snapshot"
         )
         self.head = head
 

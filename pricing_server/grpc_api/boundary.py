@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -106,6 +107,7 @@ def _guarded(method: Any, check: Callable[[Any], None]) -> Any:
             return await method(request, context)
         except Exception as error:
             fault = error
-        await abort(context, fault)
+        with suppress(grpc.aio.InternalError):  # The caller has gone; nobody is there to be told.
+            await abort(context, fault)
 
     return call

@@ -138,10 +138,13 @@ class Feed:
             elif self._head is None or announced.epoch != self._head.epoch:
                 await self._begin(announced)
             elif announced.revision > self._head.revision:
-                async for whole in self._read(self._head, announced.revision):
+                before = self._head
+                async for whole in self._read(before, announced.revision):
                     self._keep(whole)
                     self._head = whole.head
                     self.notify()
+                if self._head == before and self._announced == announced and not self._is_doubtful:
+                    raise RuntimeError(f"the history lacks what follows revision {before.revision}")
             else:
                 return
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
@@ -115,18 +115,24 @@ class EncodedRevision:
     size: int
     """Bytes that it takes in memory, roughly."""
 
-    def matching(self, narrow: Filter, encoder: Encoder) -> Sequence[bytes]:
-        """The messages of the changes that pass; none if none does."""
-        if narrow.is_open:
-            return self.messages
+    def matching(self, narrow: Filter, encoder: Encoder) -> Iterator[bytes]:
+        """The messages of the changes that pass, each made when it is asked for."""
+        places = [] if narrow.is_open else self._passing(narrow)
+        if narrow.is_open or len(places) == len(self.places):
+            yield from self.messages
+            return
         cutter = MessageCutter(encoder, Event.CHANGES, self.head)
-        found: list[bytes] = []
-        for place in self._near(narrow):
-            if narrow.passes(place.provider, place.model_id):
-                piece = self.messages[place.message][place.first : place.end]
-                if (full := cutter.add(piece)) is not None:
-                    found.append(full)
-        return [*found, cutter.last()] if cutter.size else ()
+        for place in places:
+            piece = self.messages[place.message][place.first : place.end]
+            if (full := cutter.add(piece)) is not None:
+                yield full
+        if places:
+            yield cutter.last()
+
+    def _passing(self, narrow: Filter) -> list[Place]:
+        return [
+            place for place in self._near(narrow) if narrow.passes(place.provider, place.model_id)
+        ]
 
     def _near(self, narrow: Filter) -> Sequence[Place]:
         """The places that may pass, in order: a thousand streams do not look at all of them."""

@@ -108,11 +108,14 @@ class Subscription:
 
     def _kept(self, revision: EncodedRevision) -> Iterator[Message]:
         """A revision that the feed has."""
-        if messages := revision.matching(self._narrow, self._encoder):
-            for data in messages[:-1]:
-                yield self._message(data)
+        messages = revision.matching(self._narrow, self._encoder)
+        waiting = next(messages, None)
+        if waiting is not None:
+            for data in messages:
+                yield self._message(waiting)
+                waiting = data
             self._done = revision.head
-            yield self._message(messages[-1])
+            yield self._message(waiting)
         self._done = revision.head
 
     async def _missed(self, upto: int) -> AsyncIterator[Message]:

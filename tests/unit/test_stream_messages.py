@@ -185,3 +185,40 @@ def test_what_makes_no_sense_is_refused_with_its_field(fields: dict[str, Any], f
     with pytest.raises(InvalidArgument) as raised:
         stream_request(pb.StreamPriceChangesRequest(**fields))
     assert raised.value.field == field
+
+
+class CountingEncoder(LineEncoder):
+    """Counts the messages that it writes out."""
+
+    written = 0
+
+    def trailer(self, event: Event, head: Head, *, is_last: bool) -> bytes:
+        self.written += 1
+        return super().trailer(event, head, is_last=is_last)
+
+
+def test_a_filter_that_all_of_a_revision_passes_shares_its_messages() -> None:
+    lines = LineEncoder()
+    whole = RevisionEncoder(lines, HEAD, 10**9)
+    whole.extend(replace(CHANGE, provider="one", changed_by=" " * 50_000) for _ in range(20))
+    encoded = whole.build()
+    assert encoded is not None
+    shared = list(encoded.matching(Filter(frozenset({"one", "two"})), lines))
+    assert len(shared) > 1
+    assert all(one is other for one, other in zip(shared, encoded.messages, strict=True))
+
+
+def test_what_passes_a_filter_is_written_out_one_message_at_a_time() -> None:
+    lines = CountingEncoder()
+    whole = RevisionEncoder(lines, HEAD, 10**9)
+    whole.extend(
+        replace(CHANGE, provider=provider, changed_by=" " * 50_000)
+        for provider in ["one"] * 40 + ["two"]
+    )
+    encoded = whole.build()
+    assert encoded is not None
+    written = lines.written
+    messages = encoded.matching(Filter(frozenset({"one"})), lines)
+    for number in range(3):
+        assert lines.written == written + number
+        next(messages)

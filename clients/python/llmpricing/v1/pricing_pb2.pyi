@@ -3462,8 +3462,8 @@ class StreamPriceChangesRequest(_message.Message):
     """
     snapshot: _builtins.bool
     """snapshot asks for all matching prices first, as they are at the starting
-    revision; progress is told once they have come. Not together with
-    after_revision.
+    revision; progress is told once they have come, which they do not while the
+    database is down. Not together with after_revision.
     """
     @_builtins.property
     def providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -3474,7 +3474,8 @@ class StreamPriceChangesRequest(_message.Message):
     @_builtins.property
     def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """model_ids narrows to models by the sellers' ids; empty means all. At most
-        1000. A change passes if its provider and its model_id do.
+        1000. A change passes if its provider and its model_id do. A request is at
+        most 1 MiB.
         """
 
     @_builtins.property
