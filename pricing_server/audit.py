@@ -38,6 +38,8 @@ class SourceHealth:
     last_success_time: datetime | None
     verified_time: datetime | None
     models_quoted: int
+    models_held: int = 0
+    """Open held changes of models."""
 
 
 @dataclass(frozen=True, slots=True)

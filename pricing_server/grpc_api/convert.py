@@ -231,6 +231,8 @@ def source(health: SourceHealth, declared: Source | None, url: str) -> pb.Source
         key_required=declared is not None and declared.key_use is KeyUse.REQUIRED,
         last_run=sync_run(health.last_run, with_details=False) if health.last_run else None,
         models_quoted=health.models_quoted,
+        models_held=health.models_held,
+        evidence=declared.evidence.value if declared else "",
     )
     if health.last_success_time is not None:
         message.last_success_time.FromDatetime(health.last_success_time)

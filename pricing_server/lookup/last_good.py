@@ -17,6 +17,7 @@ import structlog
 
 from llmpricing.rate_card import RateCard
 from pricing_server.lookup.price import Head, Key, Layer, Price
+from pricing_server.sync.held import PendingChange
 
 FLUSH_SECONDS: Final = 0.5
 MAX_MODELS: Final = 100_000
@@ -303,11 +304,13 @@ def _price_document(price: Price) -> dict[str, Any]:
         "delisted_at": price.delisted_at.isoformat() if price.delisted_at else None,
         "canonical_slug": price.canonical_slug,
         "detail": price.detail,
+        "pending": price.pending.to_document() if price.pending else None,
     }
 
 
 def _price(document: dict[str, Any]) -> Price:
     delisted_at = document["delisted_at"]
+    pending = document.get("pending")
     return Price(
         provider=document["provider"],
         model_id=document["model_id"],
@@ -324,4 +327,5 @@ def _price(document: dict[str, Any]) -> Price:
         delisted_at=datetime.fromisoformat(delisted_at) if delisted_at else None,
         canonical_slug=document["canonical_slug"],
         detail=document["detail"],
+        pending=PendingChange.from_document(pending) if pending else None,
     )

@@ -63,7 +63,7 @@ class Price:
     doubt: str | None = None
     """Why the source may no longer state this."""
     pending: PendingChange | None = None
-    """What a source states of the model now and the guard holds; not kept through outages."""
+    """What a source states of the model now and the guard holds."""
 
 
 class PriceReader(Protocol):

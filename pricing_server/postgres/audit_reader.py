@@ -73,6 +73,7 @@ class PostgresAuditReader:
                 last_success_time=row["last_success_time"],
                 verified_time=row["verified_time"],
                 models_quoted=row["models_quoted"],
+                models_held=row["models_held"],
             )
             for row in rows
         ]

@@ -17,6 +17,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from pricing_server.errors import (
     DatabaseUnavailable,
+    HeldChangeNotFound,
     KeyMissing,
     PricingError,
     ShuttingDown,
@@ -44,6 +45,14 @@ from pricing_server.providers.source import (
     Release,
     Source,
     SourceError,
+)
+from pricing_server.sync.held import (
+    HeldChange,
+    HoldDecision,
+    HoldReason,
+    HoldStatus,
+    ResolveOutcome,
+    ResolveRequest,
 )
 from pricing_server.sync.plan import Plan, TableState, make_plan
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
@@ -96,6 +105,12 @@ DIVIDED = replace(
 SOURCES = {source.slug: source for source in (ACME, KEYED, HOMELESS, BUNDLED, DIVIDED)}
 
 
+HELD = HeldChange(
+    12, "acme", "acme", "a", None, 1, HoldReason.RATIO_TO_PAST, (), None, CARD, "{}",
+    HoldStatus.REJECTED, NOON, NOON, 41, NOON, "ann", "",
+)  # fmt: skip
+
+
 @dataclass
 class Store:
     """The sync log in memory. What is in `breaks` raises instead of working."""
@@ -126,6 +141,10 @@ class Store:
         finally:
             self.held.remove(source.slug)
             self.log.append("freed")
+
+    async def resolve(self, request: ResolveRequest) -> ResolveOutcome:
+        self.step("resolve")
+        return ResolveOutcome(HELD, self.revision, "epoch", ())
 
     async def revert(self, request: RevertRequest) -> RevertOutcome:
         self.step("revert")
@@ -642,6 +661,24 @@ async def test_a_run_that_was_declared_dead_tells_so_and_that_nothing_changed(ri
     outcome = await rig.sync()
     assert (outcome.status, outcome.sync_run_id) == (SyncStatus.FAILED, 42)
     assert outcome.error_message == str(RunDeclaredDead(42))
+    assert rig.committed == []
+
+
+# Held changes.
+
+
+async def test_a_decision_is_served_before_it_is_reported_though_no_price_changed(
+    rig: Rig,
+) -> None:
+    outcome = await rig.runner.resolve(ResolveRequest(12, HoldDecision.REJECT))
+    assert outcome.held_change is HELD
+    assert [head.revision for head in rig.committed] == [7]
+
+
+async def test_a_decision_on_nothing_is_an_error(rig: Rig) -> None:
+    rig.store.breaks["resolve"] = HeldChangeNotFound("12")
+    with pytest.raises(HeldChangeNotFound):
+        await rig.runner.resolve(ResolveRequest(12, HoldDecision.APPROVE))
     assert rig.committed == []
 
 

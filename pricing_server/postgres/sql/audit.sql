@@ -76,7 +76,10 @@ SELECT sources.source,
        good.completed_at AS last_success_time,
        good.obtained_at AS verified_time,
        (SELECT count(*) FROM price_quotes AS quotes
-        WHERE quotes.source = sources.source AND missing_syncs = 0) AS models_quoted
+        WHERE quotes.source = sources.source AND missing_syncs = 0) AS models_quoted,
+       (SELECT count(*) FROM held_changes AS held
+        WHERE held.source = sources.source AND held.status = 'open'
+          AND held.model_id IS NOT NULL) AS models_held
 FROM sources
 LEFT JOIN LATERAL (
     SELECT completed_at, obtained_at
