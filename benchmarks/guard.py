@@ -1,6 +1,6 @@
 """What the guard holds of injected errors, and of what is true, over every recorded payload.
 
-python benchmarks/guard.py
+python benchmarks/guard.py [source ...]
 
 The recordings are not part of the repository: PRICING_TEST_SHARED says where they are.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,11 @@ from tests._guard_rates import (
 )
 
 
-def print_feeds() -> bool:
+def print_feeds(slugs: Collection[str]) -> bool:
     """Whole feeds and single meters in a wrong unit; whether all were held."""
     print(f"Whole feeds in a wrong unit, by {', '.join(f'x{each:f}' for each in FACTORS)}")
     total: dict[str, Count] = defaultdict(Count)
-    for slug in feeds():
+    for slug in slugs:
         by_world: dict[str, Count] = defaultdict(Count)
         for wrong in wrong_feeds(slug):
             kind = "one meter" if wrong.meter else "all meters"
@@ -51,11 +52,11 @@ def print_feeds() -> bool:
     return all(count.held == count.all for count in total.values())
 
 
-def print_rows() -> bool:
+def print_rows(slugs: Collection[str]) -> bool:
     """Single rows in a wrong unit; whether all that can be compared were held."""
     print("Single rows in a wrong unit")
     past, opinion, disputed, rest = Count(), Count(), Count(), Count()
-    for slug in feeds():
+    for slug in slugs:
         found = wrong_rows(slug)
         print(
             f"  {slug:18} past {found.past}; opinion {found.opinion}; "
@@ -110,6 +111,7 @@ if __name__ == "__main__":
         worlds()
     except pytest.skip.Exception as error:
         sys.exit(f"NOT MEASURED: {error}")
-    results = [print_feeds(), print_rows(), print_true()]
+    chosen = sys.argv[1:] or list(feeds())
+    results = [print_feeds(chosen), print_rows(chosen), print_true()]
     print("all promises are kept" if all(results) else "A PROMISE IS BROKEN")
     sys.exit(not all(results))

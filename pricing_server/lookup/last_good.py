@@ -17,6 +17,7 @@ import structlog
 
 from llmpricing.rate_card import RateCard
 from pricing_server.lookup.price import Head, Key, Layer, Price
+from pricing_server.sync.held import PendingChange
 
 FLUSH_SECONDS: Final = 0.5
 MAX_MODELS: Final = 100_000
@@ -306,12 +307,14 @@ def _price_document(price: Price) -> dict[str, Any]:
         "until": price.until.isoformat() if price.until else None,
         "stated": _price_document(price.stated) if price.stated else None,
         "referred": price.referred,
+        "pending": price.pending.to_document() if price.pending else None,
     }
 
 
 def _price(document: dict[str, Any]) -> Price:
     delisted_at, until = document["delisted_at"], document.get("until")
     stated, referred = document.get("stated"), document.get("referred")
+    pending = document.get("pending")
     return Price(
         provider=document["provider"],
         model_id=document["model_id"],
@@ -331,4 +334,5 @@ def _price(document: dict[str, Any]) -> Price:
         until=datetime.fromisoformat(until) if until else None,
         stated=_price(stated) if stated else None,
         referred=(referred[0], referred[1]) if referred else None,
+        pending=PendingChange.from_document(pending) if pending else None,
     )

@@ -69,7 +69,7 @@ class Price:
     referred: tuple[str, str] | None = None
     """Of a cross-reference: whose price it is, (provider, model id)."""
     pending: PendingChange | None = None
-    """What a source states of the model now and the guard holds; not kept through outages."""
+    """What a source states of the model now and the guard holds."""
 
     @property
     def without_override(self) -> Price:

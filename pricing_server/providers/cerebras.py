@@ -59,6 +59,7 @@ SOURCE: Final = Source(
     provider="cerebras",
     endpoint="https://api.cerebras.ai/public/v1/models",
     fields={f"pricing.{key}": field for key, field in FIELDS.items()},
-    facts="A recorded payload of 2026 with both of its models.",
+    facts="A recorded payload of 2026 with both of its models, which the bundled catalogue prices "
+    "alike.",
     notes=("The list that needs a key (`/v1/models`) states no prices.",),
 )

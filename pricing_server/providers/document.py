@@ -28,8 +28,10 @@ is `UNPRICED`, and its price may come from another source of the same seller or 
 [later layer](contract.md#when-the-price-table-has-no-price).
 
 Evidence is `recorded` (a real payload was read row by row), `documented` or `inferred`.
-Prices of a source that is not `recorded` are not in force before an admin has approved its
-first sync; see [held changes](operations.md#held-changes).
+The first sync of a source that is not `recorded` is [held](operations.md#held-changes) until
+an admin approves it. So is that of a recorded one with fewer than five models that anything
+else prices, unless its units are proven: the recorded prices were compared with those of
+other sources of the same seller.
 
 `make coverage` prints how many models of how many sellers each source prices, and all of
 them together, from the recorded payloads and the bundled catalogue, without any network.
@@ -62,7 +64,8 @@ def _section(source: Source) -> Iterator[str]:
     else:
         asked = f"`GET {source.endpoint}`." if source.endpoint else "No address of its own."
     yield _paragraph(f"{source.display_name}. {asked}") + "\n"
-    yield _bullet(f"Evidence: {source.evidence.value}. {source.facts}".rstrip())
+    proven = "Its units are proven. " if source.proven_units else ""
+    yield _bullet(f"Evidence: {source.evidence.value}. {proven}{source.facts}".rstrip())
     if source.endpoint:
         declared = source.key_use is not KeyUse.NONE
         sent = f" (`{source.key_variable}`), sent {source.key_sent}" if declared else ""

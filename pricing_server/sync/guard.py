@@ -94,6 +94,8 @@ def judge_row(row: Row, source: str, at: datetime) -> Suspicion | None:
     """What is suspicious in a row of `source` at an instant; None if nothing is."""
     if row.is_unchanged or row.card.state is not PriceState.PRICED:
         return None
+    if row.before is None and not row.opinions:
+        return None
     found = [
         (rate, reference)
         for rate in row.card.rates
@@ -266,6 +268,8 @@ def _compare(rows: Collection[Row], at: datetime) -> tuple[Mapping[Meter, _Media
 
 
 def _ratios(row: Row, at: datetime) -> Iterator[tuple[Meter, _Ratio]]:
+    if row.before is None and not row.opinions and not row.other_sellers:
+        return
     for meter, rate in standard_rates(row.card, at).items():
         reference = _feed_reference(rate, row, at)
         if reference is not None:

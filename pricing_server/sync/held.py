@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any, Self
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
@@ -76,6 +77,27 @@ class PendingChange:
     reason: HoldReason
     card: RateCard
     held_since: datetime
+
+    def to_document(self) -> dict[str, Any]:
+        """It as plain JSON."""
+        return {
+            "held_change_id": self.held_change_id,
+            "source": self.source,
+            "reason": self.reason.value,
+            "card": self.card.to_document(),
+            "held_since": self.held_since.isoformat(),
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Read what `to_document` wrote. Raises ValueError or KeyError if it is none."""
+        return cls(
+            held_change_id=document["held_change_id"],
+            source=document["source"],
+            reason=HoldReason(document["reason"]),
+            card=RateCard.from_document(document["card"]),
+            held_since=datetime.fromisoformat(document["held_since"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ async def test_a_suspicious_price_is_not_in_force_and_shown_wherever_one_looks(
         pb.GetPricingRequest(model_id=ONE, provider="openrouter", unit=pb.PRICE_UNIT_PER_TOKEN)
     )
     assert per_token.pricing.pending_change.prompt == WRONG
+    listed = await holding.stub.ListProviders(pb.ListProvidersRequest())
+    assert {each.source: each.models_held for each in listed.sources}["openrouter"] == 1
     run = (await holding.runs("openrouter"))[0]
     assert (run.models_held, run.sync_run_id) == (1, entry.sync_run_id)
 
@@ -373,6 +375,9 @@ async def test_the_first_sync_of_a_documented_source_waits_for_approval_as_a_who
     assert {change.revision for change in done.price_changes} == {done.revision}
     price = await documented.price("acme/1", GATEWAY)
     assert (price.prompt, price.freshness) == ("2.00", pb.FRESHNESS_FRESH)
+    listed = await documented.stub.ListProviders(pb.ListProvidersRequest())
+    (source,) = [each for each in listed.sources if each.source == GATEWAY]
+    assert (source.evidence, source.models_held, source.models_quoted) == ("documented", 0, 3)
     again = await documented.synced(GATEWAY)
     assert (again.models_unchanged, again.models_held) == (3, 0)
     # From here on it is judged like any other.

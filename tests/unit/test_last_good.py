@@ -21,6 +21,7 @@ from llmpricing.rate_card import UNPRICED, RateCard
 from pricing_server.lookup import last_good
 from pricing_server.lookup.last_good import LastGood, LastGoodPrice
 from pricing_server.lookup.price import Head, Key, Layer, Price
+from pricing_server.sync.held import HoldReason, PendingChange
 from tests.unit._price_table import NOON, price, priced
 from tests.unit._strategies import cards, few
 
@@ -110,11 +111,13 @@ async def test_every_field_survives_the_disk(path: Path) -> None:
         until=NOON + timedelta(days=1),
         stated=price("featherless", "Qwen/Qwen3-8B"),
         referred=("openrouter", "qwen/qwen3-8b"),
+        pending=PendingChange(
+            12, "openrouter", HoldReason.RATIO_TO_PAST, priced("0.5"), NOON - timedelta(hours=1)
+        ),
         doubt=None,  # Of the price file alone, which is not kept here.
-        pending=None,  # What is held now is not known while the database is down.
     )
     unset = {field.name for field in fields(Price) if getattr(full, field.name) is None}
-    assert unset == {"doubt", "pending"}
+    assert unset == {"doubt"}
     bare = price("openai", "gpt-4o", UNPRICED)
     async with LastGood(path) as prices:
         prices.remember(KEY, full, TWO)

@@ -17,6 +17,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from pricing_server.errors import (
     DatabaseUnavailable,
+    HeldChangeNotFound,
     KeyMissing,
     PricingError,
     ShuttingDown,
@@ -45,7 +46,14 @@ from pricing_server.providers.source import (
     Source,
     SourceError,
 )
-from pricing_server.sync.held import ResolveOutcome, ResolveRequest
+from pricing_server.sync.held import (
+    HeldChange,
+    HoldDecision,
+    HoldReason,
+    HoldStatus,
+    ResolveOutcome,
+    ResolveRequest,
+)
 from pricing_server.sync.plan import Plan, TableState, make_plan
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
@@ -102,6 +110,12 @@ RECORDER = replace(
 SOURCES = {each.slug: each for each in (ACME, KEYED, HOMELESS, BUNDLED, DIVIDED, RECORDER)}
 
 
+HELD = HeldChange(
+    12, "acme", "acme", "a", None, 1, HoldReason.RATIO_TO_PAST, (), None, CARD, "{}",
+    HoldStatus.REJECTED, NOON, NOON, 41, NOON, "ann", "",
+)  # fmt: skip
+
+
 @dataclass
 class Store:
     """The sync log in memory. What is in `breaks` raises instead of working."""
@@ -134,7 +148,8 @@ class Store:
             self.log.append("freed")
 
     async def resolve(self, request: ResolveRequest) -> ResolveOutcome:
-        raise AssertionError("no run decides on a held change")
+        self.step("resolve")
+        return ResolveOutcome(HELD, self.revision, "epoch", ())
 
     async def revert(self, request: RevertRequest) -> RevertOutcome:
         self.step("revert")
@@ -668,6 +683,24 @@ async def test_a_run_that_was_declared_dead_tells_so_and_that_nothing_changed(ri
     outcome = await rig.sync()
     assert (outcome.status, outcome.sync_run_id) == (SyncStatus.FAILED, 42)
     assert outcome.error_message == str(RunDeclaredDead(42))
+    assert rig.committed == []
+
+
+# Held changes.
+
+
+async def test_a_decision_is_served_before_it_is_reported_though_no_price_changed(
+    rig: Rig,
+) -> None:
+    outcome = await rig.runner.resolve(ResolveRequest(12, HoldDecision.REJECT))
+    assert outcome.held_change is HELD
+    assert [head.revision for head in rig.committed] == [7]
+
+
+async def test_a_decision_on_nothing_is_an_error(rig: Rig) -> None:
+    rig.store.breaks["resolve"] = HeldChangeNotFound("12")
+    with pytest.raises(HeldChangeNotFound):
+        await rig.runner.resolve(ResolveRequest(12, HoldDecision.APPROVE))
     assert rig.committed == []
 
 

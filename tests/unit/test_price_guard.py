@@ -1,0 +1,418 @@
+"""Which stated prices are suspicious, and what becomes of those that were held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmpricing.meters import Meter
+from llmpricing.rate_card import (
+    DYNAMIC,
+    UNPRICED,
+    Comparison,
+    Conditions,
+    PriceState,
+    Rate,
+    RateCard,
+    Threshold,
+)
+from pricing_server.price_change import ChangeKind
+from pricing_server.providers.source import (
+    CATALOGUE_RANK,
+    OWN_API_RANK,
+    Evidence,
+    Fault,
+    ListedModel,
+    Listing,
+    Source,
+)
+from pricing_server.sync.guard import Opinion, Row, feed_medians, judge_feed, judge_row
+from pricing_server.sync.held import HoldReason, HoldStatus
+from tests._held_table import HeldTable
+from tests.unit._strategies import few, many, prices
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+LONG = Conditions(threshold=Threshold(Meter.INPUT_TOKENS, Comparison.AT_LEAST, 200_000))
+
+
+def unread(document: object, received_at: datetime) -> Listing:
+    raise NotImplementedError
+
+
+ACME = Source("acme", "Acme", OWN_API_RANK, unread, Evidence.RECORDED, provider="acme")
+FIRST = Source("first", "First", CATALOGUE_RANK, unread, Evidence.RECORDED, proven_units=True)
+SECOND = Source(
+    "second", "Second", CATALOGUE_RANK + 1, unread, Evidence.RECORDED, proven_units=True
+)
+PROVEN = replace(ACME, proven_units=True)
+PAPER = replace(ACME, evidence=Evidence.DOCUMENTED)
+
+
+def card(prompt: str, *others: Rate) -> RateCard:
+    return RateCard.of(PriceState.PRICED, [Rate(Meter.INPUT_TOKENS, Decimal(prompt)), *others])
+
+
+def rate(price: str, meter: Meter = Meter.OUTPUT_TOKENS, when: Conditions | None = None) -> Rate:
+    return Rate(meter, Decimal(price), when or Conditions())
+
+
+FREE = RateCard.of(PriceState.FREE, [Rate(Meter.INPUT_TOKENS, Decimal(0))])
+
+
+def reason(row: Row) -> HoldReason | None:
+    found = judge_row(row, "acme", NOON)
+    return found.reason if found else None
+
+
+# Rows -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_held"),
+    [
+        ("1", "30", False),
+        ("1", "30.0000000000000000000000000000000000001", True),
+        ("30", "1", False),
+        ("30.0000000000000000000000000000000000001", "1", True),
+        ("0.00000003", "0.000003", True),
+        ("1", "23", False),
+    ],
+)
+def test_the_border_of_the_row_rule_is_exact(before: str, now: str, is_held: bool) -> None:
+    row = Row(card(now), before=card(before))
+    assert reason(row) == (HoldReason.RATIO_TO_PAST if is_held else None)
+
+
+@given(prices(), st.sampled_from([2, 3, 6, -2, -3, -6]), prices())
+@many
+def test_an_error_of_unit_against_the_past_is_held_whatever_the_magnitude(
+    price: Decimal, power: int, other: Decimal
+) -> None:
+    wrong = card(str(price.scaleb(power)))
+    assert reason(Row(wrong, before=card(str(price)))) is HoldReason.RATIO_TO_PAST
+    opinion = Opinion("first", card(str(price)))
+    assert reason(Row(wrong, opinions=(opinion,))) is HoldReason.RATIO_TO_OTHER_SOURCE
+    assert reason(Row(wrong, other_sellers={Meter.INPUT_TOKENS: other})) is None
+
+
+def test_every_rate_is_compared_under_its_conditions_or_with_the_standard_one() -> None:
+    before = card("1", rate("2"), rate("4", when=LONG))
+    assert reason(Row(card("1", rate("2"), rate("4.4", when=LONG)), before=before)) is None
+    assert reason(Row(card("1", rate("2"), rate("400", when=LONG)), before=before))
+    assert reason(Row(card("1", rate("200"), rate("4", when=LONG)), before=before))
+    new_tier = card("1", rate("2"), rate("200", Meter.INPUT_TOKENS, LONG))
+    assert reason(Row(new_tier, before=before)) is HoldReason.RATIO_TO_PAST
+    new_meter = card("1", rate("500", Meter.WEB_SEARCHES))
+    assert reason(Row(new_meter, before=before)) is None
+
+
+def test_another_number_of_units_is_no_error_of_unit() -> None:
+    before = card("1", rate("0.1", Meter.AUDIO_SECONDS))
+    hourly = Rate(Meter.AUDIO_SECONDS, Decimal(360), per=3_600)
+    assert reason(Row(card("1", hourly), before=before)) is None
+    assert reason(Row(card("1", replace(hourly, per=1)), before=before))
+
+
+def test_deep_discounts_of_cache_reads_begin_and_end() -> None:
+    before = card("1", rate("0.01", Meter.CACHE_READ_TOKENS))
+    assert reason(Row(card("1", rate("0.5", Meter.CACHE_READ_TOKENS)), before=before)) is None
+    assert reason(Row(card("1", rate("1", Meter.CACHE_READ_TOKENS)), before=before))
+
+
+def test_a_zero_is_no_reference_and_a_declared_free_price_is_believed() -> None:
+    assert reason(Row(card("5"), before=FREE)) is None
+    assert reason(Row(FREE, before=card("5"))) is None
+    assert reason(Row(DYNAMIC, before=card("5"))) is None
+    opinion = Opinion("first", card("0.01"))
+    assert reason(Row(card("5"), before=FREE, opinions=(opinion,))) is (
+        HoldReason.RATIO_TO_OTHER_SOURCE
+    )
+
+
+def test_a_zero_beside_prices_is_suspicious_where_a_price_was() -> None:
+    before = card("1", rate("2"))
+    assert reason(Row(card("1", rate("0")), before=before)) is HoldReason.RATIO_TO_PAST
+
+
+def test_the_past_is_believed_over_opinions_which_may_confirm() -> None:
+    far = Opinion("first", card("900"))
+    assert reason(Row(card("1.1"), before=card("1"), opinions=(far,))) is None
+    assert reason(Row(card("1000"), before=card("1"), opinions=(far,))) is None
+    assert reason(Row(card("1351"), before=card("1"), opinions=(far,)))
+
+
+def test_one_of_several_opinions_confirms_and_one_alone_makes_suspicious() -> None:
+    near, far = Opinion("first", card("1")), Opinion("second", card("100"))
+    assert reason(Row(card("1.4"), opinions=(far, near))) is None
+    assert reason(Row(card("2"), opinions=(near, far))) is HoldReason.RATIO_TO_OTHER_SOURCE
+
+
+def test_evidence_names_both_numbers_and_where_they_are_from() -> None:
+    found = judge_row(Row(card("100"), before=card("3")), "acme", NOON)
+    assert found is not None
+    (one,) = found.evidence
+    assert (one.stated, one.reference) == (Decimal(100), Decimal(3))
+    assert one.meter is Meter.INPUT_TOKENS
+    assert (one.ratio, one.reference_source, one.references) == (Decimal("33.3333"), "acme", 1)
+
+
+# Feeds ----------------------------------------------------------------------------------------
+
+
+def verdict(rows: Iterable[Row], source: Source = ACME, *, is_first: bool = False) -> object:
+    found = judge_feed(
+        list(rows),
+        is_first=is_first,
+        is_recorded=source.evidence is Evidence.RECORDED,
+        is_proven=source.proven_units,
+        at=NOON,
+    )
+    return found.reason if found else None
+
+
+def against_others(*ratios: str) -> list[Row]:
+    return [Row(card(ratio), other_sellers={Meter.INPUT_TOKENS: Decimal(1)}) for ratio in ratios]
+
+
+def test_a_feed_is_held_when_its_median_is_over_ten_times_off() -> None:
+    assert verdict(against_others("10", "10", "10", "1", "1")) is None
+    assert verdict(against_others("10.01", "10.01", "10.01", "1", "1")) is HoldReason.FEED_SHIFTED
+    assert verdict(against_others("0.09", "0.09", "0.09", "1", "1")) is HoldReason.FEED_SHIFTED
+    assert verdict(against_others("100", "100", "1", "1")) is None, "too few to say"
+    # Of six, the two in the middle: their geometric mean decides, exactly.
+    assert verdict(against_others("1", "1", "4", "25", "50", "50")) is None
+    assert verdict(against_others("1", "1", "4", "25.01", "50", "50")) is HoldReason.FEED_SHIFTED
+
+
+def test_unchanged_rows_count_as_references_that_agree() -> None:
+    same = [Row(card("1"), is_unchanged=True)] * 5
+    assert verdict([*same, *against_others(*["1000"] * 5)]) is HoldReason.FEED_SHIFTED
+    assert verdict([*same, *same, *against_others(*["1000"] * 5)]) is None
+
+
+def test_one_meter_alone_holds_the_feed() -> None:
+    rows = [
+        Row(card("1", rate("200")), before=card("1", rate("2"))),
+        *[Row(card("1", rate("300")), before=card("1", rate("3")))] * 4,
+    ]
+    assert verdict(rows) is HoldReason.FEED_SHIFTED
+    found = feed_medians(rows, NOON)
+    assert {meter: (one.ratio, one.references) for meter, one in found.items()} == {
+        Meter.INPUT_TOKENS: (Decimal(1), 5),
+        Meter.OUTPUT_TOKENS: (Decimal(100), 5),
+    }
+
+
+def test_a_feed_that_turns_free_is_held_though_no_single_model_is() -> None:
+    rows = [Row(FREE, before=card("1"))] * 5
+    assert verdict(rows) is HoldReason.FEED_SHIFTED
+    given_away = [Row(FREE, other_sellers={Meter.INPUT_TOKENS: Decimal(1)})] * 9
+    assert verdict(given_away) is None, "what one gives away others may sell"
+
+
+def test_first_syncs_need_proof_or_references_or_no_price() -> None:
+    assert verdict(against_others(*"1111"), is_first=True) is HoldReason.FEW_REFERENCES
+    assert verdict(against_others(*"11111"), is_first=True) is None
+    assert verdict(against_others(*"1"), PROVEN, is_first=True) is None
+    assert verdict(against_others(*"11111"), PAPER, is_first=True) is HoldReason.UNPROVEN_SOURCE
+    assert verdict(against_others(*"1"), PAPER) is None
+    assert verdict([Row(UNPRICED)] * 3, PAPER, is_first=True) is None
+
+
+@given(st.lists(prices(), min_size=5, max_size=9), st.sampled_from([2, 3, 6, -2, -3, -6]))
+@many
+def test_a_whole_feed_in_a_wrong_unit_is_shifted(true: list[Decimal], power: int) -> None:
+    rows = [Row(card(str(each.scaleb(power))), before=card(str(each))) for each in true]
+    assert verdict(rows) is HoldReason.FEED_SHIFTED
+    assert verdict([Row(card(str(each)), before=card(str(each))) for each in true]) is None
+
+
+# What becomes of held changes -----------------------------------------------------------------
+
+
+def listed(model_id: str, what: RateCard | str, *, alias_target: str | None = None) -> ListedModel:
+    stated = card(what) if isinstance(what, str) else what
+    return ListedModel("acme", model_id, stated, "{}", alias_target=alias_target)
+
+
+def listing(*models: ListedModel, day: int = 0, faults: Iterable[Fault] = ()) -> Listing:
+    return Listing(models, tuple(faults), (), NOON + day * DAY)
+
+
+@pytest.fixture
+def table() -> HeldTable:
+    made = HeldTable()
+    made.sync(PROVEN, listing(listed("a", "1"), listed("b", "2")))
+    return made
+
+
+def statuses(table: HeldTable) -> list[str]:
+    return [entry.status.value for entry in table.entries.values()]
+
+
+def test_a_held_row_leaves_its_quote_and_touches_no_other(table: HeldTable) -> None:
+    plan = table.sync(
+        PROVEN, listing(listed("a", "100"), listed("b", "3"), listed("c", "9"), day=1)
+    )
+    assert (plan.counts["models_held"], plan.counts["models_updated"]) == (1, 1)
+    assert plan.counts["models_registered"] == 1
+    assert (table.price_of("a"), table.price_of("b")) == (card("1"), card("3"))
+    assert plan.held == (1,)
+    assert statuses(table) == ["open"]
+
+
+def test_a_held_row_is_listed_and_does_not_wait_to_be_delisted(table: HeldTable) -> None:
+    for day in (1, 2, 3):
+        plan = table.sync(PROVEN, listing(listed("a", "100"), listed("b", "2"), day=day))
+        assert (plan.missing, plan.changes, plan.counts["models_missing"]) == ((), (), 0)
+    assert table.models["acme", "a"].is_active
+    assert statuses(table) == ["open"], "the same finding"
+
+
+def test_binary_noise_is_the_same_finding_and_the_same_rejected_price(table: HeldTable) -> None:
+    table.sync(PROVEN, listing(listed("a", "100"), listed("b", "2"), day=1))
+    noisy = listing(listed("a", "100.0000000000000001"), listed("b", "2"), day=2)
+    assert table.sync(PROVEN, noisy).holding.again == (1,)
+    table.decide(1, HoldStatus.REJECTED)
+    plan = table.sync(PROVEN, noisy)
+    assert (plan.holding.opened, plan.counts["models_held"]) == ((), 1)
+    assert statuses(table) == ["rejected"]
+
+
+def test_an_unreadable_row_leaves_its_finding_and_a_dropped_one_ends_it(table: HeldTable) -> None:
+    table.sync(PROVEN, listing(listed("a", "100"), listed("b", "2"), day=1))
+    fault = Fault("a", "broken", ("acme", "a"))
+    table.sync(PROVEN, listing(listed("b", "2"), day=2, faults=[fault]))
+    assert statuses(table) == ["open"]
+    table.sync(PROVEN, listing(listed("b", "2"), day=3))
+    assert statuses(table) == ["expired"]
+
+
+def test_two_sources_that_state_the_same_new_price_release_each_other(table: HeldTable) -> None:
+    table.sync(FIRST, listing(listed("a", "1.1")))
+    table.sync(PROVEN, listing(listed("a", "100"), listed("b", "2"), day=1))
+    plan = table.sync(FIRST, listing(listed("a", "110"), day=1))
+    assert statuses(table) == ["released"]
+    assert (plan.counts["models_held"], table.price_of("a")) == (0, card("100"))
+    (change,) = plan.changes
+    assert (change.source, change.changed_by) == ("acme", "api_sync:first")
+    assert change.effective_time == NOON + DAY
+    again = table.sync(PROVEN, listing(listed("a", "100"), listed("b", "2"), day=2))
+    assert (again.changes, again.counts["models_unchanged"]) == ((), 2)
+
+
+def test_a_new_model_that_two_sources_state_alike_is_registered_by_the_better(
+    table: HeldTable,
+) -> None:
+    table.sync(SECOND, listing(listed("n", "1")))
+    assert table.sync(PROVEN, listing(listed("n", "500"), listed("b", "2"), day=1)).changes == ()
+    table.sync(FIRST, listing(listed("n", "510"), day=2))
+    assert (table.price_of("n"), statuses(table)) == (card("500"), ["released"])
+
+
+def test_another_source_that_is_wrong_too_in_another_way_confirms_nothing(
+    table: HeldTable,
+) -> None:
+    table.sync(FIRST, listing(listed("a", "1.1")))
+    table.sync(PROVEN, listing(listed("a", "100"), listed("b", "2"), day=1))
+    table.sync(FIRST, listing(listed("a", "1000"), day=1))
+    assert statuses(table) == ["open", "open"]
+    assert table.price_of("a") == card("1")
+
+
+def test_an_alias_costs_what_it_stands_for_now(table: HeldTable) -> None:
+    table.sync(FIRST, listing(listed("~latest", "0.01")))
+    alias = listed("~latest", "2", alias_target="b")
+    plan = table.sync(PROVEN, listing(alias, listed("b", "2"), day=1))
+    assert (plan.counts["models_held"], table.price_of("~latest")) == (0, card("2"))
+    wrong = listed("~latest", "200", alias_target="b")
+    plan = table.sync(PROVEN, listing(wrong, listed("b", "2"), day=2))
+    assert plan.counts["models_held"] == 1
+
+
+def test_an_alias_of_a_held_model_is_held_with_it(table: HeldTable) -> None:
+    alias = listed("~latest", "2", alias_target="b")
+    table.sync(PROVEN, listing(alias, listed("b", "2"), day=1))
+    wrong = listed("~latest", "200", alias_target="b")
+    plan = table.sync(PROVEN, listing(wrong, listed("b", "200"), day=2))
+    assert plan.counts["models_held"] == 2
+
+
+def test_the_first_feed_of_an_unproven_source_is_one_entry_with_its_models() -> None:
+    table = HeldTable()
+    plan = table.sync(PAPER, listing(listed("a", "1"), listed("b", UNPRICED)))
+    assert (plan.counts["models_held"], plan.changes, table.models) == (2, (), {})
+    assert {entry.feed for entry in table.entries.values()} == {None, 1}
+    again = table.sync(PAPER, listing(listed("a", "1"), listed("b", "2"), day=1))
+    assert again.counts["models_held"] == 2
+    assert sorted(statuses(table)) == ["expired", "open", "open", "open"]
+    assert {each.number for each in table.open() if each.listed is None} == {1}
+
+
+def test_a_feed_that_gets_references_is_released_by_itself() -> None:
+    table = HeldTable()
+    models = [listed(f"m{at}", "1") for at in range(5)]
+    assert table.sync(ACME, listing(*models)).counts["models_held"] == 5
+    table.sync(FIRST, listing(*models))
+    plan = table.sync(ACME, listing(*models, day=1))
+    assert (plan.counts["models_held"], set(statuses(table))) == (0, {"released"})
+
+
+# Laws -----------------------------------------------------------------------------------------
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([PROVEN, FIRST, SECOND]),
+        st.dictionaries(
+            st.sampled_from("abc"),
+            st.sampled_from(["1", "1.2", "40", "50", "3000", "-"]),
+            min_size=1,
+        ),
+        st.sampled_from([None, HoldStatus.REJECTED]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(steps)
+@few
+def test_whatever_is_stated_a_price_moves_far_only_where_two_sources_agree(
+    history: list[tuple[Source, dict[str, str], HoldStatus | None]],
+) -> None:
+    table = HeldTable()
+    for day, (source, stated, decision) in enumerate(history):
+        models = [
+            listed(name, UNPRICED if price == "-" else price) for name, price in stated.items()
+        ]
+        data = listing(*models, day=day)
+        plan = table.sync(source, data)
+        told = dict(plan.counts)
+        fetched = told.pop("models_fetched")
+        told.pop("models_missing")
+        assert sum(told.values()) == fetched
+        for change in plan.changes:
+            if change.old is None or not (change.old.rates and change.new.rates):
+                continue
+            before, after = change.old.rates[0].price, change.new.rates[0].price
+            if not Decimal(1) / 30 <= after / before <= 30:
+                model_key = table.models["acme", change.model_id].model_key
+                near = [
+                    quote.source
+                    for quote in table.quotes[model_key].values()
+                    if (found := table.cards[quote.card_id]).rates
+                    and Decimal(2) / 3 <= found.rates[0].price / after <= Decimal(3) / 2
+                ]
+                assert len(near) >= 2, "another source confirms, or it would be held"
+        if decision is not None and table.open():
+            table.decide(table.open()[0].number, decision)
+        again = table.plan(source, data)
+        assert [each for each in again.changes if each.kind is not ChangeKind.DELISTED] == []
+        assert again.counts["models_held"] == plan.counts["models_held"]
