@@ -24,7 +24,9 @@ class PostgresChangeHistory:
 
     async def head(self) -> Head:
         """The state of the price table now."""
-        return await read_head(self._pool)
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                return await read_head(connection)
 
     async def recent(self, upto: int, changes: int) -> int:
         """The revision behind which at most so many changes lie up to another one."""

@@ -19,7 +19,7 @@ from pricing_server.bounded import bounded
 from pricing_server.errors import DatabaseUnavailable
 from pricing_server.lookup.price import Head
 from pricing_server.postgres.connection import ORIGIN, Connection, listener_options
-from pricing_server.postgres.statements import statements
+from pricing_server.postgres.price_reader import read_head
 
 POLL_SECONDS: Final = 2.0
 RECONNECT_SECONDS: Final = 0.25
@@ -64,7 +64,7 @@ class HeadWatcher:
                 if was_connected:
                     await self._tell_reconnected()
                 was_connected = True
-                self._changed(await bounded(_head(connection), ANSWER_SECONDS), False)
+                self._changed(await bounded(read_head(connection), ANSWER_SECONDS), False)
                 if not is_up:
                     log.info("head_watcher.up")
                 is_up = True
@@ -101,7 +101,7 @@ class HeadWatcher:
             notified = False
             async for notice in connection.notifies(timeout=self._poll_seconds, stop_after=1):
                 notified = notified or notice.payload != ORIGIN
-            self._changed(await bounded(_head(connection), ANSWER_SECONDS), notified)
+            self._changed(await bounded(read_head(connection), ANSWER_SECONDS), notified)
 
 
 def _drop(connection: Connection) -> None:
@@ -111,10 +111,3 @@ def _drop(connection: Connection) -> None:
 
 async def _listen(connection: Connection) -> None:
     await connection.execute(f"LISTEN {CHANNEL}")
-
-
-async def _head(connection: Connection) -> Head:
-    cursor = await connection.execute(statements("lookup")["read_head"])
-    row = await cursor.fetchone()
-    assert row is not None, "the head always exists"
-    return Head(row["revision"], row["epoch"])

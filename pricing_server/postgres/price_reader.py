@@ -8,7 +8,14 @@ from datetime import datetime
 
 from llmpricing.rate_card import UNPRICED, PriceState
 from pricing_server.lookup.price import Head, Layer, Price
-from pricing_server.postgres.connection import Pool, Row, card_of, only, translated_errors
+from pricing_server.postgres.connection import (
+    Connection,
+    Pool,
+    Row,
+    card_of,
+    only,
+    translated_errors,
+)
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.held import HoldReason, PendingChange
 from pricing_server.sync.table_state import OVERRIDE
@@ -35,7 +42,9 @@ class PostgresPriceReader:
 
     async def head(self) -> Head:
         """The state of the whole price table."""
-        return await read_head(self._pool)
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                return await read_head(connection)
 
     async def names(self) -> Sequence[tuple[str, str]]:
         """(provider, model id) of every model."""
@@ -67,12 +76,10 @@ class PostgresPriceReader:
         return head, asked, list(prices.values())
 
 
-async def read_head(pool: Pool) -> Head:
+async def read_head(connection: Connection) -> Head:
     """The state of the whole price table."""
-    with translated_errors():
-        async with pool.connection() as connection:
-            cursor = await connection.execute(_SQL["read_head"])
-            row = only(await cursor.fetchone())
+    cursor = await connection.execute(_SQL["read_head"])
+    row = only(await cursor.fetchone())
     return Head(row["revision"], row["epoch"])
 
 

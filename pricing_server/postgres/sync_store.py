@@ -18,6 +18,7 @@ from pricing_server.postgres.connection import (
     translated_errors,
 )
 from pricing_server.postgres.held_decisions import resolve_held_change
+from pricing_server.postgres.price_reader import read_head
 from pricing_server.postgres.reverts import revert_run
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.sync_session import PostgresSyncSession
@@ -79,9 +80,7 @@ class PostgresSyncStore:
                     _SQL["renew_epoch_behind"],
                     {"revision": known.revision, "epoch": known.epoch},
                 )
-                cursor = await connection.execute(statements("lookup")["read_head"])
-                row = only(await cursor.fetchone())
-                return Head(row["revision"], row["epoch"])
+                return await read_head(connection)
 
     async def latest_release(self, source: Source) -> str | None:
         """The version of a bundled catalogue that was last applied."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 from llmpricing.rate_card import UNPRICED
+from pricing_server.providers.rows import read_rows
 from pricing_server.providers.source import (
     OWN_API_RANK,
     Evidence,
@@ -35,11 +35,7 @@ def read(document: object, received_at: datetime) -> Listing:
     if isinstance(document, Mapping) and document.get("has_more"):
         # Models on the other pages would seem to be gone.
         raise SourceError("the payload is one page of several")
-    listing = ListingBuilder()
-    for row in rows:
-        fields = row if isinstance(row, Mapping) else {}
-        listing.read_row("alibaba-cloud", fields.get("id"), partial(_listed, fields, listing))
-    return listing.build(received_at, {"alibaba-cloud": "Alibaba Cloud"})
+    return read_rows(rows, "alibaba-cloud", "Alibaba Cloud", received_at, _listed)
 
 
 def _listed(row: Mapping[str, object], listing: ListingBuilder, model_id: str) -> ListedModel:

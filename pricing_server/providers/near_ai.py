@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import Final
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from llmpricing.units import EXACT, MAX_DIGITS
 from pricing_server.providers.field import Field
+from pricing_server.providers.rows import read_rows
 from pricing_server.providers.source import (
     OWN_API_RANK,
     Evidence,
@@ -42,11 +42,8 @@ _PRICE_WORDS: Final = ("cost", "price", "pricing")
 
 def read(document: object, received_at: datetime) -> Listing:
     """Turn a payload into rate cards. A model without any price above zero is UNPRICED."""
-    listing = ListingBuilder()
-    for row in rows_under(document, "models"):
-        fields = row if isinstance(row, Mapping) else {}
-        listing.read_row("near-ai", fields.get("modelId"), partial(_listed, fields, listing))
-    return listing.build(received_at, {"near-ai": "NEAR AI"})
+    rows = rows_under(document, "models")
+    return read_rows(rows, "near-ai", "NEAR AI", received_at, _listed, "modelId")
 
 
 def _listed(row: Mapping[str, object], listing: ListingBuilder, model_id: str) -> ListedModel:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
 from typing import Final
 
 from llmpricing.meters import Meter
@@ -30,6 +29,7 @@ from llmpricing.rate_card import (
 from llmpricing.units import same_price
 from pricing_server.names import printable
 from pricing_server.providers.field import Field
+from pricing_server.providers.rows import read_rows
 from pricing_server.providers.source import (
     OWN_API_RANK,
     Evidence,
@@ -76,11 +76,7 @@ def read(document: object, received_at: datetime) -> Listing:
     partial: it does not take back what was stated of these.
     """
     rows, obtained_at = _open_envelope(document, received_at)
-    listing = ListingBuilder()
-    for row in rows:
-        fields = row if isinstance(row, Mapping) else {}
-        listing.read_row("openrouter", fields.get("id"), partial(_listed_model, fields, listing))
-    return listing.build(obtained_at, {"openrouter": "OpenRouter"})
+    return read_rows(rows, "openrouter", "OpenRouter", obtained_at, _listed_model)
 
 
 def _listed_model(row: Mapping[str, object], listing: ListingBuilder, model_id: str) -> ListedModel:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -26,6 +25,7 @@ from llmpricing.rate_card import (
     Threshold,
 )
 from pricing_server.providers.field import Field
+from pricing_server.providers.rows import read_rows
 from pricing_server.providers.source import (
     OWN_API_RANK,
     Evidence,
@@ -57,11 +57,8 @@ def read(document: object, received_at: datetime) -> Listing:
     Zero means free only for ids that end in "-free". A price that varies by the provider that
     the gateway picks is decided per request.
     """
-    listing = ListingBuilder()
-    for row in rows_under(document):
-        fields = row if isinstance(row, Mapping) else {}
-        listing.read_row("vercel-ai-gateway", fields.get("id"), partial(_listed, fields, listing))
-    return listing.build(received_at, {"vercel-ai-gateway": "Vercel AI Gateway"})
+    rows = rows_under(document)
+    return read_rows(rows, "vercel-ai-gateway", "Vercel AI Gateway", received_at, _listed)
 
 
 def _listed(row: Mapping[str, object], listing: ListingBuilder, model_id: str) -> ListedModel:

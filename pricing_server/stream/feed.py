@@ -105,6 +105,16 @@ class Feed:
             self._moved = asyncio.get_running_loop().create_future()
         await asyncio.wait({self._moved}, timeout=seconds)
 
+    async def until(self, happened: Callable[[], bool], seconds: float) -> bool:
+        """Whether it happens within so many seconds; looked at anew at every `notify`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not happened():
+            if loop.time() >= deadline:
+                return False
+            await self.wait(deadline - loop.time())
+        return True
+
     async def run(self) -> None:
         """Read what is announced, until cancelled, through any outage."""
         is_up = True

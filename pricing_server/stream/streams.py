@@ -100,10 +100,7 @@ class ChangeStreams:
     async def drain(self, grace_seconds: float) -> None:
         """End all streams, and wait until they have told their readers."""
         self._feed.close()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + grace_seconds
-        while self._open and loop.time() < deadline:
-            await self._feed.wait(deadline - loop.time())
+        await self._feed.until(lambda: not self._open, grace_seconds)
 
     async def _start(self, request: StreamRequest) -> Head:
         head = self._feed.announced
@@ -131,9 +128,9 @@ class ChangeStreams:
 
     async def _begun(self, head: Head) -> None:
         """Wait until the feed is in the head's history."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + START_SECONDS
-        while self._feed.head is None or self._feed.head.epoch != head.epoch:
-            if loop.time() > deadline:
-                raise DatabaseUnavailable
-            await self._feed.wait(deadline - loop.time())
+
+        def has_begun() -> bool:
+            return self._feed.head is not None and self._feed.head.epoch == head.epoch
+
+        if not await self._feed.until(has_begun, START_SECONDS):
+            raise DatabaseUnavailable
