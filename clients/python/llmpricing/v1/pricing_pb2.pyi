@@ -155,6 +155,19 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_OVERRIDE_NOT_FOUND: the model has no override. Metadata:
     "provider", "model_id".
     """
+    ERROR_REASON_MODEL_NOT_PRICED: _ErrorReason.ValueType  # 22
+    """ERROR_REASON_MODEL_NOT_PRICED: the model is known, and its price is not, or is
+    decided per request. Metadata: "provider", "model_id", "state" ("unpriced" or
+    "dynamic").
+    """
+    ERROR_REASON_RULES_UNKNOWN: _ErrorReason.ValueType  # 23
+    """ERROR_REASON_RULES_UNKNOWN: the receipt is of a server whose rules of
+    calculation this one does not have yet. Metadata: "rules", "newest".
+    """
+    ERROR_REASON_BATCH_TOO_LARGE: _ErrorReason.ValueType  # 24
+    """ERROR_REASON_BATCH_TOO_LARGE: this result did not fit into the answer any more;
+    ask for fewer at once. Only in ResultError.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the machine-readable cause in ErrorInfo.reason (there without
@@ -242,6 +255,19 @@ Metadata: "held_change_id", "status".
 ERROR_REASON_OVERRIDE_NOT_FOUND: ErrorReason.ValueType  # 21
 """ERROR_REASON_OVERRIDE_NOT_FOUND: the model has no override. Metadata:
 "provider", "model_id".
+"""
+ERROR_REASON_MODEL_NOT_PRICED: ErrorReason.ValueType  # 22
+"""ERROR_REASON_MODEL_NOT_PRICED: the model is known, and its price is not, or is
+decided per request. Metadata: "provider", "model_id", "state" ("unpriced" or
+"dynamic").
+"""
+ERROR_REASON_RULES_UNKNOWN: ErrorReason.ValueType  # 23
+"""ERROR_REASON_RULES_UNKNOWN: the receipt is of a server whose rules of
+calculation this one does not have yet. Metadata: "rules", "newest".
+"""
+ERROR_REASON_BATCH_TOO_LARGE: ErrorReason.ValueType  # 24
+"""ERROR_REASON_BATCH_TOO_LARGE: this result did not fit into the answer any more;
+ask for fewer at once. Only in ResultError.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -365,6 +391,11 @@ class _FreshnessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Freshness.V
     """FRESHNESS_DATABASE_DOWN: the database could not be asked; the answer comes
     from what this process or its bundled catalogue knows.
     """
+    FRESHNESS_BACKDATED: _Freshness.ValueType  # 4
+    """FRESHNESS_BACKDATED: the time asked for is before the source is known to have
+    stated anything of the model; the answer is the first price known, as its rate
+    card is in effect at that time.
+    """
 
 class Freshness(_Freshness, metaclass=_FreshnessEnumTypeWrapper):
     """Freshness says how well an answer is confirmed."""
@@ -382,6 +413,11 @@ sync did not state this price. The price is the last one known.
 FRESHNESS_DATABASE_DOWN: Freshness.ValueType  # 3
 """FRESHNESS_DATABASE_DOWN: the database could not be asked; the answer comes
 from what this process or its bundled catalogue knows.
+"""
+FRESHNESS_BACKDATED: Freshness.ValueType  # 4
+"""FRESHNESS_BACKDATED: the time asked for is before the source is known to have
+stated anything of the model; the answer is the first price known, as its rate
+card is in effect at that time.
 """
 Global___Freshness: _TypeAlias = Freshness  # noqa: Y015
 
@@ -614,6 +650,78 @@ THRESHOLD_SCOPE_ALL: ThresholdScope.ValueType  # 1
 THRESHOLD_SCOPE_EXCESS: ThresholdScope.ValueType  # 2
 """THRESHOLD_SCOPE_EXCESS: only what lies beyond the threshold."""
 Global___ThresholdScope: _TypeAlias = ThresholdScope  # noqa: Y015
+
+class _InputConvention:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InputConventionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InputConvention.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INPUT_CONVENTION_UNSPECIFIED: _InputConvention.ValueType  # 0
+    """INPUT_CONVENTION_UNSPECIFIED means INPUT_CONVENTION_INCLUSIVE."""
+    INPUT_CONVENTION_INCLUSIVE: _InputConvention.ValueType  # 1
+    """INPUT_CONVENTION_INCLUSIVE: input_tokens and output_tokens are totals; cached,
+    audio, reasoning and all other tokens are part of them, as in OpenAI's usage.
+    """
+    INPUT_CONVENTION_EXCLUSIVE: _InputConvention.ValueType  # 2
+    """INPUT_CONVENTION_EXCLUSIVE: no token is in two meters; input_tokens are those
+    that no other meter counts, as in Anthropic's usage.
+    """
+
+class InputConvention(_InputConvention, metaclass=_InputConventionEnumTypeWrapper):
+    """InputConvention says how the meters of a usage relate."""
+
+INPUT_CONVENTION_UNSPECIFIED: InputConvention.ValueType  # 0
+"""INPUT_CONVENTION_UNSPECIFIED means INPUT_CONVENTION_INCLUSIVE."""
+INPUT_CONVENTION_INCLUSIVE: InputConvention.ValueType  # 1
+"""INPUT_CONVENTION_INCLUSIVE: input_tokens and output_tokens are totals; cached,
+audio, reasoning and all other tokens are part of them, as in OpenAI's usage.
+"""
+INPUT_CONVENTION_EXCLUSIVE: InputConvention.ValueType  # 2
+"""INPUT_CONVENTION_EXCLUSIVE: no token is in two meters; input_tokens are those
+that no other meter counts, as in Anthropic's usage.
+"""
+Global___InputConvention: _TypeAlias = InputConvention  # noqa: Y015
+
+class _PriceProof:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriceProofEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceProof.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRICE_PROOF_UNSPECIFIED: _PriceProof.ValueType  # 0
+    """PRICE_PROOF_UNSPECIFIED is never sent."""
+    PRICE_PROOF_CONFIRMED: _PriceProof.ValueType  # 1
+    """PRICE_PROOF_CONFIRMED: the history has this rate card for this model, in effect
+    at that time as of that revision.
+    """
+    PRICE_PROOF_CONTRADICTED: _PriceProof.ValueType  # 2
+    """PRICE_PROOF_CONTRADICTED: it has another one: the receipt was altered, or is of
+    another price table.
+    """
+    PRICE_PROOF_UNKNOWN: _PriceProof.ValueType  # 3
+    """PRICE_PROOF_UNKNOWN: the receipt is not of the price table, or of another epoch
+    of it, or the database cannot be asked now.
+    """
+
+class PriceProof(_PriceProof, metaclass=_PriceProofEnumTypeWrapper):
+    """PriceProof says whether the price table bears out a receipt."""
+
+PRICE_PROOF_UNSPECIFIED: PriceProof.ValueType  # 0
+"""PRICE_PROOF_UNSPECIFIED is never sent."""
+PRICE_PROOF_CONFIRMED: PriceProof.ValueType  # 1
+"""PRICE_PROOF_CONFIRMED: the history has this rate card for this model, in effect
+at that time as of that revision.
+"""
+PRICE_PROOF_CONTRADICTED: PriceProof.ValueType  # 2
+"""PRICE_PROOF_CONTRADICTED: it has another one: the receipt was altered, or is of
+another price table.
+"""
+PRICE_PROOF_UNKNOWN: PriceProof.ValueType  # 3
+"""PRICE_PROOF_UNKNOWN: the receipt is not of the price table, or of another epoch
+of it, or the database cannot be asked now.
+"""
+Global___PriceProof: _TypeAlias = PriceProof  # noqa: Y015
 
 class _UnknownModels:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -1312,6 +1420,8 @@ class GetPricingRequest(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     ACCEPT_SOURCES_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """model_id is the seller's id of the model, matched exactly. 1 to 512
     characters, no control characters.
@@ -1332,6 +1442,22 @@ class GetPricingRequest(_message.Message):
     def accept_sources(self) -> _containers.RepeatedScalarFieldContainer[Global___PricingSource.ValueType]:
         """accept_sources narrows the layers that may answer; empty accepts all."""
 
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """as_of asks for the price in effect at this time, as it is known now: the past,
+        or the future as announced. Absent is now. Without a provider the seller is the
+        one that answers now.
+        """
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """known_at asks for what this service believed at this time, which is not in the
+        future; together with as_of for what it believed then of that time, else for
+        what was in effect at known_at by that belief. Only the price table remembers
+        what it believed: other layers do not answer, and what no sync had brought by
+        then is NOT_FOUND.
+        """
+
     def __init__(
         self,
         *,
@@ -1340,15 +1466,25 @@ class GetPricingRequest(_message.Message):
         unit: Global___PriceUnit.ValueType = ...,
         accept_sources: _abc.Iterable[Global___PricingSource.ValueType] | None = ...,
         min_revision: _builtins.int | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision", "_provider", b"_provider", "min_revision", b"min_revision", "provider", b"provider"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of", b"_as_of", "_known_at", b"_known_at", "_min_revision", b"_min_revision", "_provider", b"_provider", "as_of", b"as_of", "known_at", b"known_at", "min_revision", b"min_revision", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision", "_provider", b"_provider", "accept_sources", b"accept_sources", "min_revision", b"min_revision", "model_id", b"model_id", "provider", b"provider", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of", b"_as_of", "_known_at", b"_known_at", "_min_revision", b"_min_revision", "_provider", b"_provider", "accept_sources", b"accept_sources", "as_of", b"as_of", "known_at", b"known_at", "min_revision", b"min_revision", "model_id", b"model_id", "provider", b"provider", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__as_of: _TypeAlias = _typing.Literal["as_of"]  # noqa: Y015
+    _WhichOneofArgType__as_of: _TypeAlias = _typing.Literal["_as_of", b"_as_of"]  # noqa: Y015
+    _WhichOneofReturnType__known_at: _TypeAlias = _typing.Literal["known_at"]  # noqa: Y015
+    _WhichOneofArgType__known_at: _TypeAlias = _typing.Literal["_known_at", b"_known_at"]  # noqa: Y015
     _WhichOneofReturnType__min_revision: _TypeAlias = _typing.Literal["min_revision"]  # noqa: Y015
     _WhichOneofArgType__min_revision: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision"]  # noqa: Y015
     _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
     _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__as_of) -> _WhichOneofReturnType__as_of | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__known_at) -> _WhichOneofReturnType__known_at | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_revision) -> _WhichOneofReturnType__min_revision | None: ...
     @_typing.overload
@@ -1399,6 +1535,723 @@ class GetPricingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__revision) -> _WhichOneofReturnType__revision | None: ...
 
 Global___GetPricingResponse: _TypeAlias = GetPricingResponse  # noqa: Y015
+
+@_typing.final
+class ResultError(_message.Message):
+    """ResultError says why one request of a batch has no result. It is what the single
+    call would have failed with.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """code is a google.rpc.Code, as the status of a call has."""
+    message: _builtins.str
+    """message is for people."""
+    reason: Global___ErrorReason.ValueType
+    """reason is unspecified for INVALID_ARGUMENT, whose field is named below."""
+    field: _builtins.str
+    """field that is invalid, from the single request."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """metadata that ErrorReason declares for the reason."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        reason: Global___ErrorReason.ValueType = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        field: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field", b"field", "message", b"message", "metadata", b"metadata", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResultError: _TypeAlias = ResultError  # noqa: Y015
+
+@_typing.final
+class BatchGetPricingRequest(_message.Message):
+    """BatchGetPricingRequest names models: in requests or in names, not both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetPricingRequest]:
+        """requests are up to 1000 single requests."""
+
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names are up to 1000 model ids, each as a request with nothing but model_id."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___GetPricingRequest] | None = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetPricingRequest: _TypeAlias = BatchGetPricingRequest  # noqa: Y015
+
+@_typing.final
+class PricingResult(_message.Message):
+    """PricingResult is the answer to one request of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICING_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pricing(self) -> Global___GetPricingResponse:
+        """pricing is what GetPricing answers."""
+
+    @_builtins.property
+    def error(self) -> Global___ResultError:
+        """error is why there is none."""
+
+    def __init__(
+        self,
+        *,
+        pricing: Global___GetPricingResponse | None = ...,
+        error: Global___ResultError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "pricing", b"pricing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "pricing", b"pricing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["pricing", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___PricingResult: _TypeAlias = PricingResult  # noqa: Y015
+
+@_typing.final
+class BatchGetPricingResponse(_message.Message):
+    """BatchGetPricingResponse has a result for each request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___PricingResult]:
+        """results in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___PricingResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetPricingResponse: _TypeAlias = BatchGetPricingResponse  # noqa: Y015
+
+@_typing.final
+class MeterQuantity(_message.Message):
+    """MeterQuantity is how much of a meter was used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METER_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    meter: Global___Meter.ValueType
+    """meter is what was counted. Each at most once."""
+    quantity: _builtins.str
+    """quantity is a decimal string: digits with at most one point, at most 18 of them
+    behind it, below 2^63.
+    """
+    def __init__(
+        self,
+        *,
+        meter: Global___Meter.ValueType = ...,
+        quantity: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["meter", b"meter", "quantity", b"quantity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeterQuantity: _TypeAlias = MeterQuantity  # noqa: Y015
+
+@_typing.final
+class CalculateCostRequest(_message.Message):
+    """CalculateCostRequest is one call of a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ContextEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    INPUT_CONVENTION_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
+    ACCEPT_SOURCES_FIELD_NUMBER: _builtins.int
+    MIN_REVISION_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """model_id: see GetPricingRequest."""
+    provider: _builtins.str
+    """provider: see GetPricingRequest."""
+    input_convention: Global___InputConvention.ValueType
+    """input_convention says how the meters of usage relate."""
+    min_revision: _builtins.int
+    """min_revision: see GetPricingRequest."""
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterQuantity]:
+        """usage is what was used. A price per request counts one request unless
+        METER_REQUESTS is stated.
+        """
+
+    @_builtins.property
+    def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """context is what the request said of itself, as in Conditions.context
+        ("service_tier": "flex"). At most 16 keys.
+        """
+
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """at is when the call was made; absent is now. It chooses the rates in effect
+        then, as GetPricingRequest.as_of.
+        """
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """known_at: see GetPricingRequest."""
+
+    @_builtins.property
+    def accept_sources(self) -> _containers.RepeatedScalarFieldContainer[Global___PricingSource.ValueType]:
+        """accept_sources: see GetPricingRequest."""
+
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        provider: _builtins.str | None = ...,
+        usage: _abc.Iterable[Global___MeterQuantity] | None = ...,
+        input_convention: Global___InputConvention.ValueType = ...,
+        context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
+        accept_sources: _abc.Iterable[Global___PricingSource.ValueType] | None = ...,
+        min_revision: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at", b"_at", "_known_at", b"_known_at", "_min_revision", b"_min_revision", "_provider", b"_provider", "at", b"at", "known_at", b"known_at", "min_revision", b"min_revision", "provider", b"provider"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at", b"_at", "_known_at", b"_known_at", "_min_revision", b"_min_revision", "_provider", b"_provider", "accept_sources", b"accept_sources", "at", b"at", "context", b"context", "input_convention", b"input_convention", "known_at", b"known_at", "min_revision", b"min_revision", "model_id", b"model_id", "provider", b"provider", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at: _TypeAlias = _typing.Literal["at"]  # noqa: Y015
+    _WhichOneofArgType__at: _TypeAlias = _typing.Literal["_at", b"_at"]  # noqa: Y015
+    _WhichOneofReturnType__known_at: _TypeAlias = _typing.Literal["known_at"]  # noqa: Y015
+    _WhichOneofArgType__known_at: _TypeAlias = _typing.Literal["_known_at", b"_known_at"]  # noqa: Y015
+    _WhichOneofReturnType__min_revision: _TypeAlias = _typing.Literal["min_revision"]  # noqa: Y015
+    _WhichOneofArgType__min_revision: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision"]  # noqa: Y015
+    _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
+    _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at) -> _WhichOneofReturnType__at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__known_at) -> _WhichOneofReturnType__known_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_revision) -> _WhichOneofReturnType__min_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider) -> _WhichOneofReturnType__provider | None: ...
+
+Global___CalculateCostRequest: _TypeAlias = CalculateCostRequest  # noqa: Y015
+
+@_typing.final
+class CostLine(_message.Message):
+    """CostLine is one quantity at one rate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METER_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    meter: Global___Meter.ValueType
+    """meter that the usage stated."""
+    quantity: _builtins.str
+    """quantity of it that is charged at this rate and in no other line."""
+    condition: _builtins.str
+    """condition tells people when the rate applies, such as
+    "above 200000 input_tokens, service_tier=priority"; empty if always.
+    """
+    amount: _builtins.str
+    """amount is quantity x rate.price / rate.per in USD, exact; where it does not end,
+    as thirds do not, it is rounded half to even at the 30th decimal.
+    """
+    @_builtins.property
+    def rate(self) -> Global___Rate:
+        """rate is the one of the card that applied. Its meter is an ancestor of the line's
+        meter where the card has no rate of its own for that.
+        """
+
+    def __init__(
+        self,
+        *,
+        meter: Global___Meter.ValueType = ...,
+        quantity: _builtins.str = ...,
+        rate: Global___Rate | None = ...,
+        condition: _builtins.str = ...,
+        amount: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate", b"rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "condition", b"condition", "meter", b"meter", "quantity", b"quantity", "rate", b"rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CostLine: _TypeAlias = CostLine  # noqa: Y015
+
+@_typing.final
+class CalculateCostResponse(_message.Message):
+    """CalculateCostResponse is a cost with its proof. Everything that was used is in
+    lines or in unpriced, once.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class UnusedContextEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TOTAL_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    UNPRICED_FIELD_NUMBER: _builtins.int
+    UNUSED_CONTEXT_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    MATCH_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    SOURCE_DETAIL_FIELD_NUMBER: _builtins.int
+    PENDING_CHANGE_FIELD_NUMBER: _builtins.int
+    total: _builtins.str
+    """total is the exact sum of the amounts in USD. Absent if nothing that was used
+    has a rate: it is not free, its cost is not known.
+    """
+    currency: _builtins.str
+    """currency is "USD"."""
+    freshness: Global___Freshness.ValueType
+    """freshness says how well the price is confirmed."""
+    source_detail: _builtins.str
+    """source_detail says who told the price, for people."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___CostLine]:
+        """lines are what the total is made of."""
+
+    @_builtins.property
+    def unpriced(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterQuantity]:
+        """unpriced is what was used and has no rate: its cost is not in the total."""
+
+    @_builtins.property
+    def unused_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """unused_context is what no rate of the card knows: it changed nothing."""
+
+    @_builtins.property
+    def receipt(self) -> Global___Receipt:
+        """receipt computes this cost again."""
+
+    @_builtins.property
+    def match(self) -> Global___Match:
+        """match says which model answered."""
+
+    @_builtins.property
+    def pending_change(self) -> Global___PendingChange:
+        """pending_change: see ModelPricing."""
+
+    def __init__(
+        self,
+        *,
+        total: _builtins.str | None = ...,
+        currency: _builtins.str = ...,
+        lines: _abc.Iterable[Global___CostLine] | None = ...,
+        unpriced: _abc.Iterable[Global___MeterQuantity] | None = ...,
+        unused_context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        receipt: Global___Receipt | None = ...,
+        match: Global___Match | None = ...,
+        freshness: Global___Freshness.ValueType = ...,
+        source_detail: _builtins.str = ...,
+        pending_change: Global___PendingChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pending_change", b"_pending_change", "_total", b"_total", "match", b"match", "pending_change", b"pending_change", "receipt", b"receipt", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending_change", b"_pending_change", "_total", b"_total", "currency", b"currency", "freshness", b"freshness", "lines", b"lines", "match", b"match", "pending_change", b"pending_change", "receipt", b"receipt", "source_detail", b"source_detail", "total", b"total", "unpriced", b"unpriced", "unused_context", b"unused_context"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__pending_change: _TypeAlias = _typing.Literal["pending_change"]  # noqa: Y015
+    _WhichOneofArgType__pending_change: _TypeAlias = _typing.Literal["_pending_change", b"_pending_change"]  # noqa: Y015
+    _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
+    _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pending_change) -> _WhichOneofReturnType__pending_change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
+
+Global___CalculateCostResponse: _TypeAlias = CalculateCostResponse  # noqa: Y015
+
+@_typing.final
+class Receipt(_message.Message):
+    """Receipt is all that a cost was computed from, but for the usage. It needs no
+    server and no table to be computed again: llmpricing.cost does it from here.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ContextEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    RULES_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    RATE_CARD_FIELD_NUMBER: _builtins.int
+    PRICING_SOURCE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    INPUT_CONVENTION_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_FIELD_NUMBER: _builtins.int
+    MATCH_RULE_FIELD_NUMBER: _builtins.int
+    rules: _builtins.int
+    """rules is the version of the rules of calculation, 1 at present."""
+    provider: _builtins.str
+    """provider is the seller."""
+    model_id: _builtins.str
+    """model_id is the seller's id of the model."""
+    pricing_source: Global___PricingSource.ValueType
+    """pricing_source is the layer that gave the price."""
+    source: _builtins.str
+    """source told the price: the name of an API or a catalogue."""
+    revision: _builtins.int
+    """revision of the price table that the price was read at; absent when it does not
+    come from the price table.
+    """
+    epoch: _builtins.str
+    """epoch names the history that revision counts in. Empty when revision is absent."""
+    input_convention: Global___InputConvention.ValueType
+    """input_convention applied."""
+    match_rule: Global___MatchRule.ValueType
+    """match_rule is the rule that led to the model."""
+    @_builtins.property
+    def rate_card(self) -> Global___RateCard:
+        """rate_card is the whole price; its rate_card_id proves that it is unchanged."""
+
+    @_builtins.property
+    def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """context applied."""
+
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """at is the time whose rates were applied."""
+
+    @_builtins.property
+    def known_at(self) -> _timestamp_pb2.Timestamp:
+        """known_at of the request, if any."""
+
+    def __init__(
+        self,
+        *,
+        rules: _builtins.int = ...,
+        provider: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        rate_card: Global___RateCard | None = ...,
+        pricing_source: Global___PricingSource.ValueType = ...,
+        source: _builtins.str = ...,
+        revision: _builtins.int | None = ...,
+        epoch: _builtins.str = ...,
+        input_convention: Global___InputConvention.ValueType = ...,
+        context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        known_at: _timestamp_pb2.Timestamp | None = ...,
+        match_rule: Global___MatchRule.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_known_at", b"_known_at", "_revision", b"_revision", "at", b"at", "known_at", b"known_at", "rate_card", b"rate_card", "revision", b"revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_known_at", b"_known_at", "_revision", b"_revision", "at", b"at", "context", b"context", "epoch", b"epoch", "input_convention", b"input_convention", "known_at", b"known_at", "match_rule", b"match_rule", "model_id", b"model_id", "pricing_source", b"pricing_source", "provider", b"provider", "rate_card", b"rate_card", "revision", b"revision", "rules", b"rules", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__known_at: _TypeAlias = _typing.Literal["known_at"]  # noqa: Y015
+    _WhichOneofArgType__known_at: _TypeAlias = _typing.Literal["_known_at", b"_known_at"]  # noqa: Y015
+    _WhichOneofReturnType__revision: _TypeAlias = _typing.Literal["revision"]  # noqa: Y015
+    _WhichOneofArgType__revision: _TypeAlias = _typing.Literal["_revision", b"_revision"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__known_at) -> _WhichOneofReturnType__known_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revision) -> _WhichOneofReturnType__revision | None: ...
+
+Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
+
+@_typing.final
+class BatchCalculateCostRequest(_message.Message):
+    """BatchCalculateCostRequest has up to 1000 calls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalculateCostRequest]:
+        """requests are single requests."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___CalculateCostRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCalculateCostRequest: _TypeAlias = BatchCalculateCostRequest  # noqa: Y015
+
+@_typing.final
+class CostResult(_message.Message):
+    """CostResult is the answer to one request of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COST_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cost(self) -> Global___CalculateCostResponse:
+        """cost is what CalculateCost answers."""
+
+    @_builtins.property
+    def error(self) -> Global___ResultError:
+        """error is why there is none."""
+
+    def __init__(
+        self,
+        *,
+        cost: Global___CalculateCostResponse | None = ...,
+        error: Global___ResultError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "error", b"error", "outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "error", b"error", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["cost", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___CostResult: _TypeAlias = CostResult  # noqa: Y015
+
+@_typing.final
+class BatchCalculateCostResponse(_message.Message):
+    """BatchCalculateCostResponse has a result for each request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CostResult]:
+        """results in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___CostResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCalculateCostResponse: _TypeAlias = BatchCalculateCostResponse  # noqa: Y015
+
+@_typing.final
+class ReplayReceiptRequest(_message.Message):
+    """ReplayReceiptRequest is a receipt with the usage that it was for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> Global___Receipt:
+        """receipt as CalculateCost gave it."""
+
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterQuantity]:
+        """usage in the receipt's input_convention."""
+
+    def __init__(
+        self,
+        *,
+        receipt: Global___Receipt | None = ...,
+        usage: _abc.Iterable[Global___MeterQuantity] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayReceiptRequest: _TypeAlias = ReplayReceiptRequest  # noqa: Y015
+
+@_typing.final
+class ReplayReceiptResponse(_message.Message):
+    """ReplayReceiptResponse is the cost, computed again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class UnusedContextEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TOTAL_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    UNPRICED_FIELD_NUMBER: _builtins.int
+    UNUSED_CONTEXT_FIELD_NUMBER: _builtins.int
+    PRICE_PROOF_FIELD_NUMBER: _builtins.int
+    total: _builtins.str
+    """total: see CalculateCostResponse."""
+    currency: _builtins.str
+    """currency is "USD"."""
+    price_proof: Global___PriceProof.ValueType
+    """price_proof says whether the price table bears out the receipt."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___CostLine]:
+        """lines: see CalculateCostResponse."""
+
+    @_builtins.property
+    def unpriced(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterQuantity]:
+        """unpriced: see CalculateCostResponse."""
+
+    @_builtins.property
+    def unused_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """unused_context: see CalculateCostResponse."""
+
+    def __init__(
+        self,
+        *,
+        total: _builtins.str | None = ...,
+        currency: _builtins.str = ...,
+        lines: _abc.Iterable[Global___CostLine] | None = ...,
+        unpriced: _abc.Iterable[Global___MeterQuantity] | None = ...,
+        unused_context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        price_proof: Global___PriceProof.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "currency", b"currency", "lines", b"lines", "price_proof", b"price_proof", "total", b"total", "unpriced", b"unpriced", "unused_context", b"unused_context"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
+    _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
+
+Global___ReplayReceiptResponse: _TypeAlias = ReplayReceiptResponse  # noqa: Y015
 
 @_typing.final
 class RateCard(_message.Message):

@@ -45,6 +45,26 @@ class PricingServiceStub(object):
                 request_serializer=llmpricing_dot_v1_dot_pricing__pb2.GetPricingRequest.SerializeToString,
                 response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.GetPricingResponse.FromString,
                 _registered_method=True)
+        self.BatchGetPricing = channel.unary_unary(
+                '/llmpricing.v1.PricingService/BatchGetPricing',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingResponse.FromString,
+                _registered_method=True)
+        self.CalculateCost = channel.unary_unary(
+                '/llmpricing.v1.PricingService/CalculateCost',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.CalculateCostRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.CalculateCostResponse.FromString,
+                _registered_method=True)
+        self.BatchCalculateCost = channel.unary_unary(
+                '/llmpricing.v1.PricingService/BatchCalculateCost',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostResponse.FromString,
+                _registered_method=True)
+        self.ReplayReceipt = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ReplayReceipt',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptResponse.FromString,
+                _registered_method=True)
         self.SyncProvider = channel.unary_unary(
                 '/llmpricing.v1.PricingService/SyncProvider',
                 request_serializer=llmpricing_dot_v1_dot_pricing__pb2.SyncProviderRequest.SerializeToString,
@@ -122,10 +142,48 @@ class PricingServiceServicer(object):
     """
 
     def GetPricing(self, request, context):
-        """GetPricing answers the price of one model, in effect now.
+        """GetPricing answers the price of one model, in effect now or at another time.
         NOT_FOUND/MODEL_NOT_FOUND or PROVIDER_NOT_FOUND when no layer knows it,
         with near matches; UNAVAILABLE/DATABASE_UNAVAILABLE when the database
         cannot be asked and no other layer knows it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetPricing(self, request, context):
+        """BatchGetPricing answers up to 1000 GetPricing requests, in order, each with
+        its price or its own error. All that come from the price table are of one
+        revision of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CalculateCost(self, request, context):
+        """CalculateCost answers what a usage costs, to the last digit, with the rate of
+        each line and a receipt that proves it. Errors as GetPricing, and
+        INVALID_ARGUMENT for a usage that contradicts itself (more cached tokens than
+        input tokens), FAILED_PRECONDITION/MODEL_NOT_PRICED for a model whose price is
+        not known or is decided per request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCalculateCost(self, request, context):
+        """BatchCalculateCost answers up to 1000 CalculateCost requests as
+        BatchGetPricing does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayReceipt(self, request, context):
+        """ReplayReceipt computes a cost again from its receipt and the usage, to the same
+        digit, whatever the price is now. INVALID_ARGUMENT for a receipt whose rate card
+        is not the one of its rate_card_id, FAILED_PRECONDITION/RULES_UNKNOWN for one of
+        a later server's rules.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -284,6 +342,26 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.GetPricingRequest.FromString,
                     response_serializer=llmpricing_dot_v1_dot_pricing__pb2.GetPricingResponse.SerializeToString,
             ),
+            'BatchGetPricing': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetPricing,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingResponse.SerializeToString,
+            ),
+            'CalculateCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.CalculateCost,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.CalculateCostRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.CalculateCostResponse.SerializeToString,
+            ),
+            'BatchCalculateCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCalculateCost,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostResponse.SerializeToString,
+            ),
+            'ReplayReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayReceipt,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptResponse.SerializeToString,
+            ),
             'SyncProvider': grpc.unary_unary_rpc_method_handler(
                     servicer.SyncProvider,
                     request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.SyncProviderRequest.FromString,
@@ -383,6 +461,114 @@ class PricingService(object):
             '/llmpricing.v1.PricingService/GetPricing',
             llmpricing_dot_v1_dot_pricing__pb2.GetPricingRequest.SerializeToString,
             llmpricing_dot_v1_dot_pricing__pb2.GetPricingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetPricing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/BatchGetPricing',
+            llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CalculateCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/CalculateCost',
+            llmpricing_dot_v1_dot_pricing__pb2.CalculateCostRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.CalculateCostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCalculateCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/BatchCalculateCost',
+            llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ReplayReceipt',
+            llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,10 +52,32 @@ class PricingServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PricingServiceAsyncStub: ...
     GetPricing: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.GetPricingRequest, _pricing_pb2.GetPricingResponse]
-    """GetPricing answers the price of one model, in effect now.
+    """GetPricing answers the price of one model, in effect now or at another time.
     NOT_FOUND/MODEL_NOT_FOUND or PROVIDER_NOT_FOUND when no layer knows it,
     with near matches; UNAVAILABLE/DATABASE_UNAVAILABLE when the database
     cannot be asked and no other layer knows it.
+    """
+    BatchGetPricing: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.BatchGetPricingRequest, _pricing_pb2.BatchGetPricingResponse]
+    """BatchGetPricing answers up to 1000 GetPricing requests, in order, each with
+    its price or its own error. All that come from the price table are of one
+    revision of it.
+    """
+    CalculateCost: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.CalculateCostRequest, _pricing_pb2.CalculateCostResponse]
+    """CalculateCost answers what a usage costs, to the last digit, with the rate of
+    each line and a receipt that proves it. Errors as GetPricing, and
+    INVALID_ARGUMENT for a usage that contradicts itself (more cached tokens than
+    input tokens), FAILED_PRECONDITION/MODEL_NOT_PRICED for a model whose price is
+    not known or is decided per request.
+    """
+    BatchCalculateCost: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.BatchCalculateCostRequest, _pricing_pb2.BatchCalculateCostResponse]
+    """BatchCalculateCost answers up to 1000 CalculateCost requests as
+    BatchGetPricing does.
+    """
+    ReplayReceipt: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ReplayReceiptRequest, _pricing_pb2.ReplayReceiptResponse]
+    """ReplayReceipt computes a cost again from its receipt and the usage, to the same
+    digit, whatever the price is now. INVALID_ARGUMENT for a receipt whose rate card
+    is not the one of its rate_card_id, FAILED_PRECONDITION/RULES_UNKNOWN for one of
+    a later server's rules.
     """
     SyncProvider: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.SyncProviderRequest, _pricing_pb2.SyncProviderResponse]
     """SyncProvider fetches a source and applies what it states, in one
@@ -161,10 +183,32 @@ class PricingServiceAsyncStub(PricingServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPricing: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetPricingRequest, _pricing_pb2.GetPricingResponse]  # type: ignore[assignment]
-    """GetPricing answers the price of one model, in effect now.
+    """GetPricing answers the price of one model, in effect now or at another time.
     NOT_FOUND/MODEL_NOT_FOUND or PROVIDER_NOT_FOUND when no layer knows it,
     with near matches; UNAVAILABLE/DATABASE_UNAVAILABLE when the database
     cannot be asked and no other layer knows it.
+    """
+    BatchGetPricing: _aio.UnaryUnaryMultiCallable[_pricing_pb2.BatchGetPricingRequest, _pricing_pb2.BatchGetPricingResponse]  # type: ignore[assignment]
+    """BatchGetPricing answers up to 1000 GetPricing requests, in order, each with
+    its price or its own error. All that come from the price table are of one
+    revision of it.
+    """
+    CalculateCost: _aio.UnaryUnaryMultiCallable[_pricing_pb2.CalculateCostRequest, _pricing_pb2.CalculateCostResponse]  # type: ignore[assignment]
+    """CalculateCost answers what a usage costs, to the last digit, with the rate of
+    each line and a receipt that proves it. Errors as GetPricing, and
+    INVALID_ARGUMENT for a usage that contradicts itself (more cached tokens than
+    input tokens), FAILED_PRECONDITION/MODEL_NOT_PRICED for a model whose price is
+    not known or is decided per request.
+    """
+    BatchCalculateCost: _aio.UnaryUnaryMultiCallable[_pricing_pb2.BatchCalculateCostRequest, _pricing_pb2.BatchCalculateCostResponse]  # type: ignore[assignment]
+    """BatchCalculateCost answers up to 1000 CalculateCost requests as
+    BatchGetPricing does.
+    """
+    ReplayReceipt: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ReplayReceiptRequest, _pricing_pb2.ReplayReceiptResponse]  # type: ignore[assignment]
+    """ReplayReceipt computes a cost again from its receipt and the usage, to the same
+    digit, whatever the price is now. INVALID_ARGUMENT for a receipt whose rate card
+    is not the one of its rate_card_id, FAILED_PRECONDITION/RULES_UNKNOWN for one of
+    a later server's rules.
     """
     SyncProvider: _aio.UnaryUnaryMultiCallable[_pricing_pb2.SyncProviderRequest, _pricing_pb2.SyncProviderResponse]  # type: ignore[assignment]
     """SyncProvider fetches a source and applies what it states, in one
@@ -273,10 +317,56 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pricing_pb2.GetPricingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pricing_pb2.GetPricingResponse, _abc.Awaitable[_pricing_pb2.GetPricingResponse]]:
-        """GetPricing answers the price of one model, in effect now.
+        """GetPricing answers the price of one model, in effect now or at another time.
         NOT_FOUND/MODEL_NOT_FOUND or PROVIDER_NOT_FOUND when no layer knows it,
         with near matches; UNAVAILABLE/DATABASE_UNAVAILABLE when the database
         cannot be asked and no other layer knows it.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetPricing(
+        self,
+        request: _pricing_pb2.BatchGetPricingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.BatchGetPricingResponse, _abc.Awaitable[_pricing_pb2.BatchGetPricingResponse]]:
+        """BatchGetPricing answers up to 1000 GetPricing requests, in order, each with
+        its price or its own error. All that come from the price table are of one
+        revision of it.
+        """
+
+    @_abc_1.abstractmethod
+    def CalculateCost(
+        self,
+        request: _pricing_pb2.CalculateCostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.CalculateCostResponse, _abc.Awaitable[_pricing_pb2.CalculateCostResponse]]:
+        """CalculateCost answers what a usage costs, to the last digit, with the rate of
+        each line and a receipt that proves it. Errors as GetPricing, and
+        INVALID_ARGUMENT for a usage that contradicts itself (more cached tokens than
+        input tokens), FAILED_PRECONDITION/MODEL_NOT_PRICED for a model whose price is
+        not known or is decided per request.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCalculateCost(
+        self,
+        request: _pricing_pb2.BatchCalculateCostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.BatchCalculateCostResponse, _abc.Awaitable[_pricing_pb2.BatchCalculateCostResponse]]:
+        """BatchCalculateCost answers up to 1000 CalculateCost requests as
+        BatchGetPricing does.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayReceipt(
+        self,
+        request: _pricing_pb2.ReplayReceiptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ReplayReceiptResponse, _abc.Awaitable[_pricing_pb2.ReplayReceiptResponse]]:
+        """ReplayReceipt computes a cost again from its receipt and the usage, to the same
+        digit, whatever the price is now. INVALID_ARGUMENT for a receipt whose rate card
+        is not the one of its rate_card_id, FAILED_PRECONDITION/RULES_UNKNOWN for one of
+        a later server's rules.
         """
 
     @_abc_1.abstractmethod
