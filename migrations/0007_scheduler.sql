@@ -47,7 +47,8 @@ CROSS JOIN LATERAL (
     WHERE log.source = sources.source AND status = 'failed'
       AND sync_run_id > coalesce(good.sync_run_id, 0)
 ) AS failed
-LEFT JOIN pricing_sync_log AS last_failure ON last_failure.sync_run_id = failed.last_run_id;
+LEFT JOIN pricing_sync_log AS last_failure ON last_failure.sync_run_id = failed.last_run_id
+WHERE sources.source <> 'override';  -- Whose prices no sync brings.
 COMMENT ON VIEW source_syncs IS
     'Per source what the log says of its newest run, its newest success, and the failures since.';
 

@@ -95,5 +95,4 @@ CROSS JOIN LATERAL (
     WHERE log.source = sources.source AND status <> 'in_progress'
       AND completed_at > now() - interval '30 days'
 ) AS recent
-WHERE sources.source <> 'override'
 ORDER BY sources.rank, sources.source;
