@@ -177,6 +177,32 @@ class OverrideNotFound(PricingError):
         self.model_id = model_id
 
 
+class ModelNotPriced(PricingError):
+    """The model is known and its price is not, or is decided per request."""
+
+    def __init__(self, provider: str, model_id: str, state: str) -> None:
+        super().__init__(f"the price of {model_id} at {provider} is {state}")
+        self.provider = provider
+        self.model_id = model_id
+        self.state = state
+
+
+class RulesUnknown(PricingError):
+    """A receipt of rules that this server does not have."""
+
+    def __init__(self, rules: int, newest: int) -> None:
+        super().__init__(f"the receipt is of rules {rules}, and this server has up to {newest}")
+        self.rules = rules
+        self.newest = newest
+
+
+class BatchTooLarge(PricingError):
+    """A result that did not fit into the answer of its batch."""
+
+    def __init__(self) -> None:
+        super().__init__("the answer is full; ask for fewer at once")
+
+
 class RevisionCompacted(PricingError):
     """A stream cannot begin that far back; `oldest_revision` is as far as it can."""
 

@@ -8,20 +8,23 @@ from typing import Any, Final
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
+from pricing_server.costs import Costs
 from pricing_server.audit import AuditReader, ChangeFilter
 from pricing_server.errors import InvalidArgument, SyncRunNotFound
 from pricing_server.evidence import EvidenceReader, Explainer
 from pricing_server.fetch import safe_url
 from pricing_server.grpc_api import convert, overrides
+from pricing_server.grpc_api.cost import batch_calculate_cost, calculate_cost, replay_receipt
 from pricing_server.grpc_api.convert_revert import revert_sync_run_response
 from pricing_server.grpc_api.convert_source import source_message
 from pricing_server.grpc_api.evidence import explain_price, list_discrepancies
 from pricing_server.grpc_api.held_changes import list_held_changes, resolve_held_change
+from pricing_server.grpc_api.pricing import batch_get_pricing, get_pricing
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
 from pricing_server.grpc_api.stream import serve_stream, stream_request
 from pricing_server.held_changes import HeldReader
 from pricing_server.lookup.cache import utc_now
-from pricing_server.lookup.lookup import ALL_LAYERS, Lookup
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.providers.source import Source
 from pricing_server.scheduler.schedule import Schedule
 from pricing_server.sellers import canonical
@@ -32,8 +35,6 @@ from pricing_server.sync.run import SCHEDULER, SyncRequest
 from pricing_server.sync.runner import SyncRunner
 
 MAX_TRIGGERED_BY: Final = 200
-
-_LAYERS = {number: layer for layer, number in convert.LAYERS.items()}
 
 
 class PricingService(pricing_pb2_grpc.PricingServiceServicer):
@@ -64,27 +65,34 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self._schedule = schedule
         self._price_overrides = price_overrides
         self._evidence = evidence
+        self._costs = Costs(lookup)
         self._explainer = Explainer(lookup, evidence)
         self._stream_write_seconds = stream_write_seconds
 
     async def GetPricing(
         self, request: pb.GetPricingRequest, context: Any
     ) -> pb.GetPricingResponse:
-        model_id = check_name("model_id", request.model_id)
-        provider = _optional_name(request, "provider")
-        check_enum("unit", pb.PriceUnit, request.unit)
-        for number in request.accept_sources:
-            if number not in _LAYERS:
-                raise InvalidArgument("accept_sources", f"has the unknown value {number}")
-        if request.min_revision < 0:
-            raise InvalidArgument("min_revision", "is negative")
-        answer = await self._lookup.get(
-            model_id,
-            provider,
-            frozenset(_LAYERS[number] for number in request.accept_sources) or ALL_LAYERS,
-            request.min_revision if request.HasField("min_revision") else None,
-        )
-        return convert.get_pricing_response(answer, request.unit or pb.PRICE_UNIT_PER_1M_TOKENS)
+        return await get_pricing(self._lookup, request)
+
+    async def BatchGetPricing(
+        self, request: pb.BatchGetPricingRequest, context: Any
+    ) -> pb.BatchGetPricingResponse:
+        return await batch_get_pricing(self._lookup, request)
+
+    async def CalculateCost(
+        self, request: pb.CalculateCostRequest, context: Any
+    ) -> pb.CalculateCostResponse:
+        return await calculate_cost(self._costs, request)
+
+    async def BatchCalculateCost(
+        self, request: pb.BatchCalculateCostRequest, context: Any
+    ) -> pb.BatchCalculateCostResponse:
+        return await batch_calculate_cost(self._costs, request)
+
+    async def ReplayReceipt(
+        self, request: pb.ReplayReceiptRequest, context: Any
+    ) -> pb.ReplayReceiptResponse:
+        return await replay_receipt(self._costs, request)
 
     async def SyncProvider(
         self, request: pb.SyncProviderRequest, context: Any

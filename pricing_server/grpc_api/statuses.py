@@ -138,6 +138,28 @@ def status_of(error: Exception) -> status_pb2.Status:
                 pb.ERROR_REASON_OVERRIDE_NOT_FOUND,
                 {"provider": _cut(error.provider), "model_id": _cut(error.model_id)},
             )
+        case errors.ModelNotPriced():
+            return _with_reason(
+                code_pb2.FAILED_PRECONDITION,
+                error,
+                pb.ERROR_REASON_MODEL_NOT_PRICED,
+                {
+                    "provider": _cut(error.provider),
+                    "model_id": _cut(error.model_id),
+                    "state": error.state,
+                },
+            )
+        case errors.RulesUnknown():
+            return _with_reason(
+                code_pb2.FAILED_PRECONDITION,
+                error,
+                pb.ERROR_REASON_RULES_UNKNOWN,
+                {"rules": str(error.rules), "newest": str(error.newest)},
+            )
+        case errors.BatchTooLarge():
+            return _with_reason(
+                code_pb2.RESOURCE_EXHAUSTED, error, pb.ERROR_REASON_BATCH_TOO_LARGE
+            )
         case errors.RevisionCompacted():
             return _with_reason(
                 code_pb2.OUT_OF_RANGE,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pricing_server.lookup.price import Head, Layer
+from pricing_server.lookup.price import Head, Layer, When
 from pricing_server.lookup.quote import Quote
 from pricing_server.providers.source import Source
 
@@ -18,6 +18,7 @@ class Freshness(StrEnum):
     FRESH = "fresh"
     UNCONFIRMED = "unconfirmed"
     DATABASE_DOWN = "database_down"
+    BACKDATED = "backdated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Answer:
     source_detail: str
     head: Head | None
     """None for an answer that does not come from the price table."""
+    at: datetime
+    """The instant whose rates are the answer."""
 
 
 def answer_of(
@@ -36,19 +39,31 @@ def answer_of(
     head: Head | None,
     sources: Mapping[str, Source],
     now: datetime,
+    when: When | None = None,
     *,
     is_down: bool = False,
 ) -> Answer:
     """A quote with what is to be said of it; `is_down`: the database cannot be asked now."""
+    at = now
+    if when is not None:
+        at, now = when.as_of, when.known_at or now
     price = quote.price
     source = sources.get(price.source)
     detail = price.detail or (source.display_name if source else price.source)
     if price.doubt is not None:
         detail += f": {price.doubt}"
-    overdue = source is not None and now - price.obtained_at > source.fresh_for
+    # What was in effect until something else took its place needs no later witness.
+    overdue = (
+        source is not None
+        and price.superseded_at is None
+        and now - price.obtained_at > source.fresh_for
+    )
     if is_down:
         freshness = Freshness.DATABASE_DOWN
         detail += ": the price database cannot be reached"
+    elif when is not None and quote.is_backdated(at):
+        freshness = Freshness.BACKDATED
+        detail += ": the first price known, which was stated later"
     elif price.layer is Layer.OVERRIDE:
         freshness = Freshness.FRESH  # Until it is cleared an admin stands by it.
     elif price.doubt is not None:
@@ -67,4 +82,4 @@ def answer_of(
         detail += ": its data is older than expected"
     else:
         freshness = Freshness.FRESH
-    return Answer(quote, freshness, detail, head)
+    return Answer(quote, freshness, detail, head, at)

@@ -66,6 +66,12 @@ class PriceCache(Generic[K, V, U]):
         ends_at = self._ends_at(value)
         return value if ends_at is None or self._clock() < ends_at else None
 
+    def put(self, key: K, value: V, head: Head) -> None:
+        """Store what was read of a key at a state of the price table, unless that has ended."""
+        self.see(head)
+        if head == self._head:
+            self._found[key] = value
+
     def unknown(self, key: K) -> U | None:
         """What was kept of a key that was not found, or None."""
         return self._unknown.get(key)

@@ -49,6 +49,12 @@ def cross_reference(asked: Price, candidates: Sequence[Price], at: datetime) -> 
     [(reference, shared)] = same.values()
     if not reference.is_listed or headline(reference.card, at).state is not PriceState.PRICED:
         return None
+    detail = f"{_REFERENCE_NAME}'s price of {reference.model_id}, same {shared}"
+    return referring(replace(asked, detail=detail), reference)
+
+
+def referring(asked: Price, reference: Price) -> Price:
+    """The price of `asked`, and what it tells of it, by that of `reference`."""
     return replace(
         reference,
         provider=asked.provider,
@@ -58,7 +64,7 @@ def cross_reference(asked: Price, candidates: Sequence[Price], at: datetime) -> 
         alias_target=asked.alias_target,
         canonical_slug=asked.canonical_slug,
         pending=asked.pending,
-        detail=f"{_REFERENCE_NAME}'s price of {reference.model_id}, same {shared}",
+        detail=asked.detail,
         referred=(reference.provider, reference.model_id),
     )
 

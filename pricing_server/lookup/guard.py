@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pricing_server.breaker import ANSWER_SECONDS, PROBE_SECONDS, Breaker
-from pricing_server.lookup.price import Head, Price, PriceReader
+from pricing_server.lookup.price import Head, Name, Price, PriceReader, When
 
 
 class GuardedReader:
@@ -32,6 +32,25 @@ class GuardedReader:
     async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
         """See PriceReader."""
         return await self.breaker.ask(lambda: self._reader.find(model_id, provider))
+
+    async def find_many(
+        self,
+        names: Sequence[Name],
+        reference_provider: str,
+        needs_reference: Callable[[Sequence[Price]], Price | None],
+    ) -> tuple[Head, Sequence[Sequence[Price]], Mapping[Name, Sequence[Price]]]:
+        """See PriceReader."""
+        return await self.breaker.ask(
+            lambda: self._reader.find_many(names, reference_provider, needs_reference)
+        )
+
+    async def find_at(
+        self, model_id: str, provider: str | None, when: When, revision: int | None = None
+    ) -> tuple[Head, Sequence[Price]]:
+        """See PriceReader."""
+        return await self.breaker.ask(
+            lambda: self._reader.find_at(model_id, provider, when, revision)
+        )
 
     async def names(self) -> Sequence[tuple[str, str]]:
         """See PriceReader."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pricing_server.errors import (
     DatabaseUnavailable,
     ModelNotFound,
+    PricingError,
     ProviderNotFound,
     RevisionNotReached,
 )
@@ -18,14 +20,27 @@ from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.names import NameIndex
-from pricing_server.lookup.price import Head, Layer, Price
+from pricing_server.lookup.price import Head, Layer, Price, When
 from pricing_server.lookup.quote import Quote, evaluate
+from pricing_server.lookup.snapshot import TableSnapshot
 from pricing_server.lookup.table import Found, PriceTable, Unknown
 from pricing_server.providers.source import Source
 from pricing_server.sellers import canonical
 
 ALL_LAYERS = frozenset(Layer)
-_TABLE_LAYERS = frozenset({Layer.OVERRIDE, Layer.DATABASE, Layer.CROSS_REFERENCE})
+_REMEMBERING_LAYERS = frozenset({Layer.OVERRIDE, Layer.DATABASE})
+_TABLE_LAYERS = _REMEMBERING_LAYERS | {Layer.CROSS_REFERENCE}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One look-up of a batch: the arguments of `Lookup.get`."""
+
+    model_id: str
+    provider: str | None = None
+    accept: Set[Layer] = ALL_LAYERS
+    min_revision: int | None = None
+    when: When | None = None
 
 
 class Lookup:
@@ -52,8 +67,11 @@ class Lookup:
         provider: str | None = None,
         accept: Set[Layer] = ALL_LAYERS,
         min_revision: int | None = None,
+        when: When | None = None,
+        snapshot: TableSnapshot | None = None,
     ) -> Answer:
-        """The price of a model, in effect now; at or after `min_revision` if given.
+        """The price of a model, in effect now or at another time; at or after `min_revision`
+        if given. What was known at another time only the price table tells.
 
         Raises ModelNotFound, ProviderNotFound, RevisionNotReached, or DatabaseUnavailable
         when the database cannot be asked and no other accepted layer knows the model.
@@ -61,9 +79,11 @@ class Lookup:
         seller = canonical(provider) if provider is not None else None
         found: Found | None = None
         database_down: DatabaseUnavailable | None = None
+        if when is not None and when.known_at is not None:
+            accept = accept & _REMEMBERING_LAYERS
         if not accept.isdisjoint(_TABLE_LAYERS):
             try:
-                found = await self._table.find(model_id, seller, min_revision or 0)
+                found = await self._find(model_id, seller, min_revision or 0, when, snapshot)
             except DatabaseUnavailable as error:
                 database_down = error
         elif min_revision is not None:
@@ -72,35 +92,92 @@ class Lookup:
         is_down = database_down is not None or (found is not None and found.is_last_good)
         is_table_accepted = listed is not None and listed.price.layer in accept
         if found is not None and listed is not None and is_table_accepted and listed.has_price:
-            return self._answer(listed, found.head, is_down)
+            return self._answer(listed, found.head, when, is_down)
         later: Quote | None = None
         if min_revision is None:  # The layers below have no revision.
             at = listed.price.provider if listed is not None else seller
-            later = await self._from_files(model_id, at, seller, accept)
+            later = await self._from_files(model_id, at, seller, accept, when)
             if later is not None and listed is not None:
                 pending = listed.price.pending
                 later = replace(later, price=replace(later.price, pending=pending))
             if later is not None and later.has_price:
-                return self._answer(later, None, is_down)
+                return self._answer(later, None, when, is_down)
         if listed is not None and not listed.has_price and Layer.CROSS_REFERENCE in accept:
             try:
-                reference = await self._table.find_reference(listed, min_revision or 0)
+                reference = await self._table.find_reference(listed, min_revision or 0, snapshot)
+                if when is not None:
+                    reference = await self._table.at(reference, when)
                 if reference.quote is not None:
                     is_last_good = is_down or reference.is_last_good
-                    return self._answer(reference.quote, reference.head, is_last_good)
+                    return self._answer(reference.quote, reference.head, when, is_last_good)
             except DatabaseUnavailable as error:
                 database_down, is_down = error, True
         # No layer has a price: the first that lists the model says that it has none.
         if found is not None and listed is not None and is_table_accepted:
-            return self._answer(listed, found.head, is_down)
+            return self._answer(listed, found.head, when, is_down)
         if later is not None:
-            return self._answer(later, None, is_down)
+            return self._answer(later, None, when, is_down)
         if database_down is not None:
             raise database_down
         raise await self._not_found(model_id, provider, seller, found.head if found else None)
 
+    async def get_all(
+        self, asked: Sequence[Asked | PricingError]
+    ) -> Sequence[Answer | PricingError]:
+        """What `get` answers or raises, for each; the price table at one revision of it.
+
+        An error in the place of a request stays. While the database is down, each is
+        answered as `get` does.
+        """
+        looked_up = [each for each in asked if isinstance(each, Asked)]
+        names = {
+            (canonical(each.provider) if each.provider is not None else None, each.model_id): None
+            for each in looked_up
+            if each.accept & _TABLE_LAYERS and not (each.when and each.when.known_at)
+        }
+        min_revision = max((each.min_revision or 0 for each in looked_up), default=0)
+        snapshot = None
+        if names:
+            with contextlib.suppress(DatabaseUnavailable):
+                snapshot = await self._table.snapshot(list(names), min_revision)
+        answers: list[Answer | PricingError] = []
+        for each in asked:
+            if isinstance(each, PricingError):
+                answers.append(each)
+                continue
+            try:
+                answer = await self.get(
+                    each.model_id,
+                    each.provider,
+                    each.accept,
+                    each.min_revision,
+                    each.when,
+                    snapshot,
+                )
+                answers.append(answer)
+            except PricingError as error:
+                answers.append(error)
+        return answers
+
+    async def _find(
+        self,
+        model_id: str,
+        seller: str | None,
+        min_revision: int,
+        when: When | None,
+        snapshot: TableSnapshot | None,
+    ) -> Found:
+        if when is None:
+            return await self._table.find(model_id, seller, min_revision, snapshot)
+        return await self._table.find_at(model_id, seller, when, min_revision, snapshot)
+
     async def _from_files(
-        self, model_id: str, at: str | None, seller: str | None, accept: Set[Layer]
+        self,
+        model_id: str,
+        at: str | None,
+        seller: str | None,
+        accept: Set[Layer],
+        when: When | None,
     ) -> Quote | None:
         """What the price file or else the catalogue says of a model, `at` one seller or at all."""
         prices: Sequence[Price] = ()
@@ -108,11 +185,12 @@ class Lookup:
             prices = await self._manual.find(model_id, at)
         if not prices and Layer.CATALOG in accept:
             prices = await asyncio.to_thread(self._catalog.find, model_id, at)
-        return evaluate(prices, seller, self._clock()) if prices else None
+        as_of = when.as_of if when is not None else self._clock()
+        return evaluate(prices, seller, as_of) if prices else None
 
-    def _answer(self, quote: Quote, head: Head | None, is_down: bool) -> Answer:
+    def _answer(self, quote: Quote, head: Head | None, when: When | None, is_down: bool) -> Answer:
         is_down = is_down or self._table.is_down
-        return answer_of(quote, head, self._sources, self._clock(), is_down=is_down)
+        return answer_of(quote, head, self._sources, self._clock(), when, is_down=is_down)
 
     async def _not_found(
         self, model_id: str, provider: str | None, seller: str | None, missed_at: Head | None

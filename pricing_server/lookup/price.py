@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
@@ -22,6 +22,9 @@ class Layer(StrEnum):
     OVERRIDE = "override"
 
 
+Name: TypeAlias = tuple[str | None, str]
+"""(seller or None for any, model id)."""
+
 Key: TypeAlias = tuple[Layer, str | None, str]
 """(layer, seller or None, model id): what was asked of the price table."""
 
@@ -32,6 +35,15 @@ class Head:
 
     revision: int
     epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """The two axes of time: in effect at `as_of`, by what was known at `known_at`."""
+
+    as_of: datetime
+    known_at: datetime | None = None
+    """None is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,8 @@ class Price:
     """Of a cross-reference: whose price it is, (provider, model id)."""
     pending: PendingChange | None = None
     """What a source states of the model now and the guard holds."""
+    superseded_at: datetime | None = None
+    """Of a price of the past: when the next one took its place."""
 
     @property
     def without_override(self) -> Price:
@@ -79,8 +93,9 @@ class Price:
     def at(self, now: datetime) -> Price:
         """The price at an instant: an override that has reached its end is none any more, even
         where its end is not written yet."""
-        has_ended = self.until is not None and self.until <= now
-        return self.without_override if has_ended else self
+        if self.until is None or now < self.until:
+            return self
+        return replace(self.without_override, effective_time=self.until)
 
 
 class PriceReader(Protocol):
@@ -88,6 +103,24 @@ class PriceReader(Protocol):
 
     async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
         """The prices of exactly this id, at one seller or at all, and the head they hold at."""
+
+    async def find_many(
+        self,
+        names: Sequence[Name],
+        reference_provider: str,
+        needs_reference: Callable[[Sequence[Price]], Price | None],
+    ) -> tuple[Head, Sequence[Sequence[Price]], Mapping[Name, Sequence[Price]]]:
+        """As `find` for each name, and as `find_references` for the one price of each that
+        `needs_reference` picks; all of it at one head."""
+
+    async def find_at(
+        self, model_id: str, provider: str | None, when: When, revision: int | None = None
+    ) -> tuple[Head, Sequence[Price]]:
+        """As `find`, of another time, with the last revision that was known then.
+
+        A price of a time before the first one known is that first one. `revision` leaves
+        out what was committed later.
+        """
 
     async def head(self) -> Head:
         """The state of the whole price table."""

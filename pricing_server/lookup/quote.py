@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from llmpricing.rate_card import PriceState
-from llmpricing.schedule import Headline, headline, last_change, next_change
+from llmpricing.schedule import Headline, headline, last_change, next_change, rates_in_effect
 from pricing_server.lookup.price import Layer, Price
 from pricing_server.sellers import BY_NAME, MAKERS, answer_order
 
@@ -39,6 +39,14 @@ class Quote:
         ends = (self.valid_until, self.stated.valid_until if self.stated else None)
         return min((end for end in ends if end is not None), default=None)
 
+    def is_backdated(self, at: datetime) -> bool:
+        """Whether the quote, evaluated at an instant, is of before anything was stated, and
+        the card itself does not say that its rates were in effect then."""
+        return self.price.effective_time > at and not any(
+            rate.conditions.effective_from is not None
+            for rate in rates_in_effect(self.price.card, at)
+        )
+
     @property
     def has_price(self) -> bool:
         """Whether a price is known: dynamic and free count, unpriced does not."""
@@ -64,13 +72,13 @@ def _evaluated(prices: Sequence[Price], seller: str | None, now: datetime) -> Qu
         rule = MatchRule.EXACT_AT_MAKER
     else:
         rule = MatchRule.EXACT_AT_SELLER
-    ends = [end for end in (next_change(price.card, now), price.until) if end is not None]
+    ends = (next_change(price.card, now), price.until, price.superseded_at)
     return Quote(
         price=price,
         rule=rule,
         headline=headline(price.card, now),
         effective_time=last_change(price.card, now) or price.effective_time,
-        valid_until=min(ends, default=None),
+        valid_until=min((end for end in ends if end is not None), default=None),
     )
 
 

@@ -9,12 +9,13 @@ from datetime import datetime
 
 from pricing_server.errors import DatabaseUnavailable, RevisionNotReached
 from pricing_server.lookup.cache import PriceCache
-from pricing_server.lookup.cross_reference import REFERENCE_PROVIDER, cross_reference
+from pricing_server.lookup.cross_reference import REFERENCE_PROVIDER, cross_reference, referring
 from pricing_server.lookup.guard import GuardedReader
 from pricing_server.lookup.last_good import LastGood
 from pricing_server.lookup.names import NameIndex
-from pricing_server.lookup.price import Head, Key, Layer, Price
+from pricing_server.lookup.price import Head, Key, Layer, Name, Price, When
 from pricing_server.lookup.quote import Quote, evaluate
+from pricing_server.lookup.snapshot import TableSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,48 @@ class PriceTable:
         else:
             self._cache.see(head)
 
-    async def find(self, model_id: str, seller: str | None, min_revision: int) -> Found:
+    async def snapshot(self, names: Sequence[Name], min_revision: int) -> TableSnapshot:
+        """What `find` and `find_reference` say of these names, all at one state of the table.
+
+        Raises DatabaseUnavailable.
+        """
+        kept = self._kept(names, min_revision)
+        if kept is not None:
+            return kept
+        head, found, candidates = await self._reader.find_many(
+            names, REFERENCE_PROVIDER, self._without_price
+        )
+        quotes: dict[Key, Quote | None] = {}
+        for (seller, model_id), prices in zip(names, found, strict=True):
+            key = (Layer.DATABASE, seller, model_id)
+            quote = quotes[key] = self._listed(key, prices, head)
+            if quote is None:
+                self._cache.remember_unknown(key, Missed(), head)
+            elif _needs_reference(quote):
+                key = _reference_key(quote)
+                quotes[key] = self._reference(
+                    key, quote.price, candidates.get(key[1:], ()), head
+                )
+        for key, quote in quotes.items():
+            if quote is not None:
+                self._cache.put(key, quote, head)
+        return TableSnapshot(head, quotes)
+
+    async def find(
+        self,
+        model_id: str,
+        seller: str | None,
+        min_revision: int,
+        snapshot: TableSnapshot | None = None,
+    ) -> Found:
         """The model at the seller, or at the one that answers for the id; None if not listed.
 
         While the database is down, the last price that was read, at its revision.
         Raises RevisionNotReached, DatabaseUnavailable.
         """
         key = (Layer.DATABASE, seller, model_id)
+        if snapshot is not None:
+            return _found(snapshot, key, min_revision)
         if self._cache.unknown(key) is not None:
             head = self._cache.head
             if head is not None and head.revision >= min_revision:
@@ -97,12 +133,47 @@ class PriceTable:
             self._cache.remember_unknown(key, Missed(), found.head)
         return found
 
-    async def find_reference(self, listed: Quote, min_revision: int) -> Found:
+    async def find_at(
+        self,
+        model_id: str,
+        seller: str | None,
+        when: When,
+        min_revision: int,
+        snapshot: TableSnapshot | None = None,
+    ) -> Found:
+        """As `find`, of another time. What was known at another time is not cached."""
+        if when.known_at is not None:
+            head, prices = await self._reader.find_at(model_id, seller, when)
+            return Found(head, evaluate(prices, seller, when.as_of) if prices else None)
+        return await self.at(await self.find(model_id, seller, min_revision, snapshot), when)
+
+    async def at(self, found: Found, when: When) -> Found:
+        """What was found to be in effect now as it was, or will be, at `when.as_of`."""
+        if found.quote is None:
+            return found
+        price, head = found.quote.price, found.head
+        if price.effective_time <= when.as_of:
+            prices: Sequence[Price] = [price.at(when.as_of)]
+        else:
+            provider, model_id = price.referred or (price.provider, price.model_id)
+            head, prices = await self._reader.find_at(model_id, provider, when, head.revision)
+            if price.referred is not None:
+                prices = [referring(price, reference) for reference in prices]
+        quote = evaluate(prices, price.provider, when.as_of) if prices else None
+        if quote is not None:
+            quote = replace(quote, rule=found.quote.rule)
+        return replace(found, head=head, quote=quote)
+
+    async def find_reference(
+        self, listed: Quote, min_revision: int, snapshot: TableSnapshot | None = None
+    ) -> Found:
         """A listed model that has no price, with the price of the same model elsewhere; None
         if there is none. Raises as `find`."""
-        price = listed.price
-        key = (Layer.CROSS_REFERENCE, price.provider, price.model_id)
-        found = await self._find(key, lambda: self._read_reference(key), min_revision)
+        key = _reference_key(listed)
+        if snapshot is not None:
+            found = _found(snapshot, key, min_revision)
+        else:
+            found = await self._find(key, lambda: self._read_reference(key), min_revision)
         quote = found.quote
         if quote is None or quote.price.layer is not Layer.CROSS_REFERENCE or not quote.has_price:
             return replace(found, quote=None)
@@ -146,7 +217,7 @@ class PriceTable:
                 raise
             if kept.price is None:
                 return Found(kept.head, None, is_last_good=True)
-            return Found(kept.head, self._evaluated([kept.price], key), is_last_good=True)
+            return Found(kept.head, self._evaluated([kept.price], key[1]), is_last_good=True)
         if head.revision < min_revision:
             raise RevisionNotReached(head.revision, min_revision)
         return Found(head, quote)
@@ -154,11 +225,7 @@ class PriceTable:
     async def _read(self, key: Key) -> tuple[Head, Quote | None]:
         _, seller, model_id = key
         head, prices = await self._reader.find(model_id, seller)
-        if not prices:
-            return head, None
-        quote = self._evaluated(prices, key)
-        self._last_good.remember(key, quote.price, head)
-        return head, quote
+        return head, self._listed(key, prices, head)
 
     async def _read_reference(self, key: Key) -> tuple[Head, Quote | None]:
         _, provider, model_id = key
@@ -168,23 +235,74 @@ class PriceTable:
         )
         if asked is None:
             return head, None
+        return head, self._reference(key, asked, candidates, head)
+
+    def _listed(self, key: Key, prices: Sequence[Price], head: Head) -> Quote | None:
+        """The quote of the prices that were read of a name, None if there are none."""
+        if not prices:
+            return None
+        quote = self._evaluated(prices, key[1])
+        self._last_good.remember(key, quote.price, head)
+        return quote
+
+    def _reference(self, key: Key, asked: Price, candidates: Sequence[Price], head: Head) -> Quote:
+        """The quote of another seller's price, or, kept so that nobody looks for one at every
+        call, of the model itself where there is none."""
         now = self._clock()
-        own = evaluate([asked.at(now)], provider, now)
+        own = evaluate([asked.at(now)], key[1], now)
         reference = cross_reference(asked, candidates, now)
         if reference is None:
-            self._last_good.remember_none(key, provider, head)
-            return head, own  # kept, so that it is not looked for at every call
+            self._last_good.remember_none(key, asked.provider, head)
+            return own
         self._last_good.remember(key, reference, head)
-        quote = evaluate([reference], provider, now)
+        quote = evaluate([reference], key[1], now)
         ends = [end for end in (own.valid_until, quote.valid_until) if end is not None]
-        return head, replace(quote, valid_until=min(ends, default=None))
+        return replace(quote, valid_until=min(ends, default=None))
 
-    def _evaluated(self, prices: Sequence[Price], key: Key) -> Quote:
+    def _without_price(self, prices: Sequence[Price]) -> Price | None:
+        """Of the prices of a name the one that answers, if another seller's may stand in."""
+        quote = self._evaluated(prices, None) if prices else None
+        return quote.price if quote is not None and _needs_reference(quote) else None
+
+    def _kept(self, names: Sequence[Name], min_revision: int) -> TableSnapshot | None:
+        """A snapshot of what is cached, None if that is not all of it."""
+        head = self._cache.head
+        if head is None or head.revision < min_revision:
+            return None
+        quotes: dict[Key, Quote | None] = {}
+        for seller, model_id in names:
+            key = (Layer.DATABASE, seller, model_id)
+            quote = quotes[key] = self._cache.get(key)
+            if quote is None and self._cache.unknown(key) is None:
+                return None
+            if quote is not None and _needs_reference(quote):
+                key = _reference_key(quote)
+                quotes[key] = self._cache.get(key)
+                if quotes[key] is None:
+                    return None
+        return TableSnapshot(head, quotes)
+
+    def _evaluated(self, prices: Sequence[Price], seller: str | None) -> Quote:
         now = self._clock()
-        return evaluate([price.at(now) for price in prices], key[1], now)
+        return evaluate([price.at(now) for price in prices], seller, now)
 
     async def _load_names(self) -> NameIndex:
         return await asyncio.to_thread(NameIndex, await self._reader.names())
+
+
+def _needs_reference(quote: Quote) -> bool:
+    """Whether another seller's price may answer for it, with or without overrides."""
+    return not quote.has_price or (quote.stated is not None and not quote.stated.has_price)
+
+
+def _reference_key(listed: Quote) -> Key:
+    return Layer.CROSS_REFERENCE, listed.price.provider, listed.price.model_id
+
+
+def _found(snapshot: TableSnapshot, key: Key, min_revision: int) -> Found:
+    if snapshot.head.revision < min_revision:
+        raise RevisionNotReached(snapshot.head.revision, min_revision)
+    return Found(snapshot.head, snapshot.quotes.get(key))
 
 
 def _has_failed(task: asyncio.Task[NameIndex]) -> bool:

@@ -123,7 +123,8 @@ async def _approve(
             resolver.add(key, [hold.quote])
         else:
             before = {quote.source: quote for quote in quotes.get(model.model_key, ())}
-            resolver.resolve(model, {**before, hold.source: hold.quote}.values())
+            stated = {hold.source: hold.quote}
+            resolver.resolve(model, {**before, **stated}.values(), stated)
     revision += bool(resolver.changes)
     await write_approval(
         connection,

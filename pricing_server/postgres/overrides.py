@@ -25,7 +25,6 @@ from pricing_server.postgres.statements import statements
 from pricing_server.price_change import PriceChange
 from pricing_server.sync.override import (
     ENDED,
-    BeneathQuote,
     ClearRequest,
     EndPlan,
     OverrideOutcome,
@@ -183,14 +182,20 @@ async def _end_plans(
     cursor = await connection.execute(
         _SQL["read_beneath"], {"model_keys": [row["model_key"] for row in overridden]}
     )
-    beneath: dict[int, list[BeneathQuote]] = {}
+    beneath: dict[int, list[Quote]] = {}
     cards: dict[str, RateCard] = {}
     async for row in cursor:
         beneath.setdefault(row["model_key"], []).append(_beneath(row))
         cards[row["card_id"]] = card_of(row)
     return [
         plan_end(
-            _model(row), card_of(row), beneath.get(row["model_key"], ()), cards, at, changed_by
+            _model(row),
+            card_of(row),
+            beneath.get(row["model_key"], ()),
+            cards,
+            at,
+            changed_by,
+            ended_at=min(at, row["until"]) if row["until"] else at,
         )
         for row in overridden
     ]
@@ -243,8 +248,8 @@ def _model(row: Row) -> KnownModel:
     )
 
 
-def _beneath(row: Row) -> BeneathQuote:
-    quote = Quote(
+def _beneath(row: Row) -> Quote:
+    return Quote(
         source=row["source"],
         rank=row["rank"],
         is_own_api=row["is_own_api"],
@@ -253,4 +258,3 @@ def _beneath(row: Row) -> BeneathQuote:
         obtained_at=row["obtained_at"],
         missing_syncs=row["missing_syncs"],
     )
-    return BeneathQuote(quote, row["stated_since"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from llmpricing.rate_card import UNPRICED, PriceState
-from pricing_server.lookup.price import Head, Layer, Price
+from pricing_server.lookup.price import Head, Layer, Name, Price, When
 from pricing_server.postgres.connection import (
     Connection,
     Pool,
@@ -33,9 +33,41 @@ class PostgresPriceReader:
         """The prices of exactly this id, at one seller or at all, and the head they hold at."""
         with translated_errors():
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(
-                    _SQL["find_pricing"], {"model_id": model_id, "provider": provider}
-                )
+                head, [prices] = await _find(connection, [(provider, model_id)])
+        return head, prices
+
+    async def find_many(
+        self,
+        names: Sequence[Name],
+        reference_provider: str,
+        needs_reference: Callable[[Sequence[Price]], Price | None],
+    ) -> tuple[Head, Sequence[Sequence[Price]], Mapping[Name, Sequence[Price]]]:
+        """The prices of names, and what may stand in for those without; at one head."""
+        references: Mapping[Name, Sequence[Price]] = {}
+        with translated_errors():
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                head, found = await _find(connection, names)
+                asked = [price for prices in found if (price := needs_reference(prices))]
+                if asked:
+                    wanted = list({(price.provider, price.model_id): None for price in asked})
+                    _, references = await _find_references(connection, wanted, reference_provider)
+        return head, found, references
+
+    async def find_at(
+        self, model_id: str, provider: str | None, when: When, revision: int | None = None
+    ) -> tuple[Head, Sequence[Price]]:
+        """The prices of another time, and the last revision that was known then."""
+        names = {
+            "model_id": model_id,
+            "provider": provider,
+            "as_of": when.as_of,
+            "known_at": when.known_at,
+            "revision": revision,
+        }
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_SQL["find_pricing_at"], names)
                 rows = await cursor.fetchall()
         head = Head(rows[0]["head_revision"], rows[0]["head_epoch"])
         return head, [price_of(row) for row in rows if row["provider"] is not None]
@@ -57,23 +89,46 @@ class PostgresPriceReader:
         self, model_id: str, provider: str, reference_provider: str
     ) -> tuple[Head, Price | None, Sequence[Price]]:
         """A seller's model, and those of another seller that may be the same; with the head."""
-        names = {
-            "model_id": model_id,
-            "provider": provider,
-            "reference_provider": reference_provider,
-        }
+        name = (provider, model_id)
         with translated_errors():
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(_SQL["find_references"], names)
-                rows = await cursor.fetchall()
-        head = Head(rows[0]["head_revision"], rows[0]["head_epoch"])
-        prices = {
-            (row["provider"], row["model_id"]): price_of(row)
-            for row in rows
-            if row["provider"] is not None
-        }
-        asked = prices.pop((provider, model_id), None)
-        return head, asked, list(prices.values())
+                head, found = await _find_references(connection, [name], reference_provider)
+        prices = list(found.get(name, ()))
+        asked = next((price for price in prices if (price.provider, price.model_id) == name), None)
+        return head, asked, [price for price in prices if price is not asked]
+
+
+async def _find(
+    connection: Connection, names: Sequence[Name]
+) -> tuple[Head, Sequence[Sequence[Price]]]:
+    cursor = await connection.execute(_SQL["find_pricing"], _arrays(names))
+    rows = await cursor.fetchall()
+    found: list[list[Price]] = [[] for _ in names]
+    for row in rows:
+        if row["provider"] is not None:
+            found[row["position"] - 1].append(price_of(row))
+    return Head(rows[0]["head_revision"], rows[0]["head_epoch"]), found
+
+
+async def _find_references(
+    connection: Connection, names: Sequence[Name], reference_provider: str
+) -> tuple[Head, Mapping[Name, Sequence[Price]]]:
+    """Of each name the model itself and what may be the same at the other seller."""
+    values = {**_arrays(names), "reference_provider": reference_provider}
+    cursor = await connection.execute(_SQL["find_references"], values)
+    rows = await cursor.fetchall()
+    found: dict[Name, list[Price]] = {}
+    for row in rows:
+        if row["provider"] is not None:
+            found.setdefault(names[row["position"] - 1], []).append(price_of(row))
+    return Head(rows[0]["head_revision"], rows[0]["head_epoch"]), found
+
+
+def _arrays(names: Sequence[Name]) -> dict[str, object]:
+    return {
+        "model_ids": [model_id for _, model_id in names],
+        "providers": [provider for provider, _ in names],
+    }
 
 
 async def read_head(connection: Connection) -> Head:
@@ -101,6 +156,7 @@ def price_of(row: Row) -> Price:
         delisted_at=row["delisted_at"],
         canonical_slug=row.get("canonical_slug"),
         pending=_pending(row),
+        superseded_at=row.get("superseded_at"),
     )
     # What is left of an override that has ended has no price, and is none.
     if price.source != OVERRIDE or price.card.state is PriceState.UNPRICED:

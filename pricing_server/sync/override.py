@@ -88,14 +88,6 @@ class OverrideOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class BeneathQuote:
-    """A quote beneath an override, and since when its source has stated it."""
-
-    quote: Quote
-    stated_since: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class EndPlan:
     """What the end of an override changes."""
 
@@ -143,17 +135,20 @@ def plan_set(
 def plan_end(
     model: KnownModel,
     in_force: RateCard,
-    beneath: Sequence[BeneathQuote],
+    beneath: Sequence[Quote],
     cards: Mapping[str, RateCard],
     changed_at: datetime,
     changed_by: str,
+    ended_at: datetime,
 ) -> EndPlan:
-    """What is in force once the override of `model` has ended; `cards` are those beneath."""
-    card, source, effective_time = UNPRICED, OVERRIDE, changed_at
+    """What is in force once the override of `model` has ended; `cards` are those beneath.
+
+    It holds from then on, whenever its source stated it: until then the override did.
+    """
+    card, source = UNPRICED, OVERRIDE
     if beneath:
-        winner = min(beneath, key=lambda one: precedence(one.quote))
-        card = cards[winner.quote.card_id]
-        source, effective_time = winner.quote.source, winner.stated_since
+        winner = min(beneath, key=precedence)
+        card, source = cards[winner.card_id], winner.source
     if in_force.same_prices_as(card):
         return EndPlan(None, source)
     change = PriceChange(
@@ -163,7 +158,7 @@ def plan_end(
         old=in_force,
         new=card,
         source=source,
-        effective_time=effective_time,
+        effective_time=ended_at,
         changed_at=changed_at,
         changed_by=changed_by,
     )

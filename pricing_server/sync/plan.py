@@ -198,7 +198,7 @@ class _Planner:
             self.resolver.add(listed.key, quotes.values())
             return
         before = {quote.source: quote for quote in self.state.quotes_of(model)}
-        changed = self.resolver.resolve(model, {**before, **quotes}.values())
+        changed = self.resolver.resolve(model, {**before, **quotes}.values(), quotes)
         self.counts["updated" if changed else "unchanged"] += 1
 
     def _release(self, listed: ListedModel, hold: StatedHold) -> Quote:

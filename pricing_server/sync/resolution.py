@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from llmpricing.rate_card import PriceState, RateCard
@@ -27,8 +28,14 @@ class Resolver:
         """Plan the first price of a model that is not known yet."""
         self._change(ChangeKind.ADDED, key, None, min(quotes, key=precedence))
 
-    def resolve(self, model: KnownModel, quotes: Collection[Quote]) -> bool:
-        """Plan the price in force of a known model; whether it changes."""
+    def resolve(
+        self, model: KnownModel, quotes: Collection[Quote], stated: Collection[str] = ()
+    ) -> bool:
+        """Plan the price in force of a known model; whether it changes.
+
+        `stated` are the sources that state their quote just now. The quote of another one,
+        which comes into force as the one before it lapsed, does so now, however old it is.
+        """
         is_active = _is_listed(quotes)
         if not is_active:
             if model.is_active and model.card_id is not None:
@@ -36,6 +43,8 @@ class Resolver:
                 self._change(ChangeKind.DELISTED, model.key, model.card_id, kept, keep=True)
             return False
         winner = min(quotes, key=precedence)
+        if winner.source not in stated and model.source != winner.source:
+            winner = replace(winner, stated_since=self._changed_at)
         if not model.is_active:
             self._change(ChangeKind.RESTORED, model.key, model.card_id, winner)
         elif model.card_id is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,7 +14,7 @@ from llmpricing.rate_card import PriceState, Rate, RateCard
 from pricing_server.errors import DatabaseUnavailable
 from pricing_server.lookup.guard import GuardedReader
 from pricing_server.lookup.last_good import LastGood
-from pricing_server.lookup.price import Head, Layer, Price
+from pricing_server.lookup.price import Head, Layer, Name, Price, When
 from pricing_server.lookup.table import PriceTable
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -83,6 +83,31 @@ class Table:
             for price in prices
             if price.model_id == model_id and provider in (None, price.provider)
         ]
+
+    async def find_many(
+        self,
+        names: Sequence[Name],
+        reference_provider: str,
+        needs_reference: Callable[[Sequence[Price]], Price | None],
+    ) -> tuple[Head, Sequence[Sequence[Price]], Mapping[Name, Sequence[Price]]]:
+        head, prices = self.at, self.prices
+        await self._answer()
+        found = [
+            [
+                each
+                for each in prices
+                if each.model_id == model_id and seller in (None, each.provider)
+            ]
+            for seller, model_id in names
+        ]
+        asked = [price for each in found if (price := needs_reference(each)) is not None]
+        others = [price for price in prices if price.provider == reference_provider]
+        return head, found, {(price.provider, price.model_id): others for price in asked}
+
+    async def find_at(
+        self, model_id: str, provider: str | None, when: When, revision: int | None = None
+    ) -> tuple[Head, Sequence[Price]]:
+        raise AssertionError("the past of a price table in memory is not kept")
 
     async def find_references(
         self, model_id: str, provider: str, reference_provider: str

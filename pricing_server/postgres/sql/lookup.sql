@@ -1,17 +1,20 @@
 -- Statements of look-ups. All are read-only.
 
 -- name: find_pricing
--- The prices of a model id, at one seller or at all of them, with the head they were
--- read at. One statement, so one snapshot. Without a match: one row with the head alone.
+-- The prices of model ids, each at one seller or at all of them, with the head they were
+-- read at. One statement, so one snapshot. Without a match: a row with the head alone.
 SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
+       asked.position,
        found.*,
        overrides.set_by, overrides.reason, overrides.until, overrides.stated,
        pending.*
 FROM price_table_head AS head
+CROSS JOIN unnest(%(model_ids)s::text[], %(providers)s::text[])
+    WITH ORDINALITY AS asked (model_id, provider, position)
 LEFT JOIN current_prices AS found
-       ON found.model_id = %(model_id)s
-      AND (%(provider)s::text IS NULL OR found.provider = %(provider)s)
+       ON found.model_id = asked.model_id
+      AND (asked.provider IS NULL OR found.provider = asked.provider)
 LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key
 LEFT JOIN LATERAL (
     -- Of several sources' the one that ranks first.
@@ -28,6 +31,81 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS pending ON true;
 
+-- name: find_pricing_at
+-- The prices of a model id of another time, at one seller or at all of them, with the last
+-- revision that was known then. Of what is known the statement that was committed last
+-- decides, from its effective time on; before the first effective time, the first does. What
+-- confirmed a price is known of the price in force only, and of what is known now; of any
+-- other price it is its first statement. Without a match: one row with the head alone.
+WITH known AS (
+    SELECT head.epoch,
+           CASE WHEN %(known_at)s::timestamptz IS NOT NULL THEN coalesce((
+                    SELECT revision
+                    FROM model_pricing_history
+                    WHERE changed_at <= %(known_at)s
+                    ORDER BY changed_at DESC, revision DESC
+                    LIMIT 1
+                ), 0)
+                ELSE coalesce(%(revision)s::bigint, head.revision) END AS revision
+    FROM price_table_head AS head
+)
+SELECT known.revision AS head_revision,
+       known.epoch::text AS head_epoch,
+       found.*
+FROM known
+LEFT JOIN LATERAL (
+    SELECT models.provider,
+           models.model_id,
+           models.hugging_face_id,
+           models.canonical_slug,
+           models.alias_target,
+           CASE WHEN activity.kind = 'delisted' THEN activity.changed_at END AS delisted_at,
+           history.source,
+           history.effective_time,
+           history.revision AS price_revision,
+           next.superseded_at,
+           coalesce(quotes.obtained_at, history.effective_time) AS obtained_at,
+           coalesce(quotes.missing_syncs, 0) AS missing_syncs,
+           coalesce(quotes.is_confirmed, true) AS is_confirmed,
+           cards.card_id,
+           cards.state,
+           cards.currency,
+           cards.rates
+    FROM models
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM model_pricing_history AS one
+        WHERE one.model_key = models.model_key AND one.revision <= known.revision
+        ORDER BY one.effective_time <= %(as_of)s DESC,
+                 CASE WHEN one.effective_time <= %(as_of)s THEN one.revision END DESC,
+                 one.effective_time,
+                 one.revision DESC
+        LIMIT 1
+    ) AS history
+    LEFT JOIN LATERAL (
+        SELECT kind, changed_at
+        FROM model_pricing_history AS one
+        WHERE one.model_key = models.model_key AND one.revision <= known.revision
+          AND one.changed_at <= %(as_of)s AND one.kind IN ('delisted', 'restored')
+        ORDER BY one.revision DESC
+        LIMIT 1
+    ) AS activity ON true
+    LEFT JOIN LATERAL (
+        SELECT min(one.effective_time) AS superseded_at
+        FROM model_pricing_history AS one
+        WHERE one.model_key = models.model_key AND one.revision <= known.revision
+          AND one.revision > history.revision AND one.effective_time > %(as_of)s
+    ) AS next ON true
+    JOIN rate_cards AS cards ON cards.card_id = history.card_id
+    LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
+                                      AND pricing.revision = history.revision
+                                      AND %(known_at)s::timestamptz IS NULL
+    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
+                                    AND quotes.source = pricing.source
+    WHERE models.model_id = %(model_id)s
+      AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
+) AS found ON true;
+
 -- name: read_head
 -- The state of the whole price table.
 SELECT revision, epoch::text AS epoch FROM price_table_head;
@@ -37,29 +115,31 @@ SELECT revision, epoch::text AS epoch FROM price_table_head;
 SELECT provider, model_id FROM models ORDER BY provider, model_id;
 
 -- name: find_references
--- A seller's model, and the models of another seller that may be the same: by Hugging
+-- Sellers' models, and the models of another seller that may be the same: by Hugging
 -- Face id in any case, or by canonical slug. With the head; one statement, so all of it
--- is of one snapshot. Two index scans: of lower(hugging_face_id), and of the other
+-- is of one snapshot. Two index scans each: of lower(hugging_face_id), and of the other
 -- seller's models. Without a match: one row with the head alone.
 WITH asked AS (
-    SELECT model_key, model_id, hugging_face_id, canonical_slug
-    FROM models
-    WHERE provider = %(provider)s AND model_id = %(model_id)s
+    SELECT wanted.position, model_key, model_id, hugging_face_id, canonical_slug
+    FROM unnest(%(model_ids)s::text[], %(providers)s::text[])
+        WITH ORDINALITY AS wanted (model_id, provider, position)
+    JOIN models USING (provider, model_id)
 ), named AS (
-    SELECT model_key FROM asked
+    SELECT position, model_key FROM asked
     UNION
-    SELECT models.model_key
+    SELECT asked.position, models.model_key
     FROM asked
     JOIN models ON lower(models.hugging_face_id) = lower(asked.hugging_face_id)
     WHERE models.provider = %(reference_provider)s
     UNION
-    SELECT models.model_key
+    SELECT asked.position, models.model_key
     FROM asked
     JOIN models ON models.canonical_slug = coalesce(asked.canonical_slug, asked.model_id)
     WHERE models.provider = %(reference_provider)s
 )
 SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
+       named.position,
        found.*,
        overrides.set_by, overrides.reason, overrides.until, overrides.stated,
        pending.*

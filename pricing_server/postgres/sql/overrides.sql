@@ -13,7 +13,7 @@ WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s;
 -- name: read_overridden
 -- The models of overrides in force, with the card in force: of those that have reached their
 -- end, or of one model.
-SELECT overrides.override_id, models.model_key, models.provider, models.model_id,
+SELECT overrides.until, models.model_key, models.provider, models.model_id,
        models.is_active, pricing.source, pricing.card_id, cards.state, cards.currency, cards.rates
 FROM price_overrides AS overrides
 JOIN models USING (model_key)
@@ -26,7 +26,7 @@ ORDER BY models.model_key;
 
 -- name: read_beneath
 -- What sources state of overridden models.
-SELECT quotes.model_key, quotes.source, sources.rank, quotes.obtained_at, quotes.stated_since,
+SELECT quotes.model_key, quotes.source, sources.rank, quotes.obtained_at,
        quotes.missing_syncs, sources.provider IS NOT DISTINCT FROM models.provider AS is_own_api,
        cards.card_id, cards.state, cards.currency, cards.rates
 FROM price_quotes AS quotes

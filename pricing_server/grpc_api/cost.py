@@ -1,0 +1,222 @@
+"""CalculateCost, BatchCalculateCost and ReplayReceipt: their requests and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+from llmpricing.cost import Cost, CostLine
+from llmpricing.meters import Meter
+from llmpricing.rate_card import MAX_QUANTITY, PriceState, RateCard
+from llmpricing.units import PricingFormat, plain
+from llmpricing.usage import MAX_FRACTIONAL_DIGITS, InputConvention, Quantity
+from llmpricing.v1 import pricing_pb2 as pb
+from pricing_server.costs import CostAnswer, CostRequest, Costs, PriceProof, Receipt, Used
+from pricing_server.errors import InvalidArgument, PricingError, RulesUnknown
+from pricing_server.grpc_api import convert
+from pricing_server.grpc_api.batch import check_size, fitting_results, result_error
+from pricing_server.grpc_api.convert_held import pending_change
+from pricing_server.grpc_api.pricing import asked_of
+from pricing_server.grpc_api.read_rates import (
+    METERS,
+    check_context,
+    instant_of,
+    known_value,
+    rates_of,
+)
+from pricing_server.grpc_api.requests import check_name
+from pricing_server.lookup.price import Head
+
+RULES: Final = 1
+"""The version of the rules of calculation: those of `llmpricing.compiled_card`. A change that
+makes any cost another one is a new version, and the old one stays for its receipts."""
+
+_CONVENTIONS: Final[Mapping[int, InputConvention]] = {
+    pb.INPUT_CONVENTION_UNSPECIFIED: InputConvention.INCLUSIVE,
+    pb.INPUT_CONVENTION_INCLUSIVE: InputConvention.INCLUSIVE,
+    pb.INPUT_CONVENTION_EXCLUSIVE: InputConvention.EXCLUSIVE,
+}
+_CONVENTION_NUMBERS: Final = {
+    one: pb.InputConvention.Value(f"INPUT_CONVENTION_{one.name}") for one in InputConvention
+}
+_PROOFS: Final = {one: pb.PriceProof.Value(f"PRICE_PROOF_{one.name}") for one in PriceProof}
+_STATES: Final[Mapping[int, PriceState]] = {
+    number: state for state, number in convert.STATES.items()
+}
+_LAYERS: Final = {number: layer for layer, number in convert.LAYERS.items()}
+_QUANTITY: Final = re.compile(rf"[0-9]{{1,19}}(\.[0-9]{{1,{MAX_FRACTIONAL_DIGITS}}})?")
+
+
+async def calculate_cost(
+    costs: Costs, request: pb.CalculateCostRequest
+) -> pb.CalculateCostResponse:
+    """Answer CalculateCost."""
+    return _response(await costs.calculate(_request(request)))
+
+
+async def batch_calculate_cost(
+    costs: Costs, request: pb.BatchCalculateCostRequest
+) -> pb.BatchCalculateCostResponse:
+    """Answer BatchCalculateCost."""
+    check_size("requests", request.requests)
+    requests: list[CostRequest | PricingError] = []
+    for each in request.requests:
+        try:
+            requests.append(_request(each))
+        except PricingError as error:
+            requests.append(error)
+    answers = await costs.calculate_all(requests)
+    # In a thread, so that other calls go on while a thousand receipts are written out.
+    return await asyncio.to_thread(_batch_response, answers)
+
+
+async def replay_receipt(
+    costs: Costs, request: pb.ReplayReceiptRequest
+) -> pb.ReplayReceiptResponse:
+    """Answer ReplayReceipt."""
+    receipt = _receipt(request.receipt)
+    cost = costs.replay(receipt, _usage(request.usage))
+    return pb.ReplayReceiptResponse(
+        total=_total(cost),
+        currency="USD",
+        lines=map(_line, cost.lines),
+        unpriced=_quantities(cost.unpriced),
+        unused_context=dict(cost.unused_context),
+        price_proof=_PROOFS[await costs.prove(receipt)],
+    )
+
+
+def _request(request: pb.CalculateCostRequest) -> CostRequest:
+    convention = known_value(request.input_convention, _CONVENTIONS, "input_convention")
+    check_context("context", request.context)
+    used = Used(_usage(request.usage), convention, dict(request.context))
+    return CostRequest(asked_of(request, "at"), used)
+
+
+def _usage(stated: Iterable[pb.MeterQuantity]) -> dict[Meter, Quantity]:
+    usage: dict[Meter, Quantity] = {}
+    for at, each in enumerate(stated):
+        meter = known_value(each.meter, METERS, f"usage[{at}].meter")
+        if meter in usage:
+            raise InvalidArgument(f"usage[{at}].meter", "is stated twice")
+        if not _QUANTITY.fullmatch(each.quantity):
+            raise InvalidArgument(
+                f"usage[{at}].quantity",
+                f"is no number: digits with at most one point, at most {MAX_FRACTIONAL_DIGITS} "
+                "behind it",
+            )
+        quantity: Quantity = Decimal(each.quantity)
+        if quantity > MAX_QUANTITY:
+            raise InvalidArgument(f"usage[{at}].quantity", f"is over {MAX_QUANTITY}")
+        usage[meter] = int(quantity) if quantity == int(quantity) else quantity
+    if not usage:
+        raise InvalidArgument("usage", "is empty")
+    return usage
+
+
+def _receipt(message: pb.Receipt) -> Receipt:
+    if message.rules > RULES:
+        raise RulesUnknown(message.rules, RULES)
+    if message.rules != RULES:
+        raise InvalidArgument("receipt.rules", "is missing" if not message.rules else "is unknown")
+    card_message = message.rate_card
+    state = known_value(card_message.state, _STATES, "receipt.rate_card.state")
+    try:
+        card = RateCard(state, tuple(rates_of(card_message.rates, "receipt.rate_card.rates")))
+    except ValueError as error:
+        raise InvalidArgument("receipt.rate_card", f"is none: {error}") from None
+    if card.card_id != card_message.rate_card_id:
+        raise InvalidArgument("receipt.rate_card", "is not the one of its rate_card_id")
+    check_context("receipt.context", message.context)
+    has_head = message.HasField("revision")
+    return Receipt(
+        provider=check_name("receipt.provider", message.provider),
+        model_id=check_name("receipt.model_id", message.model_id),
+        card=card,
+        layer=known_value(message.pricing_source, _LAYERS, "receipt.pricing_source"),
+        at=instant_of(message.at, "receipt.at"),
+        head=Head(message.revision, message.epoch) if has_head else None,
+        convention=known_value(
+            message.input_convention, _CONVENTIONS, "receipt.input_convention"
+        ),
+        context=dict(message.context),
+    )
+
+
+def _batch_response(
+    answers: Sequence[CostAnswer | PricingError],
+) -> pb.BatchCalculateCostResponse:
+    def result(answer: CostAnswer | PricingError) -> pb.CostResult:
+        if isinstance(answer, PricingError):
+            return pb.CostResult(error=result_error(answer))
+        return pb.CostResult(cost=_response(answer))
+
+    return pb.BatchCalculateCostResponse(
+        results=fitting_results(map(result, answers), lambda error: pb.CostResult(error=error))
+    )
+
+
+def _response(answered: CostAnswer) -> pb.CalculateCostResponse:
+    answer, cost = answered.answer, answered.cost
+    price = answer.quote.price
+    response = pb.CalculateCostResponse(
+        total=_total(cost),
+        currency="USD",
+        lines=map(_line, cost.lines),
+        unpriced=_quantities(cost.unpriced),
+        unused_context=dict(cost.unused_context),
+        receipt=_receipt_message(answered),
+        match=convert.match(answer.quote),
+        freshness=convert.FRESHNESS[answer.freshness],
+        source_detail=answer.source_detail,
+    )
+    if price.pending is not None:
+        pending = pending_change(price.pending, PricingFormat.PER_1M_TOKENS)
+        response.pending_change.CopyFrom(pending)
+    return response
+
+
+def _receipt_message(answered: CostAnswer) -> pb.Receipt:
+    answer, used = answered.answer, answered.request.used
+    price, head, when = answer.quote.price, answer.head, answered.request.asked.when
+    message = pb.Receipt(
+        rules=RULES,
+        provider=price.provider,
+        model_id=price.model_id,
+        rate_card=convert.rate_card(price.card),
+        pricing_source=convert.LAYERS[price.layer],
+        source=price.source,
+        revision=head.revision if head else None,
+        epoch=head.epoch if head else "",
+        input_convention=_CONVENTION_NUMBERS[used.convention],
+        context=used.context,
+        at=convert.timestamp(answer.at),
+        match_rule=convert.MATCH_RULES[answer.quote.rule],
+    )
+    if when is not None and when.known_at is not None:
+        message.known_at.FromDatetime(when.known_at)
+    return message
+
+
+def _line(line: CostLine) -> pb.CostLine:
+    return pb.CostLine(
+        meter=convert.METERS[line.meter],
+        quantity=plain(line.quantity),
+        rate=convert.rate_message(line.rate),
+        condition=convert.condition_text(line.rate.conditions),
+        amount=plain(line.amount),
+    )
+
+
+def _quantities(quantities: Iterable[tuple[Meter, Decimal]]) -> list[pb.MeterQuantity]:
+    return [
+        pb.MeterQuantity(meter=convert.METERS[meter], quantity=plain(quantity))
+        for meter, quantity in quantities
+    ]
+
+
+def _total(cost: Cost) -> str | None:
+    return None if cost.unpriced and not cost.lines else plain(cost.total)

@@ -1,0 +1,17 @@
+"""What the price table said of many models at one state of it, for a batch of look-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pricing_server.lookup.price import Head, Key
+from pricing_server.lookup.quote import Quote
+
+
+@dataclass(frozen=True, slots=True)
+class TableSnapshot:
+    """Quotes by key, at one head; None for a name that is not listed."""
+
+    head: Head
+    quotes: Mapping[Key, Quote | None]
