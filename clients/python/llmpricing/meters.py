@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 
 class Meter(StrEnum):
@@ -74,3 +76,7 @@ class Meter(StrEnum):
     REQUESTS = "requests"
     INPUT_IMAGES = "input_images"
     OUTPUT_IMAGES = "output_images"
+
+
+METER_ORDER: Final[Mapping[Meter, int]] = {meter: place for place, meter in enumerate(Meter)}
+"""A key to sort by: the order of rates on a card, and of the lines of a cost."""

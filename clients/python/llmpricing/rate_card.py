@@ -16,14 +16,12 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Self
 
-from llmpricing.meters import Meter
+from llmpricing.meters import METER_ORDER, Meter
 from llmpricing.units import plain, same_price
 
 MINUTES_PER_DAY = 24 * 60
 MAX_QUANTITY = 2**63 - 1
 """What the contract's int64 can carry."""
-
-_METER_ORDER = {meter: position for position, meter in enumerate(Meter)}
 
 
 class PriceState(StrEnum):
@@ -43,7 +41,11 @@ class Comparison(StrEnum):
 
 
 class ThresholdScope(StrEnum):
-    """What a rate behind a threshold is charged on: the whole quantity, or what lies beyond."""
+    """What a rate behind a threshold is charged on: the whole quantity, or what lies beyond.
+
+    EXCESS is for the meter of the threshold alone. Units of more specific meters come first:
+    what is read from a cache is the beginning of a prompt, and fills its lower bands.
+    """
 
     ALL = "all"
     EXCESS = "excess"
@@ -62,7 +64,7 @@ class Threshold:
         if not 0 <= self.quantity <= MAX_QUANTITY:
             raise ValueError("a threshold is not negative, and fits in 64 bits")
 
-    def reached_by(self, quantity: int) -> bool:
+    def reached_by(self, quantity: int | Decimal) -> bool:
         """Whether a request of this many units gets the rate."""
         if self.comparison is Comparison.ABOVE:
             return quantity > self.quantity
@@ -141,19 +143,44 @@ class Rate:
     """`price` USD for `per` units of `meter`, under `conditions`.
 
     `per` is 1 but for units that do not divide exactly: a price per hour is kept
-    as USD per 3600 seconds.
+    as USD per 3600 seconds. A request with any units is charged for `minimum` at least.
     """
 
     meter: Meter
     price: Decimal
     conditions: Conditions = ALWAYS
     per: int = 1
+    minimum: int = 0
 
     def __post_init__(self) -> None:
         if not self.price.is_finite() or self.price.is_signed():
             raise ValueError("a price is finite and not negative")
         if not 1 <= self.per <= MAX_QUANTITY:
             raise ValueError("a rate is per one or more units, and that fits in 64 bits")
+        if not 0 <= self.minimum <= MAX_QUANTITY:
+            raise ValueError("a minimum is not negative, and fits in 64 bits")
+        threshold = self.conditions.threshold
+        if threshold is not None and threshold.scope is ThresholdScope.EXCESS:
+            if threshold.meter is not self.meter:
+                raise ValueError("what lies beyond a threshold is charged by the threshold's meter")
+            if self.minimum:
+                raise ValueError("what lies beyond a threshold has no minimum")
+
+    @property
+    def charged_after(self) -> int:
+        """The units of the meter that it is not charged on: its threshold if that is EXCESS."""
+        threshold = self.conditions.threshold
+        if threshold is None or threshold.scope is ThresholdScope.ALL:
+            return 0
+        return threshold.quantity
+
+    @property
+    def threshold_of_all(self) -> Threshold | None:
+        """The threshold from which it is charged on the whole quantity, if it has one."""
+        threshold = self.conditions.threshold
+        if threshold is None or threshold.scope is ThresholdScope.EXCESS:
+            return None
+        return threshold
 
     @property
     def key(self) -> tuple[Meter, Conditions]:
@@ -162,7 +189,11 @@ class Rate:
 
     def same_price_as(self, other: Rate) -> bool:
         """Whether the two charge the same, but for binary noise."""
-        return self.per == other.per and same_price(self.price, other.price)
+        return (
+            self.per == other.per
+            and self.minimum == other.minimum
+            and same_price(self.price, other.price)
+        )
 
 
 @dataclass(frozen=True)
@@ -192,7 +223,7 @@ class RateCard:
     @classmethod
     def of(cls, state: PriceState, rates: Iterable[Rate] = ()) -> Self:
         """Build a card from rates in order of precedence. Raises ValueError if they contradict."""
-        return cls(state, tuple(sorted(rates, key=lambda rate: _METER_ORDER[rate.meter])))
+        return cls(state, tuple(sorted(rates, key=lambda rate: METER_ORDER[rate.meter])))
 
     @cached_property
     def card_id(self) -> str:
@@ -275,6 +306,8 @@ def _rate_document(rate: Rate) -> dict[str, Any]:
     document: dict[str, Any] = {"meter": rate.meter.value, "price": plain(rate.price)}
     if rate.per != 1:
         document["per"] = rate.per
+    if rate.minimum:
+        document["minimum"] = rate.minimum
     conditions = rate.conditions
     if conditions.threshold is not None:
         document["threshold"] = {
@@ -304,6 +337,7 @@ def _rate_from_document(document: Mapping[str, Any]) -> Rate:
         meter=Meter(document["meter"]),
         price=Decimal(document["price"]),
         per=document.get("per", 1),
+        minimum=document.get("minimum", 0),
         conditions=Conditions(
             threshold=Threshold(
                 meter=Meter(threshold["meter"]),

@@ -97,13 +97,14 @@ def _is_standard(conditions: Conditions) -> bool:
     )
 
 
-def _in_effect(card: RateCard, at: datetime) -> dict[object, tuple[Decimal, int]]:
+def _in_effect(card: RateCard, at: datetime) -> dict[object, tuple[Decimal, int, int]]:
     """What a caller can be charged at the instant, without what precedence hides."""
-    effect: dict[object, tuple[Decimal, int]] = {}
+    effect: dict[object, tuple[Decimal, int, int]] = {}
     for rate in rates_in_effect(card, at):
         conditions = rate.conditions
         effect.setdefault(
-            (rate.meter, conditions.threshold, conditions.context), (rate.price, rate.per)
+            (rate.meter, conditions.threshold, conditions.context),
+            (rate.price, rate.per, rate.minimum),
         )
     return effect
 

@@ -12,10 +12,10 @@ from enum import Enum
 from typing import Final
 
 EXACT: Final = Context(
-    prec=120,
+    prec=160,
     traps=[Inexact, InvalidOperation, DivisionByZero, Overflow],
 )
-"""Wide enough for every product and quotient of accepted prices; rounds nothing."""
+"""Wide enough for every product, quotient and sum of prices and quantities; rounds nothing."""
 
 MAX_DIGITS: Final = 40
 """Significant digits of an accepted price. Recorded feeds have up to 19."""
