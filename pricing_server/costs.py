@@ -137,9 +137,7 @@ class Costs:
         cost = self._cost(price.card, request.used, answer.at, price.provider, price.model_id)
         return CostAnswer(request, answer, cost)
 
-    def _cost(
-        self, card: RateCard, used: Used, at: datetime, provider: str, model_id: str
-    ) -> Cost:
+    def _cost(self, card: RateCard, used: Used, at: datetime, provider: str, model_id: str) -> Cost:
         compiled = self._cards.get(card.card_id)
         if compiled is None:
             compiled = self._cards[card.card_id] = CompiledCard(card)

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from llmpricing.meters import Meter
 from llmpricing.rate_card import (
-    ALWAYS,
-    Comparison,
-    Conditions,
-    PriceState,
-    Rate,
     RateCard,
-    ThresholdScope,
-    clock_time,
     differences,
 )
 from llmpricing.schedule import headline, last_change
@@ -25,9 +15,17 @@ from llmpricing.units import PricingFormat, format_price, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.audit import ProviderCoverage
 from pricing_server.grpc_api.convert_held import pending_change
+from pricing_server.grpc_api.convert_rates import (
+    METERS,
+    STATES,
+    conditions,
+    rate_card,
+    rate_message,
+    timestamp,
+)
 from pricing_server.lookup.answer import Answer, Freshness
 from pricing_server.lookup.price import Layer
-from pricing_server.lookup.quote import MatchRule
+from pricing_server.lookup.quote import MatchRule, Quote
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.providers.source import Fault, Notice
 from pricing_server.sync.run import SyncOutcome, SyncRun, SyncStatus
@@ -37,13 +35,7 @@ MAX_CHANGE_BYTES: Final = 3 * 1024 * 1024
 
 MAX_ERROR_DETAILS: Final = 1_000
 
-METERS: Final = {meter: pb.Meter.Value(f"METER_{meter.name}") for meter in Meter}
-STATES: Final = {state: pb.PriceState.Value(f"PRICE_STATE_{state.name}") for state in PriceState}
 LAYERS: Final = {layer: pb.PricingSource.Value(f"PRICING_SOURCE_{layer.name}") for layer in Layer}
-COMPARISONS: Final = {one: pb.Comparison.Value(f"COMPARISON_{one.name}") for one in Comparison}
-SCOPES: Final = {
-    scope: pb.ThresholdScope.Value(f"THRESHOLD_SCOPE_{scope.name}") for scope in ThresholdScope
-}
 FRESHNESS: Final = {one: pb.Freshness.Value(f"FRESHNESS_{one.name}") for one in Freshness}
 MATCH_RULES: Final = {rule: pb.MatchRule.Value(f"MATCH_RULE_{rule.name}") for rule in MatchRule}
 CHANGE_KINDS: Final = {kind: pb.ChangeKind.Value(f"CHANGE_KIND_{kind.name}") for kind in ChangeKind}
@@ -59,16 +51,21 @@ UNITS: Final = {
 
 def get_pricing_response(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.GetPricingResponse:
     """The answer with its headline in `unit`, which is a key of UNITS."""
-    price, head = answer.quote.price, answer.head
+    head = answer.head
     return pb.GetPricingResponse(
         pricing=model_pricing(answer, unit),
-        match=pb.Match(
-            provider=price.provider,
-            model_id=price.model_id,
-            rule=MATCH_RULES[answer.quote.rule],
-        ),
+        match=match(answer.quote),
         revision=head.revision if head else None,
         epoch=head.epoch if head else "",
+    )
+
+
+def match(quote: Quote) -> pb.Match:
+    """Which model answered and why."""
+    return pb.Match(
+        provider=quote.price.provider,
+        model_id=quote.price.model_id,
+        rule=MATCH_RULES[quote.rule],
     )
 
 
@@ -216,53 +213,6 @@ def provider(coverage: ProviderCoverage) -> pb.Provider:
         models_unpriced=coverage.models_unpriced,
         models_delisted=coverage.models_delisted,
     )
-
-
-def rate_card(card: RateCard) -> pb.RateCard:
-    """A whole card."""
-    return pb.RateCard(
-        rate_card_id=card.card_id,
-        state=STATES[card.state],
-        currency="USD",
-        rates=[rate_message(rate) for rate in card.rates],
-    )
-
-
-def rate_message(rate: Rate) -> pb.Rate:
-    """A rate of a card; without conditions if it always applies."""
-    return pb.Rate(
-        meter=METERS[rate.meter],
-        price=plain(rate.price),
-        per=rate.per,
-        conditions=conditions(rate.conditions),
-    )
-
-
-def conditions(when: Conditions) -> pb.Conditions | None:
-    """Conditions, or None for those that always hold."""
-    if when == ALWAYS:
-        return None
-    message = pb.Conditions(context=dict(when.context))
-    if when.threshold is not None:
-        message.threshold.meter = METERS[when.threshold.meter]
-        message.threshold.comparison = COMPARISONS[when.threshold.comparison]
-        message.threshold.quantity = when.threshold.quantity
-        message.threshold.scope = SCOPES[when.threshold.scope]
-    if when.utc_window is not None:
-        message.utc_window.start = clock_time(when.utc_window.start)
-        message.utc_window.end = clock_time(when.utc_window.end)
-    if when.effective_from is not None:
-        message.effective_from.FromDatetime(when.effective_from)
-    if when.effective_until is not None:
-        message.effective_until.FromDatetime(when.effective_until)
-    return message
-
-
-def timestamp(instant: datetime) -> Timestamp:
-    """An instant as a message."""
-    message = Timestamp()
-    message.FromDatetime(instant)
-    return message
 
 
 def _rate_changes(old: RateCard | None, new: RateCard) -> Iterable[pb.RateChange]:

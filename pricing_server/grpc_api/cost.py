@@ -16,7 +16,7 @@ from llmpricing.usage import MAX_FRACTIONAL_DIGITS, InputConvention, Quantity
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.costs import CostAnswer, CostRequest, Costs, PriceProof, Receipt, Used
 from pricing_server.errors import InvalidArgument, PricingError, RulesUnknown
-from pricing_server.grpc_api import convert
+from pricing_server.grpc_api import convert, convert_rates
 from pricing_server.grpc_api.batch import check_size, fitting_results, result_error
 from pricing_server.grpc_api.convert_held import pending_change
 from pricing_server.grpc_api.pricing import asked_of
@@ -28,7 +28,7 @@ from pricing_server.grpc_api.read_rates import (
     rates_of,
 )
 from pricing_server.grpc_api.requests import check_name
-from pricing_server.lookup.price import Head
+from pricing_server.lookup.price import Head, Layer
 
 RULES: Final = 1
 """The version of the rules of calculation: those of `llmpricing.compiled_card`. A change that
@@ -44,9 +44,9 @@ _CONVENTION_NUMBERS: Final = {
 }
 _PROOFS: Final = {one: pb.PriceProof.Value(f"PRICE_PROOF_{one.name}") for one in PriceProof}
 _STATES: Final[Mapping[int, PriceState]] = {
-    number: state for state, number in convert.STATES.items()
+    number: state for state, number in convert_rates.STATES.items()
 }
-_LAYERS: Final = {number: layer for layer, number in convert.LAYERS.items()}
+_LAYERS: Final[Mapping[int, Layer]] = {number: layer for layer, number in convert.LAYERS.items()}
 _QUANTITY: Final = re.compile(rf"[0-9]{{1,19}}(\.[0-9]{{1,{MAX_FRACTIONAL_DIGITS}}})?")
 
 
@@ -139,9 +139,7 @@ def _receipt(message: pb.Receipt) -> Receipt:
         layer=known_value(message.pricing_source, _LAYERS, "receipt.pricing_source"),
         at=instant_of(message.at, "receipt.at"),
         head=Head(message.revision, message.epoch) if has_head else None,
-        convention=known_value(
-            message.input_convention, _CONVENTIONS, "receipt.input_convention"
-        ),
+        convention=known_value(message.input_convention, _CONVENTIONS, "receipt.input_convention"),
         context=dict(message.context),
     )
 
@@ -186,14 +184,14 @@ def _receipt_message(answered: CostAnswer) -> pb.Receipt:
         rules=RULES,
         provider=price.provider,
         model_id=price.model_id,
-        rate_card=convert.rate_card(price.card),
+        rate_card=convert_rates.rate_card(price.card),
         pricing_source=convert.LAYERS[price.layer],
         source=price.source,
         revision=head.revision if head else None,
         epoch=head.epoch if head else "",
         input_convention=_CONVENTION_NUMBERS[used.convention],
         context=used.context,
-        at=convert.timestamp(answer.at),
+        at=convert_rates.timestamp(answer.at),
         match_rule=convert.MATCH_RULES[answer.quote.rule],
     )
     if when is not None and when.known_at is not None:
@@ -203,17 +201,17 @@ def _receipt_message(answered: CostAnswer) -> pb.Receipt:
 
 def _line(line: CostLine) -> pb.CostLine:
     return pb.CostLine(
-        meter=convert.METERS[line.meter],
+        meter=convert_rates.METERS[line.meter],
         quantity=plain(line.quantity),
-        rate=convert.rate_message(line.rate),
-        condition=convert.condition_text(line.rate.conditions),
+        rate=convert_rates.rate_message(line.rate),
+        condition=convert_rates.condition_text(line.rate.conditions),
         amount=plain(line.amount),
     )
 
 
 def _quantities(quantities: Iterable[tuple[Meter, Decimal]]) -> list[pb.MeterQuantity]:
     return [
-        pb.MeterQuantity(meter=convert.METERS[meter], quantity=plain(quantity))
+        pb.MeterQuantity(meter=convert_rates.METERS[meter], quantity=plain(quantity))
         for meter, quantity in quantities
     ]
 

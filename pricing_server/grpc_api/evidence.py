@@ -23,7 +23,7 @@ from pricing_server.evidence import (
     Explanation,
     StatedQuote,
 )
-from pricing_server.grpc_api import convert
+from pricing_server.grpc_api import convert, convert_rates
 from pricing_server.grpc_api.held_changes import held_change
 from pricing_server.grpc_api.overrides import price_override
 from pricing_server.grpc_api.read_rates import price_of
@@ -135,11 +135,11 @@ def _quote(
         rank=quote.rank,
         # A price of another layer is in force before that of any source.
         is_in_force=quote.is_in_force and is_of_table,
-        rate_card=convert.rate_card(quote.card),
+        rate_card=convert_rates.rate_card(quote.card),
         fragment=quote.fragment if fits else "",
         fragment_sha256=hashlib.sha256(quote.fragment.encode()).hexdigest(),
-        verified_time=convert.timestamp(quote.obtained_at),
-        stated_since=convert.timestamp(quote.stated_since),
+        verified_time=convert_rates.timestamp(quote.obtained_at),
+        stated_since=convert_rates.timestamp(quote.stated_since),
         is_confirmed=quote.is_confirmed,
         sync_run_id=str(quote.sync_run_id) if quote.sync_run_id is not None else "",
         payload_url=quote.payload_url or "",
@@ -158,7 +158,7 @@ def _conversion(conversion: Conversion) -> pb.Conversion:
         field=conversion.path,
         stated=conversion.stated,
         unit=conversion.unit,
-        meter=convert.METERS[conversion.meter],
+        meter=convert_rates.METERS[conversion.meter],
         price="" if conversion.price is None else plain(conversion.price),
     )
 
@@ -167,13 +167,13 @@ def _discrepancy(found: Discrepancy) -> pb.Discrepancy:
     return pb.Discrepancy(
         provider=found.provider,
         model_id=found.model_id,
-        meter=convert.METERS[found.meter],
+        meter=convert_rates.METERS[found.meter],
         source=found.source,
         price=plain(found.price),
         other_source=found.other_source,
         other_price=plain(found.other_price),
         ratio=plain(_SIX_DIGITS.plus(found.ratio)),
-        since=convert.timestamp(found.since),
+        since=convert_rates.timestamp(found.since),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from llmpricing.units import plain
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import HeldChangeNotFound, InvalidArgument
-from pricing_server.grpc_api import convert
+from pricing_server.grpc_api import convert, convert_rates
 from pricing_server.grpc_api.convert_held import REASONS
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
 from pricing_server.held_changes import HeldFilter, HeldReader
@@ -113,12 +113,12 @@ def held_change(held: HeldChange) -> pb.HeldChange:
         models=held.models,
         reason=REASONS[held.reason],
         evidence=[_evidence(one) for one in held.evidence],
-        old_rate_card=convert.rate_card(held.old) if held.old is not None else None,
-        new_rate_card=convert.rate_card(held.new) if held.new is not None else None,
+        old_rate_card=convert_rates.rate_card(held.old) if held.old is not None else None,
+        new_rate_card=convert_rates.rate_card(held.new) if held.new is not None else None,
         fragment=held.fragment,
         status=STATUSES[held.status],
-        held_since=convert.timestamp(held.held_since),
-        last_stated=convert.timestamp(held.last_stated),
+        held_since=convert_rates.timestamp(held.held_since),
+        last_stated=convert_rates.timestamp(held.last_stated),
         sync_run_id=str(held.last_run_id),
         resolved_by=held.resolved_by,
         note=held.note,
@@ -153,7 +153,7 @@ def _fitting(found: Iterable[HeldChange]) -> list[pb.HeldChange]:
 
 def _evidence(one: Evidence) -> pb.HoldEvidence:
     return pb.HoldEvidence(
-        meter=convert.METERS[one.meter],
+        meter=convert_rates.METERS[one.meter],
         stated=plain(one.stated) if one.stated is not None else None,
         reference=plain(one.reference) if one.reference is not None else None,
         reference_source=one.reference_source,

@@ -12,7 +12,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, PriceState, Rate, RateCard
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import InvalidArgument
-from pricing_server.grpc_api import convert
+from pricing_server.grpc_api import convert, convert_rates
 from pricing_server.grpc_api.read_rates import instant_of, price_of, rates_of
 from pricing_server.grpc_api.requests import check_enum, check_name, check_text
 from pricing_server.sellers import canonical
@@ -73,11 +73,11 @@ def price_override(override: PriceOverride) -> pb.PriceOverride:
     return pb.PriceOverride(
         provider=override.provider,
         model_id=override.model_id,
-        rate_card=convert.rate_card(override.card),
+        rate_card=convert_rates.rate_card(override.card),
         reason=override.reason,
         set_by=override.set_by,
-        set_time=convert.timestamp(override.set_at),
-        until=convert.timestamp(override.until) if override.until else None,
+        set_time=convert_rates.timestamp(override.set_at),
+        until=convert_rates.timestamp(override.until) if override.until else None,
     )
 
 

@@ -27,7 +27,7 @@ from llmpricing.rate_card import (
 from llmpricing.units import PricingFormat, normalize_to_per_token, parse_price
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import InvalidArgument
-from pricing_server.grpc_api import convert
+from pricing_server.grpc_api import convert_rates
 from pricing_server.grpc_api.requests import check_name
 from pricing_server.providers.source import MAX_RATES
 
@@ -36,12 +36,14 @@ T = TypeVar("T")
 MAX_CONTEXT: Final = 16
 """Keys of a rate's context. The bundled catalogue has up to two."""
 
-_METERS: Final[Mapping[int, Meter]] = {number: meter for meter, number in convert.METERS.items()}
+METERS: Final[Mapping[int, Meter]] = {
+    number: meter for meter, number in convert_rates.METERS.items()
+}
 _COMPARISONS: Final[Mapping[int, Comparison]] = {
-    number: one for one, number in convert.COMPARISONS.items()
+    number: one for one, number in convert_rates.COMPARISONS.items()
 }
 _SCOPES: Final[Mapping[int, ThresholdScope]] = {
-    number: scope for scope, number in convert.SCOPES.items()
+    number: scope for scope, number in convert_rates.SCOPES.items()
 }
 _PRICE: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 _CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -78,22 +80,22 @@ def rates_of(messages: Sequence[pb.Rate], field: str = "rates") -> list[Rate]:
 
 def rate_of(message: pb.Rate, field: str) -> Rate:
     """A rate; `per` left out is 1. Raises InvalidArgument."""
-    meter = _known(message.meter, _METERS, f"{field}.meter")
+    meter = known_value(message.meter, METERS, f"{field}.meter")
     price = price_of(f"{field}.price", message.price)
     if message.per < 0:
         raise InvalidArgument(f"{field}.per", "is negative")
     when = conditions_of(message.conditions, f"{field}.conditions")
-    return Rate(meter, price, when, per=message.per or 1)
+    if message.minimum < 0:
+        raise InvalidArgument(f"{field}.minimum", "is negative")
+    try:
+        return Rate(meter, price, when, per=message.per or 1, minimum=message.minimum)
+    except ValueError as error:
+        raise InvalidArgument(field, f"is no rate: {error}") from None
 
 
 def conditions_of(message: pb.Conditions, field: str) -> Conditions:
     """Conditions; of an empty message those that always hold. Raises InvalidArgument."""
-    if len(message.context) > MAX_CONTEXT:
-        raise InvalidArgument(f"{field}.context", f"has more than {MAX_CONTEXT} keys")
-    for key, value in message.context.items():
-        check_name(f"{field}.context", key)
-        if value:  # An empty one is a value as any other.
-            check_name(f"{field}.context", value)
+    check_context(f"{field}.context", message.context)
     threshold = window = start = end = None
     if message.HasField("threshold"):
         threshold = _threshold(message.threshold, f"{field}.threshold")
@@ -107,6 +109,16 @@ def conditions_of(message: pb.Conditions, field: str) -> Conditions:
             raise InvalidArgument(f"{field}.effective_until", "is not after effective_from")
     when = Conditions(threshold, tuple(sorted(message.context.items())), window, start, end)
     return ALWAYS if when == ALWAYS else when
+
+
+def check_context(field: str, context: Mapping[str, str]) -> None:
+    """What a request says of itself. Raises InvalidArgument."""
+    if len(context) > MAX_CONTEXT:
+        raise InvalidArgument(field, f"has more than {MAX_CONTEXT} keys")
+    for key, value in context.items():
+        check_name(field, key)
+        if value:  # An empty one is a value as any other.
+            check_name(field, value)
 
 
 def instant_of(message: Timestamp, field: str) -> datetime:
@@ -126,10 +138,10 @@ def _threshold(message: pb.Threshold, field: str) -> Threshold:
     if message.quantity < 0:
         raise InvalidArgument(f"{field}.quantity", "is negative")
     return Threshold(
-        meter=_known(message.meter, _METERS, f"{field}.meter"),
-        comparison=_known(message.comparison, _COMPARISONS, f"{field}.comparison"),
+        meter=known_value(message.meter, METERS, f"{field}.meter"),
+        comparison=known_value(message.comparison, _COMPARISONS, f"{field}.comparison"),
         quantity=message.quantity,
-        scope=_known(message.scope, _SCOPES, f"{field}.scope"),
+        scope=known_value(message.scope, _SCOPES, f"{field}.scope"),
     )
 
 
@@ -140,7 +152,8 @@ def _utc_window(message: pb.UtcWindow, field: str) -> UtcWindow:
     return UtcWindow(start, end)
 
 
-def _known(number: int, known: Mapping[int, T], field: str) -> T:
+def known_value(number: int, known: Mapping[int, T], field: str) -> T:
+    """What a number of an enum stands for. Raises InvalidArgument."""
     if number not in known:
         raise InvalidArgument(
             field, "is missing" if number == 0 else f"has the unknown value {number}"

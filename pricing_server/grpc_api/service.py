@@ -8,15 +8,15 @@ from typing import Any, Final
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
-from pricing_server.costs import Costs
 from pricing_server.audit import AuditReader, ChangeFilter
+from pricing_server.costs import Costs
 from pricing_server.errors import InvalidArgument, SyncRunNotFound
 from pricing_server.evidence import EvidenceReader, Explainer
 from pricing_server.fetch import safe_url
 from pricing_server.grpc_api import convert, overrides
-from pricing_server.grpc_api.cost import batch_calculate_cost, calculate_cost, replay_receipt
 from pricing_server.grpc_api.convert_revert import revert_sync_run_response
 from pricing_server.grpc_api.convert_source import source_message
+from pricing_server.grpc_api.cost import batch_calculate_cost, calculate_cost, replay_receipt
 from pricing_server.grpc_api.evidence import explain_price, list_discrepancies
 from pricing_server.grpc_api.held_changes import list_held_changes, resolve_held_change
 from pricing_server.grpc_api.pricing import batch_get_pricing, get_pricing

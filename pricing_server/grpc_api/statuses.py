@@ -157,9 +157,7 @@ def status_of(error: Exception) -> status_pb2.Status:
                 {"rules": str(error.rules), "newest": str(error.newest)},
             )
         case errors.BatchTooLarge():
-            return _with_reason(
-                code_pb2.RESOURCE_EXHAUSTED, error, pb.ERROR_REASON_BATCH_TOO_LARGE
-            )
+            return _with_reason(code_pb2.RESOURCE_EXHAUSTED, error, pb.ERROR_REASON_BATCH_TOO_LARGE)
         case errors.RevisionCompacted():
             return _with_reason(
                 code_pb2.OUT_OF_RANGE,

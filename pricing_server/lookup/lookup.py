@@ -159,6 +159,14 @@ class Lookup:
                 answers.append(error)
         return answers
 
+    async def in_history(
+        self, provider: str, model_id: str, at: datetime, known: Head
+    ) -> Price | None:
+        """The price of a model in effect at an instant, as a revision knew it; None if the
+        price table is of another epoch or did not list it. Raises DatabaseUnavailable.
+        """
+        return await self._table.in_history(provider, model_id, at, known)
+
     async def _find(
         self,
         model_id: str,

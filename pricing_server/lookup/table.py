@@ -101,9 +101,7 @@ class PriceTable:
                 self._cache.remember_unknown(key, Missed(), head)
             elif _needs_reference(quote):
                 key = _reference_key(quote)
-                quotes[key] = self._reference(
-                    key, quote.price, candidates.get(key[1:], ()), head
-                )
+                quotes[key] = self._reference(key, quote.price, candidates.get(key[1:], ()), head)
         for key, quote in quotes.items():
             if quote is not None:
                 self._cache.put(key, quote, head)
@@ -163,6 +161,13 @@ class PriceTable:
         if quote is not None:
             quote = replace(quote, rule=found.quote.rule)
         return replace(found, head=head, quote=quote)
+
+    async def in_history(
+        self, provider: str, model_id: str, at: datetime, known: Head
+    ) -> Price | None:
+        """See `Lookup.in_history`."""
+        head, prices = await self._reader.find_at(model_id, provider, When(at), known.revision)
+        return prices[0] if prices and head == known else None
 
     async def find_reference(
         self, listed: Quote, min_revision: int, snapshot: TableSnapshot | None = None

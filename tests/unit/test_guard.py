@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import pytest
 from structlog.testing import capture_logs
 
 from pricing_server.errors import DatabaseUnavailable
 from pricing_server.lookup.guard import GuardedReader
-from pricing_server.lookup.price import Head, Price
+from pricing_server.lookup.price import Head, Name, Price, When
 
 BOUND = 0.2
 PROBE = 0.005
@@ -33,6 +33,21 @@ class Database:
 
     async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
         self.finds += 1
+        await self._answer()
+        return HEAD, []
+
+    async def find_many(
+        self,
+        names: Sequence[Name],
+        reference_provider: str,
+        needs_reference: Callable[[Sequence[Price]], Price | None],
+    ) -> tuple[Head, Sequence[Sequence[Price]], Mapping[Name, Sequence[Price]]]:
+        await self._answer()
+        return HEAD, [[] for _ in names], {}
+
+    async def find_at(
+        self, model_id: str, provider: str | None, when: When, revision: int | None = None
+    ) -> tuple[Head, Sequence[Price]]:
         await self._answer()
         return HEAD, []
 

@@ -13,7 +13,6 @@ from pricing_server.price_change import ChangeKind
 from pricing_server.providers.source import Evidence, ListedModel, Listing, Source
 from pricing_server.sync.override import (
     ENDED,
-    BeneathQuote,
     EndPlan,
     OverrideRequest,
     plan_end,
@@ -32,6 +31,7 @@ from tests.unit._price_table import priced
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 EARLIER = NOW - timedelta(days=9)
+ENDED_AT = NOW - timedelta(seconds=2)
 MINE, THEIRS, OTHERS = priced("7"), priced("1"), priced("2")
 SET = OverrideRequest("acme", "one", MINE, "{}", "a test", "ann")
 LISTING = Listing((), (), (), NOW)
@@ -53,9 +53,9 @@ ENDED_OVERRIDE = quote(OVERRIDE, UNPRICED, 0)
 
 
 def ended(*beneath: tuple[Quote, RateCard], in_force: RateCard = MINE) -> EndPlan:
-    quotes = [BeneathQuote(one, EARLIER) for one, _ in beneath]
+    quotes = [one for one, _ in beneath]
     cards = {card.card_id: card for _, card in beneath}
-    return plan_end(model(in_force), in_force, quotes, cards, NOW, ENDED)
+    return plan_end(model(in_force), in_force, quotes, cards, NOW, ENDED, ended_at=ENDED_AT)
 
 
 def synced(
@@ -101,14 +101,14 @@ def test_the_same_card_is_no_change_and_one_within_noise_of_it_is() -> None:
 # Ending.
 
 
-def test_the_quote_of_the_lowest_rank_is_in_force_since_it_was_first_stated() -> None:
+def test_the_quote_of_the_lowest_rank_is_in_force_since_the_override_ended() -> None:
     plan = ended(
         (quote("catalogue", OTHERS, 1000), OTHERS), (quote("api", THEIRS, 100, own=True), THEIRS)
     )
     assert plan.change is not None
     assert (plan.source, plan.change.source) == ("api", "api")
     assert (plan.change.old, plan.change.new) == (MINE, THEIRS)
-    assert (plan.change.kind, plan.change.effective_time) == (ChangeKind.CHANGED, EARLIER)
+    assert (plan.change.kind, plan.change.effective_time) == (ChangeKind.CHANGED, ENDED_AT)
 
 
 def test_of_a_model_that_no_source_states_nothing_is_known() -> None:

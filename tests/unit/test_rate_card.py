@@ -32,7 +32,7 @@ from llmpricing.rate_card import (
 )
 from llmpricing.units import PricingFormat
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.grpc_api import convert
+from pricing_server.grpc_api import convert, convert_rates
 from pricing_server.lookup.answer import Freshness
 from pricing_server.lookup.price import Layer
 from pricing_server.lookup.quote import MatchRule
@@ -338,10 +338,10 @@ class ProtoEnum(Protocol):
 
 
 MAPPED: list[tuple[type[Enum], str, ProtoEnum, Mapping[Any, int]]] = [
-    (Meter, "METER", pb.Meter, convert.METERS),
-    (PriceState, "PRICE_STATE", pb.PriceState, convert.STATES),
-    (Comparison, "COMPARISON", pb.Comparison, convert.COMPARISONS),
-    (ThresholdScope, "THRESHOLD_SCOPE", pb.ThresholdScope, convert.SCOPES),
+    (Meter, "METER", pb.Meter, convert_rates.METERS),
+    (PriceState, "PRICE_STATE", pb.PriceState, convert_rates.STATES),
+    (Comparison, "COMPARISON", pb.Comparison, convert_rates.COMPARISONS),
+    (ThresholdScope, "THRESHOLD_SCOPE", pb.ThresholdScope, convert_rates.SCOPES),
     (Layer, "PRICING_SOURCE", pb.PricingSource, convert.LAYERS),
     (Freshness, "FRESHNESS", pb.Freshness, convert.FRESHNESS),
     (MatchRule, "MATCH_RULE", pb.MatchRule, convert.MATCH_RULES),
@@ -372,9 +372,9 @@ def test_every_price_unit_of_the_contract_is_a_format_of_the_domain() -> None:
 @few
 def test_every_rate_can_be_sent(card: RateCard) -> None:
     for rate in card.rates:
-        message = convert.rate_message(rate)
+        message = convert_rates.rate_message(rate)
         assert (Decimal(message.price), message.per) == (rate.price, rate.per)
-        assert message.meter == convert.METERS[rate.meter]
+        assert message.meter == convert_rates.METERS[rate.meter]
         assert message.HasField("conditions") is (rate.conditions != ALWAYS)
         sent, meant = message.conditions, rate.conditions
         assert dict(sent.context) == dict(meant.context)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llmpricing.rate_card import Rate
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import InvalidArgument
-from pricing_server.grpc_api.convert import rate_message
+from pricing_server.grpc_api.convert_rates import rate_message
 from pricing_server.grpc_api.read_rates import rate_of, rates_of
 from tests.unit._strategies import many, rates, unique_rates
 

@@ -33,8 +33,8 @@ LEFT JOIN LATERAL (
 
 -- name: find_pricing_at
 -- The prices of a model id of another time, at one seller or at all of them, with the last
--- revision that was known then. Of what is known the statement that was committed last
--- decides, from its effective time on; before the first effective time, the first does. What
+-- revision that was known then. Of what is known the statement that was committed first
+-- decides, and each later one from its effective time on. What
 -- confirmed a price is known of the price in force only, and of what is known now; of any
 -- other price it is its first statement. Without a match: one row with the head alone.
 WITH known AS (
@@ -78,8 +78,7 @@ LEFT JOIN LATERAL (
         WHERE one.model_key = models.model_key AND one.revision <= known.revision
         ORDER BY one.effective_time <= %(as_of)s DESC,
                  CASE WHEN one.effective_time <= %(as_of)s THEN one.revision END DESC,
-                 one.effective_time,
-                 one.revision DESC
+                 one.revision
         LIMIT 1
     ) AS history
     LEFT JOIN LATERAL (

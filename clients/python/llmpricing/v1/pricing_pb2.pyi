@@ -1115,6 +1115,7 @@ class Rate(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     PER_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
     meter: Global___Meter.ValueType
     """meter is what is counted."""
     price: _builtins.str
@@ -1122,6 +1123,10 @@ class Rate(_message.Message):
     per: _builtins.int
     """per is 1 for every meter but those that sellers price in units which do
     not divide exactly, such as 3600 for a price per hour of audio.
+    """
+    minimum: _builtins.int
+    """minimum is for how many units of meter a request with any is charged at least,
+    such as 10 seconds of audio; 0 if there is none.
     """
     @_builtins.property
     def conditions(self) -> Global___Conditions:
@@ -1134,10 +1139,11 @@ class Rate(_message.Message):
         price: _builtins.str = ...,
         per: _builtins.int = ...,
         conditions: Global___Conditions | None = ...,
+        minimum: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_conditions", b"_conditions", "conditions", b"conditions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conditions", b"_conditions", "conditions", b"conditions", "meter", b"meter", "per", b"per", "price", b"price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conditions", b"_conditions", "conditions", b"conditions", "meter", b"meter", "minimum", b"minimum", "per", b"per", "price", b"price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__conditions: _TypeAlias = _typing.Literal["conditions"]  # noqa: Y015
     _WhichOneofArgType__conditions: _TypeAlias = _typing.Literal["_conditions", b"_conditions"]  # noqa: Y015
@@ -1831,14 +1837,16 @@ class CostLine(_message.Message):
     meter: Global___Meter.ValueType
     """meter that the usage stated."""
     quantity: _builtins.str
-    """quantity of it that is charged at this rate and in no other line."""
+    """quantity of it that is charged at this rate and in no other line; more than was
+    used where rate.minimum says so.
+    """
     condition: _builtins.str
     """condition tells people when the rate applies, such as
     "above 200000 input_tokens, service_tier=priority"; empty if always.
     """
     amount: _builtins.str
     """amount is quantity x rate.price / rate.per in USD, exact; where it does not end,
-    as thirds do not, it is rounded half to even at the 30th decimal.
+    as thirds do not, it is rounded half to even to 40 significant digits.
     """
     @_builtins.property
     def rate(self) -> Global___Rate:
@@ -1925,7 +1933,7 @@ class CalculateCostResponse(_message.Message):
 
     @_builtins.property
     def receipt(self) -> Global___Receipt:
-        """receipt computes this cost again."""
+        """receipt and the usage compute this cost again."""
 
     @_builtins.property
     def match(self) -> Global___Match:

@@ -154,7 +154,7 @@ class PricingServiceServicer(object):
     def BatchGetPricing(self, request, context):
         """BatchGetPricing answers up to 1000 GetPricing requests, in order, each with
         its price or its own error. All that come from the price table are of one
-        revision of it.
+        revision of it, but for those with known_at, which are of the one known then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,7 +60,7 @@ class PricingServiceStub:
     BatchGetPricing: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.BatchGetPricingRequest, _pricing_pb2.BatchGetPricingResponse]
     """BatchGetPricing answers up to 1000 GetPricing requests, in order, each with
     its price or its own error. All that come from the price table are of one
-    revision of it.
+    revision of it, but for those with known_at, which are of the one known then.
     """
     CalculateCost: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.CalculateCostRequest, _pricing_pb2.CalculateCostResponse]
     """CalculateCost answers what a usage costs, to the last digit, with the rate of
@@ -191,7 +191,7 @@ class PricingServiceAsyncStub(PricingServiceStub):
     BatchGetPricing: _aio.UnaryUnaryMultiCallable[_pricing_pb2.BatchGetPricingRequest, _pricing_pb2.BatchGetPricingResponse]  # type: ignore[assignment]
     """BatchGetPricing answers up to 1000 GetPricing requests, in order, each with
     its price or its own error. All that come from the price table are of one
-    revision of it.
+    revision of it, but for those with known_at, which are of the one known then.
     """
     CalculateCost: _aio.UnaryUnaryMultiCallable[_pricing_pb2.CalculateCostRequest, _pricing_pb2.CalculateCostResponse]  # type: ignore[assignment]
     """CalculateCost answers what a usage costs, to the last digit, with the rate of
@@ -331,7 +331,7 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pricing_pb2.BatchGetPricingResponse, _abc.Awaitable[_pricing_pb2.BatchGetPricingResponse]]:
         """BatchGetPricing answers up to 1000 GetPricing requests, in order, each with
         its price or its own error. All that come from the price table are of one
-        revision of it.
+        revision of it, but for those with known_at, which are of the one known then.
         """
 
     @_abc_1.abstractmethod
