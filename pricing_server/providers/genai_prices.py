@@ -76,6 +76,13 @@ FIELDS: Final[Mapping[str, Field]] = {
 }
 
 
+LEAST_SECONDS: Final = 10
+LEAST_BILLED: Final = frozenset({("groq", "whisper-large-v3"), ("groq", "whisper-large-v3-turbo")})
+"""Models whose requests are charged for LEAST_SECONDS of audio at least, as `calc_price` does.
+
+That is a rule of the package's code: its data does not state it.
+"""
+
 _Steps = list[tuple[int | None, Decimal]]
 """A stated price: (start, price) of each tier, the highest first, and (None, price) of its base."""
 
@@ -142,12 +149,14 @@ def _listed(
     return ListedModel(
         provider=provider,
         model_id=model_id,
-        card=_card(model, listing),
+        card=_card(model, listing, least_seconds=(provider, model_id) in LEAST_BILLED),
         fragment=fragment_text({k: _jsonable(v) for k, v in stated.items() if v is not None}),
     )
 
 
-def _card(model: types.ModelInfo, listing: ListingBuilder) -> RateCard:
+def _card(
+    model: types.ModelInfo, listing: ListingBuilder, *, least_seconds: bool = False
+) -> RateCard:
     stated = (
         [(each.constraint, each.prices) for each in model.prices]
         if isinstance(model.prices, list)
@@ -183,7 +192,24 @@ def _card(model: types.ModelInfo, listing: ListingBuilder) -> RateCard:
     rates: dict[object, Rate] = {}
     for rate in (*overriding, *confirming, *standard):
         rates.setdefault(rate.key, rate)
+    if least_seconds:
+        rates = {rate.key: rate for rate in _with_least_seconds(rates)}
     return RateCard.of(PriceState.PRICED, rates.values()) if rates else UNPRICED
+
+
+def _with_least_seconds(rates: Mapping[object, Rate]) -> Iterator[Rate]:
+    """The rates with LEAST_SECONDS as the minimum of all audio of a request together.
+
+    So seconds of input must not have a minimum of their own: they cost what all audio costs.
+    """
+    for rate in rates.values():
+        whole = rates.get((Meter.AUDIO_SECONDS, rate.conditions))
+        if rate.meter is Meter.AUDIO_SECONDS:
+            yield replace(rate, minimum=LEAST_SECONDS)
+        elif rate.meter is not Meter.INPUT_AUDIO_SECONDS:
+            yield rate
+        elif whole is None or not whole.same_price_as(rate):
+            raise RowError("seconds of input have a price of their own beside a minimum for all")
 
 
 def _read_prices(
@@ -326,5 +352,6 @@ SOURCE: Final = Source(
         "variants become conditions.",
         "A model without prices is `UNPRICED`, not free.",
         "Prices per hour of audio stay per 3,600 seconds, since they do not divide exactly.",
+        "Groq's Whisper models are charged for 10 seconds at least: so does the package's code.",
     ),
 )

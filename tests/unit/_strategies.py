@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal
 from typing import Final
@@ -88,7 +89,19 @@ def conditions(draw: st.DrawFn) -> Conditions:
     )
 
 
-rates = st.builds(Rate, meters, prices(zero=True), conditions(), st.just(1) | st.integers(1, 10**6))
+@st.composite
+def rate_of(draw: st.DrawFn, price: Decimal, per: int = 1) -> Rate:
+    """A rate of any meter and conditions; what lies beyond a threshold is of its own meter."""
+    meter, when = draw(meters), draw(conditions())
+    threshold = when.threshold
+    if threshold is not None and threshold.scope is ThresholdScope.EXCESS:
+        return Rate(meter, price, replace(when, threshold=replace(threshold, meter=meter)), per)
+    return Rate(meter, price, when, per, minimum=draw(st.just(0) | st.integers(0, 60)))
+
+
+rates = st.tuples(prices(zero=True), st.just(1) | st.integers(1, 10**6)).flatmap(
+    lambda stated: rate_of(*stated)
+)
 
 
 def unique_rates(rate: st.SearchStrategy[Rate], max_size: int = 4) -> st.SearchStrategy[list[Rate]]:
@@ -103,9 +116,7 @@ def priced_cards(rates: st.SearchStrategy[list[Rate]]) -> st.SearchStrategy[Rate
     )
 
 
-free_cards = unique_rates(st.builds(Rate, meters, st.just(Decimal(0)), conditions())).map(
-    lambda some: RateCard.of(PriceState.FREE, some)
-)
+free_cards = unique_rates(rate_of(Decimal(0))).map(lambda some: RateCard.of(PriceState.FREE, some))
 cards = st.one_of(
     priced_cards(unique_rates(rates)), free_cards, st.just(DYNAMIC), st.just(UNPRICED)
 )

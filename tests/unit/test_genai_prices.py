@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -33,17 +33,21 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from llmpricing.schedule import headline, last_change, next_change
 from llmpricing.units import EXACT
-from pricing_server.providers.genai_prices import FIELDS, RELEASED, SOURCE, read, release
+from pricing_server.providers.genai_prices import (
+    FIELDS,
+    LEAST_BILLED,
+    RELEASED,
+    SOURCE,
+    read,
+    release,
+)
 from pricing_server.providers.source import Listing, SourceError
+from tests._genai_edges import NOW, Context, contexts, instants, token_counts
 
-NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PER_MILLION = Decimal("1E-6")
 METERS = {
     raw.get("price_key", usage): (Meter(usage), raw["per"]) for usage, raw in unit_data.items()
 }
-
-Context = Mapping[str, str]
-Constraint = StartDateConstraint | TimeOfDateConstraint | None
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +112,10 @@ def disagreements(model: ModelInfo, card: RateCard) -> Iterator[str]:
         prices = model.get_prices(when, context)
         for tokens in token_counts(model):
             wanted, got = expected(prices, tokens), charged(card.rates, when, context, tokens)
+            if any(rate.minimum for rate in card.rates):
+                # The minimum is one of all audio together, so input is charged as that.
+                of_input = wanted.pop(Meter.INPUT_AUDIO_SECONDS)
+                assert of_input == wanted[Meter.AUDIO_SECONDS]
             for meter in wanted.keys() | got.keys():
                 price, per = wanted.get(meter, (None, 1))
                 ours, unit = got.get(meter, (None, 1))
@@ -115,46 +123,6 @@ def disagreements(model: ModelInfo, card: RateCard) -> Iterator[str]:
                     EXACT.multiply(price, unit) != EXACT.multiply(ours, per)
                 ):
                     yield f"{model.id} {when} {context} {tokens} {meter}: {wanted} is not {got}"
-
-
-def constraints(model: ModelInfo) -> list[Constraint]:
-    conditional = model.prices if isinstance(model.prices, list) else []
-    return [each.constraint for each in (*conditional, *(model.price_variants or ()))]
-
-
-def instants(model: ModelInfo) -> set[datetime]:
-    """Around each edge of the model's dates and times of day, and today."""
-    starts = [c.start_date for c in constraints(model) if isinstance(c, StartDateConstraint)]
-    midnights = [datetime.combine(start, time.min, UTC) for start in starts]
-    found = {NOW} | {m + s * timedelta(seconds=1) for m in midnights for s in (-1, 0, 1)}
-    days = {day.date() for moment in (NOW, *midnights) for day in (moment, moment - timedelta(1))}
-    for constraint in constraints(model):
-        if isinstance(constraint, TimeOfDateConstraint):
-            for day, edge in itertools.product(days, (constraint.start_time, constraint.end_time)):
-                moment = datetime.combine(day, edge, edge.tzinfo or UTC).astimezone(UTC)
-                found |= {moment + m * timedelta(minutes=1) for m in (-1, 0, 1)}
-    return found
-
-
-def contexts(model: ModelInfo) -> list[Context]:
-    """None, each variant's, every two of them together, and one that nobody knows."""
-    stated = [variant.when for variant in model.price_variants or ()]
-    pairs = [{**one, **two} for one, two in itertools.combinations(stated, 2)]
-    return [{}, {"unheard": "of"}, *stated, *({**when, "unheard": "of"} for when in stated), *pairs]
-
-
-def token_counts(model: ModelInfo) -> set[int]:
-    conditional = model.prices if isinstance(model.prices, list) else []
-    plain = [model.prices] if isinstance(model.prices, ModelPrice) else []
-    priced = (*plain, *(each.prices for each in (*conditional, *(model.price_variants or ()))))
-    starts = {
-        tier.start
-        for prices in priced
-        for price in vars(prices).values()
-        if isinstance(price, TieredPrices)
-        for tier in price.tiers
-    }
-    return {0, *(max(0, start + step) for start in starts for step in (-1, 0, 1))}
 
 
 def test_every_model_costs_what_the_package_says_at_every_edge(
@@ -314,6 +282,29 @@ def test_a_variant_without_prices_makes_its_context_known_and_changes_nothing() 
 def test_an_hour_of_audio_is_kept_as_3600_seconds() -> None:
     card = card_of(model_of(ModelPrice(audio_hours=Decimal("0.04"))))
     assert card.rates == (Rate(Meter.AUDIO_SECONDS, Decimal("0.04"), per=3600),)
+
+
+def test_whisper_at_groq_is_charged_for_ten_seconds_at_least(
+    cards: dict[tuple[str, str], RateCard],
+) -> None:
+    minimums = {
+        key: {(rate.meter, rate.minimum) for rate in card.rates}
+        for key, card in cards.items()
+        if any(rate.minimum for rate in card.rates)
+    }
+    assert minimums == {key: {(Meter.AUDIO_SECONDS, 10)} for key in LEAST_BILLED}
+
+
+def test_a_minimum_beside_a_price_of_input_of_its_own_is_a_fault() -> None:
+    seller, name = min(LEAST_BILLED)
+    prices = ModelPrice(audio_hours=Decimal(1), input_audio_hours=Decimal(2))
+    model = ModelInfo(id=name, match=ClauseEquals(name), prices=prices)
+    sound = model_of(ModelPrice(input_mtok=Decimal(1)))
+    listing = read(
+        [Provider(id=seller, name="Seller", api_pattern="x", models=[model, sound])], NOW
+    )
+    (fault,) = listing.faults
+    assert fault.message == "seconds of input have a price of their own beside a minimum for all"
 
 
 def test_no_price_and_a_zero_are_unpriced_and_never_free() -> None:

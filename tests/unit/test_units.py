@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmpricing.units import (
+    EXACT,
     PriceError,
     PricingFormat,
     canonical,
@@ -214,7 +215,7 @@ def test_a_caller_s_decimal_context_rounds_nothing(price: Decimal, unit: Pricing
 
 def test_a_result_that_would_need_rounding_raises_and_is_not_rounded() -> None:
     with pytest.raises(Inexact):
-        plain(Decimal("1" * 121))
+        plain(Decimal("1" * (EXACT.prec + 1)))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from llmpricing.meter_tree import ANCESTORS, GENERAL_FIRST, nearest
+from llmpricing.meter_tree import ANCESTORS, GENERAL_FIRST, closest
 from llmpricing.meters import METER_ORDER, Meter
 from llmpricing.rate_card import Rate
 from llmpricing.usage import Division, InputConvention, Quantity, Usage, divide
@@ -48,7 +48,7 @@ class Charge:
         if counts_request:
             meters.append(Meter.REQUESTS)
         meters.sort(key=METER_ORDER.__getitem__)
-        charged_as = {meter: nearest(meter, rates.keys()) for meter in meters}
+        charged_as = {meter: _charged_as(meter, rates) for meter in meters}
         banded = {meter for meter in rates if _is_banded(rates[meter])}
         return cls(
             division,
@@ -124,6 +124,12 @@ class _Banded:
         missing = start + self.rates[-1].minimum - filled
         if filled > start and missing > 0:
             yield self.meter, self.rates[-1], missing
+
+
+def _charged_as(meter: Meter, rates: Rates) -> Meter | None:
+    """Whose rates apply to a meter; None if there are none, and if it could be either of two."""
+    found = closest(meter, rates.keys())
+    return found[0] if len(found) == 1 else None
 
 
 def _is_banded(rates: tuple[Rate, ...]) -> bool:

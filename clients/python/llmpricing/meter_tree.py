@@ -88,19 +88,13 @@ def join(one: Meter, other: Meter) -> Meter | None:
     return _METERS.get(both) if both >= _SETS[one] | _SETS[other] else None
 
 
-def meet(one: Meter, other: Meter) -> Meter | None:
-    """The most specific meter that counts the units of both; None if there is none."""
-    return _METERS.get(_SETS[one] & _SETS[other])
-
-
-def nearest(meter: Meter, among: Collection[Meter]) -> Meter | None:
+def closest(meter: Meter, among: Collection[Meter]) -> tuple[Meter, ...]:
     """The meter itself if it is among these, else the most specific of those it is part of.
 
-    None if there is no such meter, and if there are several of which none is part of the
-    others, such as cache_read_tokens and input_audio_tokens for cache_audio_read_tokens.
+    Several if none of them is part of the others, as cache_read_tokens and input_audio_tokens
+    are for cache_audio_read_tokens.
     """
     if meter in among:
-        return meter
-    above = [each for each in among if each in ANCESTORS[meter]]
-    closest = [each for each in above if not any(each in ANCESTORS[other] for other in above)]
-    return closest[0] if len(closest) == 1 else None
+        return (meter,)
+    wholes = [each for each in among if each in ANCESTORS[meter]]
+    return tuple(each for each in wholes if not any(each in ANCESTORS[other] for other in wholes))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import combinations
 from typing import Final
 
-from llmpricing.meter_tree import ANCESTORS, GENERAL_FIRST, join, meet, nearest
+from llmpricing.meter_tree import ANCESTORS, GENERAL_FIRST, closest, join
 from llmpricing.meters import Meter
 from llmpricing.rate_card import MAX_QUANTITY
 
@@ -42,9 +42,10 @@ class Division:
     """How the quantities of some stated meters, INCLUSIVE, come apart into disjoint ones.
 
     `parts` are all that is told apart, the most specific first, each with those inside it.
-    `merged` are meters that cannot be told apart from another one, and need not be, since
-    they are charged as what they are part of. They stay in that, and are only checked:
-    against what is inside them, and what they are inside of.
+    `merged` are meters that cannot be told apart from another one, since it is not stated
+    how they overlap, and need not be, since they have no rate of their own. They stay in
+    what they are part of, and are only checked: against what is inside them, and what they
+    are inside of.
     """
 
     parts: tuple[tuple[Meter, tuple[Meter, ...]], ...]
@@ -86,8 +87,8 @@ def divide(usage: Usage, rated: Collection[Meter], counted: Collection[Meter] = 
     It depends on which meters are stated and which of them are zero, and on nothing else
     of the usage. `counted` meters decide which rates apply. Raises UsageError if a part is
     stated without what it is part of, as far as that is charged or counted, or if two
-    meters may overlap in units that cost something else than they do: then the usage has
-    to state the overlap, zero if there is none.
+    meters with rates may overlap: then the usage has to state the overlap, zero if there
+    is none.
     """
     for meter in filter(usage.get, _ordered(usage)):
         for whole in _ordered(ANCESTORS[meter]):
@@ -132,19 +133,16 @@ def _unstated_overlap(usage: Usage, apart: Sequence[Meter]) -> tuple[Meter, Mete
 
 
 def _mergeable(usage: Usage, one: Meter, other: Meter, rated: Collection[Meter]) -> Meter:
-    """Which of two overlapping meters makes no difference to what is charged, the later if both."""
-    both = join(one, other)
-    common = meet(one, other)
-    assert both is not None
-    assert common is not None
-    for meter, kept in ((other, one), (one, other)):
-        if nearest(meter, rated) == nearest(common, rated) and (
-            nearest(kept, rated) == nearest(both, rated)
-        ):
+    """Which of two overlapping meters need not be told apart, the later if neither.
+
+    It has no rate of its own, and one meter to be charged as, whatever else its units are.
+    """
+    for meter in (other, one):
+        if meter not in rated and len(closest(meter, rated)) <= 1:
             return meter
     raise UsageError(
         f"{_stated(usage, one)} and {_stated(usage, other)} may overlap: "
-        f"state {both}, 0 if they do not"
+        f"state {join(one, other)}, 0 if they do not"
     )
 
 
