@@ -24,6 +24,7 @@ from tests.integration._status import refused
 
 BATCH = 1_000
 PER_HOUR = Decimal("1E-35")
+UNKNOWN: Any = 999
 ACME: dict[str, Any] = {"provider": "openrouter", "model_id": "acme/one"}
 
 Usage = Mapping[Meter, Quantity]
@@ -242,7 +243,7 @@ async def test_a_meter_without_a_rate_is_charged_as_what_it_is_part_of_and_says_
         ([pb.MeterQuantity(meter=pb.METER_INPUT_TOKENS, quantity="1e3")], "usage[0].quantity"),
         ([pb.MeterQuantity(meter=pb.METER_INPUT_TOKENS, quantity="NaN")], "usage[0].quantity"),
         ([pb.MeterQuantity(meter=pb.METER_INPUT_TOKENS, quantity="")], "usage[0].quantity"),
-        ([pb.MeterQuantity(meter=999, quantity="1")], "usage[0].meter"),
+        ([pb.MeterQuantity(meter=UNKNOWN, quantity="1")], "usage[0].meter"),
         ([pb.MeterQuantity(quantity="1")], "usage[0].meter"),
         (tokens(1) + tokens(1), "usage[2].meter"),
     ],

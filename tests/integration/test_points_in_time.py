@@ -177,7 +177,7 @@ async def test_an_override_was_in_force_while_it_was_and_not_before_or_after(
 ) -> None:
     feed.answer(recording(BEGINNING.isoformat(), row("acme/one", "0.000001")))
     await server.synced()
-    names = {"provider": "openrouter", "model_id": "acme/one"}
+    names: dict[str, Any] = {"provider": "openrouter", "model_id": "acme/one"}
     request = pb.SetPriceOverrideRequest(**names, prompt="7", reason="test", set_by="ann")
     overridden = await server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
     cleared = await server.stub.ClearPriceOverride(
@@ -216,7 +216,7 @@ async def test_a_reverted_price_never_was_in_effect_and_was_believed_all_the_sam
 
 
 async def test_only_the_price_table_tells_what_was_known(server: Server) -> None:
-    only = {"provider": "openai", "accept_sources": [pb.PRICING_SOURCE_CATALOG]}
+    only: dict[str, Any] = {"provider": "openai", "accept_sources": [pb.PRICING_SOURCE_CATALOG]}
     found = await at(server, "gpt-4o", as_of=BEGINNING, **only)
     assert found.pricing.pricing_source == pb.PRICING_SOURCE_CATALOG
     error = await refused(at(server, "gpt-4o", known_at=datetime.now(UTC), **only))

@@ -114,10 +114,11 @@ async def test_every_field_survives_the_disk(path: Path) -> None:
         pending=PendingChange(
             12, "openrouter", HoldReason.RATIO_TO_PAST, priced("0.5"), NOON - timedelta(hours=1)
         ),
-        doubt=None,  # Of the price file alone, which is not kept here.
+        doubt=None,  # Of the price file alone, and of the past alone: neither is kept here.
+        superseded_at=None,
     )
     unset = {field.name for field in fields(Price) if getattr(full, field.name) is None}
-    assert unset == {"doubt"}
+    assert unset == {"doubt", "superseded_at"}
     bare = price("openai", "gpt-4o", UNPRICED)
     async with LastGood(path) as prices:
         prices.remember(KEY, full, TWO)
