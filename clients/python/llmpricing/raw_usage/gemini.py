@@ -62,17 +62,15 @@ def read(reading: Reading, outer: Mapping[object, object]) -> str | None:
     reading.add(Meter.CACHE_READ_TOKENS, cached)
     _read_modalities(reading, cached, tools)
     _count_searches(reading, outer)
-    tier = reading.text(_spelling(reading, "serviceTier"))
-    reading.tier(
-        None if tier is None else tier.lower(),
-        reading.name(_spelling(reading, "serviceTier")),
-        _STANDARD,
-    )
-    traffic = reading.text(_spelling(reading, "trafficType"))
+    key = _spelling(reading, "serviceTier")
+    tier = reading.text(key)
+    reading.tier(None if tier is None else tier.lower(), reading.name(key), _STANDARD)
+    key = _spelling(reading, "trafficType")
+    traffic = reading.text(key)
     if traffic in _TRAFFIC:
-        reading.tier(_TRAFFIC[traffic], "")
+        reading.tier(_TRAFFIC[traffic], reading.name(key))
     else:
-        reading.mode("traffic_type", traffic, reading.name("trafficType"), _STANDARD_TRAFFIC)
+        reading.mode("traffic_type", traffic, reading.name(key), _STANDARD_TRAFFIC)
     return name_at(outer, "modelVersion") or name_at(outer, "model_version")
 
 

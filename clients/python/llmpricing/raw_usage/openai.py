@@ -82,9 +82,9 @@ def read_chat(reading: Reading, outer: Mapping[object, object]) -> str | None:
 def read_responses(reading: Reading, outer: Mapping[object, object]) -> str | None:
     """Responses, realtime, images, and transcriptions by tokens or by duration."""
     by_duration = reading.has("seconds") and not reading.has("input_tokens")
-    kind = reading.text("type")
-    if kind is not None:
-        reading.mode("type", kind, reading.name("type"), frozenset({"tokens", "duration"}))
+    kind = reading.peek("type")
+    if kind in ("tokens", "duration"):
+        reading.ignore("type")
     if by_duration:
         seconds = reading.count("seconds", whole=False)
         reading.add(Meter.AUDIO_SECONDS, seconds)

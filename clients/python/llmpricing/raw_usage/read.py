@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from llmpricing.raw_usage import (
     anthropic,
@@ -62,7 +62,9 @@ _READERS: Final[Mapping[ApiFlavour, _Reader]] = {
 }
 
 
-def read_usage(body: _Body | Sequence[object] | str | bytes, flavour: ApiFlavour) -> ReadUsage:
+def read_usage(
+    body: Mapping[str, Any] | Sequence[Any] | str | bytes, flavour: ApiFlavour
+) -> ReadUsage:
     """What a provider's response says was used, as meters in the inclusive convention.
 
     `body` is the response, its usage object alone, an event or a line of a batch's results

@@ -151,7 +151,9 @@ class Reading:
         for path, value in self._left.items():
             stated = Stated(self.name(*path), text_of(value))
             (self._ignored if _is_nothing(value) else self._unknown).append(stated)
-        wholes = (Meter.INPUT_TOKENS, Meter.OUTPUT_TOKENS)
+        wholes = {Meter.INPUT_TOKENS, Meter.OUTPUT_TOKENS}
+        if not any(self._usage.values()):
+            wholes = set(self._usage)
         return ReadUsage(
             usage={
                 meter: self._usage[meter]
@@ -207,8 +209,16 @@ def text_of(value: object) -> str:
         return value if value.isprintable() and len(value) <= MAX_NAME else shown(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Decimal) and value.is_finite() and -100 < value.adjusted() < 30:
-        return f"{value:f}" if len(value.as_tuple().digits) < 100 else shown(value)
+    if isinstance(value, int) and value.bit_length() > 100:
+        return shown(value)
+    if isinstance(value, (int, float, Decimal)):
+        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+        if (
+            number.is_finite()
+            and abs(number.adjusted()) < 40
+            and len(number.as_tuple().digits) < 40
+        ):
+            return f"{number:f}"
     return shown(value)
 
 

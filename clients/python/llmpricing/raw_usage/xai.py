@@ -32,7 +32,10 @@ def read(reading: Reading, outer: Mapping[object, object]) -> str | None:
         openai.read_response_tokens(reading)
         if not tools:
             openai.count_tool_calls(reading, list_at(outer, "output"))
-            tools = reading.quantity(Meter.WEB_SEARCHES) > 0
+            counted = added(
+                reading.quantity(Meter.WEB_SEARCHES), reading.quantity(Meter.STORAGE_SEARCHES)
+            )
+            tools = reading.peek("num_server_side_tools_used") == counted
     for key, meter in _TOOLS.items():
         reading.add(meter, reading.count("server_side_tool_usage_details", key))
     if tools:
