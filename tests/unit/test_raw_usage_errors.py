@@ -234,6 +234,7 @@ def test_reasoning_beside_the_completion_is_not_read_as_openai_has_it() -> None:
 def test_several_responses_are_not_taken_for_one_stream() -> None:
     several = [{"id": str(number), "usage": CHAT} for number in range(2)]
     assert refused(several) == "a list of several responses: each is read by itself"
+    assert refused([{"usage": CHAT}] * 2) == "a list of several responses: each is read by itself"
     message = {"type": "message_start", "message": {"usage": MESSAGE}}
     end = {"type": "message_delta", "usage": {"output_tokens": 3}}
     assert refused([message, end, message, end], ApiFlavour.ANTHROPIC).startswith("a list of")

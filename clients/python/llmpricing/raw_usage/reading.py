@@ -35,6 +35,7 @@ class Reading:
         """`root` is the path of the usage object in the body, "" where it is the body."""
         self._root = root
         self._left = dict(_leaves(usage))
+        self._inner = {path[:size] for path in self._left for size in range(len(path))}
         self._usage: dict[Meter, Decimal] = {}
         self._context: dict[str, str] = {}
         self._ignored: list[Stated] = []
@@ -48,7 +49,7 @@ class Reading:
         """
         value = self._left.pop(path, None)
         if value is None:
-            if any(other[: len(path)] == path for other in self._left):
+            if path in self._inner:
                 raise RawUsageError(f"not a count: {self.name(*path)} is an object")
             return None
         return count_of(value, self.name(*path), whole=whole)
@@ -69,7 +70,7 @@ class Reading:
 
     def ignore(self, *path: str | int) -> None:
         """Take everything below a path as of no matter for a price."""
-        for other in [other for other in self._left if other[: len(path)] == path]:
+        for other in self._below(path):
             self._ignored.append(Stated(self.name(*other), text_of(self._left.pop(other))))
 
     def drop(self, *path: str | int) -> None:
@@ -87,16 +88,18 @@ class Reading:
 
     def has(self, *path: str | int) -> bool:
         """Whether anything is left at or below a path."""
-        return any(other[: len(path)] == path for other in self._left)
+        return bool(self._below(path))
 
     def below(self, *path: str | int) -> tuple[str | int, ...]:
         """The keys or indices directly below a path at which something is left, in order."""
         size = len(path)
-        return tuple(
-            dict.fromkeys(
-                other[size] for other in self._left if len(other) > size and other[:size] == path
-            )
-        )
+        return tuple(dict.fromkeys(other[size] for other in self._below(path) if other != path))
+
+    def _below(self, path: Path) -> list[Path]:
+        """What is left at or below a path; quick where there was nothing below it ever."""
+        if path not in self._inner:
+            return [path] if path in self._left else []
+        return [other for other in self._left if other[: len(path)] == path]
 
     def add(self, meter: Meter, quantity: Decimal | None) -> None:
         """Count towards a meter; nothing for None."""

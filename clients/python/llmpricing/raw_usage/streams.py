@@ -42,10 +42,19 @@ def final_body(document: Body | Sequence[object], flavour: ApiFlavour) -> tuple[
     stating = [body for body in bodies if any(mapping_at(body, key) for key in USAGES)]
     if not stating:
         raise RawUsageError(f"no usage in the body: {_NOT_FINAL}")
-    ids = [body.get(key) for body in stating for key in ("id", "responseId")]
-    if len({one for one in ids if isinstance(one, str)}) > 1:
+    if len(stating) > 1 and not _of_one_response(stating, flavour):
         raise RawUsageError("a list of several responses: each is read by itself")
     return _grounded(stating[-1], bodies) if flavour is ApiFlavour.GEMINI else stating[-1], False
+
+
+def _of_one_response(bodies: Sequence[Body], flavour: ApiFlavour) -> bool:
+    """Whether chunks that each state the counts so far are of one response."""
+    ids: set[str | None] = set()
+    for body in bodies:
+        found = [body.get(key) for key in ("id", "responseId", "response_id")]
+        ids.add(next((one for one in found if isinstance(one, str)), None))
+    # Older chunks of Gemini have none; those of any other API have one, or one usage.
+    return len(ids) == 1 and (None not in ids or flavour is ApiFlavour.GEMINI)
 
 
 def _unwrapped(body: Body) -> tuple[Body, bool]:
