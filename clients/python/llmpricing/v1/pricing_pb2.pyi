@@ -439,9 +439,37 @@ class _MatchRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MatchRule.V
     """MATCH_RULE_EXACT_AT_SELLER: no provider was given and no maker sells this
     id; the first other seller of exactly this id, in the configured order.
     """
+    MATCH_RULE_CASE: _MatchRule.ValueType  # 4
+    """MATCH_RULE_CASE: an id that differs in the case of ASCII letters alone."""
+    MATCH_RULE_ALIAS: _MatchRule.ValueType  # 5
+    """MATCH_RULE_ALIAS: another name of one and the same model at its seller, from a
+    table kept by hand.
+    """
+    MATCH_RULE_SELLER_PREFIX: _MatchRule.ValueType  # 6
+    """MATCH_RULE_SELLER_PREFIX: the name begins with a seller ("azure/", "bedrock/",
+    "vertex_ai/", "models/"), and the rest is one of its ids by a rule above.
+    """
+    MATCH_RULE_VERSION_SUFFIX: _MatchRule.ValueType  # 7
+    """MATCH_RULE_VERSION_SUFFIX: an id without the date or version that the name ends
+    in, or with it in another writing, where the seller has one price for all dates.
+    """
+    MATCH_RULE_CATALOGUE_CLAUSE: _MatchRule.ValueType  # 8
+    """MATCH_RULE_CATALOGUE_CLAUSE: the bundled catalogue says that the name is this
+    model.
+    """
+    MATCH_RULE_PUNCTUATION: _MatchRule.ValueType  # 9
+    """MATCH_RULE_PUNCTUATION: an id that has a dot between two numbers where the name
+    has a dash, or the reverse.
+    """
 
 class MatchRule(_MatchRule, metaclass=_MatchRuleEnumTypeWrapper):
-    """MatchRule is the rule by which a request's names led to a model."""
+    """MatchRule is the rule by which a request's names led to a model. They are tried in
+    the order of their numbers; a match by several of them carries the last. None leads
+    to a different model: a near miss is a suggestion in the error. A name given without
+    a provider is looked for at all sellers, the rule first, then the order of sellers:
+    the model's maker, OpenRouter, the large clouds, all others by name. So
+    "openai/gpt-4o" without a provider is OpenRouter's, which lists exactly that id.
+    """
 
 MATCH_RULE_UNSPECIFIED: MatchRule.ValueType  # 0
 """MATCH_RULE_UNSPECIFIED is never sent."""
@@ -454,6 +482,28 @@ exactly this id.
 MATCH_RULE_EXACT_AT_SELLER: MatchRule.ValueType  # 3
 """MATCH_RULE_EXACT_AT_SELLER: no provider was given and no maker sells this
 id; the first other seller of exactly this id, in the configured order.
+"""
+MATCH_RULE_CASE: MatchRule.ValueType  # 4
+"""MATCH_RULE_CASE: an id that differs in the case of ASCII letters alone."""
+MATCH_RULE_ALIAS: MatchRule.ValueType  # 5
+"""MATCH_RULE_ALIAS: another name of one and the same model at its seller, from a
+table kept by hand.
+"""
+MATCH_RULE_SELLER_PREFIX: MatchRule.ValueType  # 6
+"""MATCH_RULE_SELLER_PREFIX: the name begins with a seller ("azure/", "bedrock/",
+"vertex_ai/", "models/"), and the rest is one of its ids by a rule above.
+"""
+MATCH_RULE_VERSION_SUFFIX: MatchRule.ValueType  # 7
+"""MATCH_RULE_VERSION_SUFFIX: an id without the date or version that the name ends
+in, or with it in another writing, where the seller has one price for all dates.
+"""
+MATCH_RULE_CATALOGUE_CLAUSE: MatchRule.ValueType  # 8
+"""MATCH_RULE_CATALOGUE_CLAUSE: the bundled catalogue says that the name is this
+model.
+"""
+MATCH_RULE_PUNCTUATION: MatchRule.ValueType  # 9
+"""MATCH_RULE_PUNCTUATION: an id that has a dot between two numbers where the name
+has a dash, or the reverse.
 """
 Global___MatchRule: _TypeAlias = MatchRule  # noqa: Y015
 
@@ -682,6 +732,166 @@ INPUT_CONVENTION_EXCLUSIVE: InputConvention.ValueType  # 2
 that no other meter counts, as in Anthropic's usage.
 """
 Global___InputConvention: _TypeAlias = InputConvention  # noqa: Y015
+
+class _ApiFlavour:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApiFlavourEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApiFlavour.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    API_FLAVOUR_UNSPECIFIED: _ApiFlavour.ValueType  # 0
+    """API_FLAVOUR_UNSPECIFIED is refused."""
+    API_FLAVOUR_OPENAI_CHAT: _ApiFlavour.ValueType  # 1
+    """API_FLAVOUR_OPENAI_CHAT: OpenAI's chat completions, and what else has its usage:
+    embeddings, and most sellers' compatible APIs.
+    """
+    API_FLAVOUR_OPENAI_RESPONSES: _ApiFlavour.ValueType  # 2
+    """API_FLAVOUR_OPENAI_RESPONSES: OpenAI's responses."""
+    API_FLAVOUR_ANTHROPIC: _ApiFlavour.ValueType  # 3
+    """API_FLAVOUR_ANTHROPIC: Anthropic's messages."""
+    API_FLAVOUR_GEMINI: _ApiFlavour.ValueType  # 4
+    """API_FLAVOUR_GEMINI: generateContent of the Gemini API and Vertex AI."""
+    API_FLAVOUR_BEDROCK: _ApiFlavour.ValueType  # 5
+    """API_FLAVOUR_BEDROCK: Bedrock's Converse, and InvokeModel of Anthropic's models."""
+    API_FLAVOUR_MISTRAL: _ApiFlavour.ValueType  # 6
+    """API_FLAVOUR_MISTRAL: Mistral's chat, embeddings, transcription and OCR."""
+    API_FLAVOUR_COHERE: _ApiFlavour.ValueType  # 7
+    """API_FLAVOUR_COHERE: Cohere's chat, embed and rerank."""
+    API_FLAVOUR_OPENROUTER: _ApiFlavour.ValueType  # 8
+    """API_FLAVOUR_OPENROUTER: OpenRouter's chat and responses."""
+    API_FLAVOUR_XAI: _ApiFlavour.ValueType  # 9
+    """API_FLAVOUR_XAI: xAI's chat and responses."""
+    API_FLAVOUR_DEEPSEEK: _ApiFlavour.ValueType  # 10
+    """API_FLAVOUR_DEEPSEEK: DeepSeek's chat."""
+
+class ApiFlavour(_ApiFlavour, metaclass=_ApiFlavourEnumTypeWrapper):
+    """ApiFlavour is the shape of an API's answer."""
+
+API_FLAVOUR_UNSPECIFIED: ApiFlavour.ValueType  # 0
+"""API_FLAVOUR_UNSPECIFIED is refused."""
+API_FLAVOUR_OPENAI_CHAT: ApiFlavour.ValueType  # 1
+"""API_FLAVOUR_OPENAI_CHAT: OpenAI's chat completions, and what else has its usage:
+embeddings, and most sellers' compatible APIs.
+"""
+API_FLAVOUR_OPENAI_RESPONSES: ApiFlavour.ValueType  # 2
+"""API_FLAVOUR_OPENAI_RESPONSES: OpenAI's responses."""
+API_FLAVOUR_ANTHROPIC: ApiFlavour.ValueType  # 3
+"""API_FLAVOUR_ANTHROPIC: Anthropic's messages."""
+API_FLAVOUR_GEMINI: ApiFlavour.ValueType  # 4
+"""API_FLAVOUR_GEMINI: generateContent of the Gemini API and Vertex AI."""
+API_FLAVOUR_BEDROCK: ApiFlavour.ValueType  # 5
+"""API_FLAVOUR_BEDROCK: Bedrock's Converse, and InvokeModel of Anthropic's models."""
+API_FLAVOUR_MISTRAL: ApiFlavour.ValueType  # 6
+"""API_FLAVOUR_MISTRAL: Mistral's chat, embeddings, transcription and OCR."""
+API_FLAVOUR_COHERE: ApiFlavour.ValueType  # 7
+"""API_FLAVOUR_COHERE: Cohere's chat, embed and rerank."""
+API_FLAVOUR_OPENROUTER: ApiFlavour.ValueType  # 8
+"""API_FLAVOUR_OPENROUTER: OpenRouter's chat and responses."""
+API_FLAVOUR_XAI: ApiFlavour.ValueType  # 9
+"""API_FLAVOUR_XAI: xAI's chat and responses."""
+API_FLAVOUR_DEEPSEEK: ApiFlavour.ValueType  # 10
+"""API_FLAVOUR_DEEPSEEK: DeepSeek's chat."""
+Global___ApiFlavour: _TypeAlias = ApiFlavour  # noqa: Y015
+
+class _MatchOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MatchOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MatchOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MATCH_OUTCOME_UNSPECIFIED: _MatchOutcome.ValueType  # 0
+    """MATCH_OUTCOME_UNSPECIFIED is never sent."""
+    MATCH_OUTCOME_NOTHING: _MatchOutcome.ValueType  # 1
+    """MATCH_OUTCOME_NOTHING: it found nothing."""
+    MATCH_OUTCOME_MATCHED: _MatchOutcome.ValueType  # 2
+    """MATCH_OUTCOME_MATCHED: the first of what it found is the model."""
+    MATCH_OUTCOME_AMBIGUOUS: _MatchOutcome.ValueType  # 3
+    """MATCH_OUTCOME_AMBIGUOUS: it found several models of one seller; the name leads
+    to none, by later rules either.
+    """
+    MATCH_OUTCOME_REFUSED: _MatchOutcome.ValueType  # 4
+    """MATCH_OUTCOME_REFUSED: what it found may be a different model; the next rule was
+    tried.
+    """
+
+class MatchOutcome(_MatchOutcome, metaclass=_MatchOutcomeEnumTypeWrapper):
+    """MatchOutcome is what became of what a rule found."""
+
+MATCH_OUTCOME_UNSPECIFIED: MatchOutcome.ValueType  # 0
+"""MATCH_OUTCOME_UNSPECIFIED is never sent."""
+MATCH_OUTCOME_NOTHING: MatchOutcome.ValueType  # 1
+"""MATCH_OUTCOME_NOTHING: it found nothing."""
+MATCH_OUTCOME_MATCHED: MatchOutcome.ValueType  # 2
+"""MATCH_OUTCOME_MATCHED: the first of what it found is the model."""
+MATCH_OUTCOME_AMBIGUOUS: MatchOutcome.ValueType  # 3
+"""MATCH_OUTCOME_AMBIGUOUS: it found several models of one seller; the name leads
+to none, by later rules either.
+"""
+MATCH_OUTCOME_REFUSED: MatchOutcome.ValueType  # 4
+"""MATCH_OUTCOME_REFUSED: what it found may be a different model; the next rule was
+tried.
+"""
+Global___MatchOutcome: _TypeAlias = MatchOutcome  # noqa: Y015
+
+class _PricingView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PricingViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PricingView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRICING_VIEW_UNSPECIFIED: _PricingView.ValueType  # 0
+    """PRICING_VIEW_UNSPECIFIED means PRICING_VIEW_HEADLINE."""
+    PRICING_VIEW_HEADLINE: _PricingView.ValueType  # 1
+    """PRICING_VIEW_HEADLINE is all but rates."""
+    PRICING_VIEW_FULL: _PricingView.ValueType  # 2
+    """PRICING_VIEW_FULL is everything."""
+
+class PricingView(_PricingView, metaclass=_PricingViewEnumTypeWrapper):
+    """PricingView is how much of a price is listed."""
+
+PRICING_VIEW_UNSPECIFIED: PricingView.ValueType  # 0
+"""PRICING_VIEW_UNSPECIFIED means PRICING_VIEW_HEADLINE."""
+PRICING_VIEW_HEADLINE: PricingView.ValueType  # 1
+"""PRICING_VIEW_HEADLINE is all but rates."""
+PRICING_VIEW_FULL: PricingView.ValueType  # 2
+"""PRICING_VIEW_FULL is everything."""
+Global___PricingView: _TypeAlias = PricingView  # noqa: Y015
+
+class _ModelIdentity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ModelIdentityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelIdentity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MODEL_IDENTITY_UNSPECIFIED: _ModelIdentity.ValueType  # 0
+    """MODEL_IDENTITY_UNSPECIFIED is never sent."""
+    MODEL_IDENTITY_ASKED: _ModelIdentity.ValueType  # 1
+    """MODEL_IDENTITY_ASKED: it is the model that was asked for."""
+    MODEL_IDENTITY_HUGGING_FACE_ID: _ModelIdentity.ValueType  # 2
+    """MODEL_IDENTITY_HUGGING_FACE_ID: both name the same repository."""
+    MODEL_IDENTITY_CANONICAL_SLUG: _ModelIdentity.ValueType  # 3
+    """MODEL_IDENTITY_CANONICAL_SLUG: both have the same canonical slug."""
+    MODEL_IDENTITY_NAME: _ModelIdentity.ValueType  # 4
+    """MODEL_IDENTITY_NAME: both have the same name, but for writing: the case, a
+    namespace in front, dots and dashes.
+    """
+
+class ModelIdentity(_ModelIdentity, metaclass=_ModelIdentityEnumTypeWrapper):
+    """ModelIdentity is by what two sellers' models were found to be the same."""
+
+MODEL_IDENTITY_UNSPECIFIED: ModelIdentity.ValueType  # 0
+"""MODEL_IDENTITY_UNSPECIFIED is never sent."""
+MODEL_IDENTITY_ASKED: ModelIdentity.ValueType  # 1
+"""MODEL_IDENTITY_ASKED: it is the model that was asked for."""
+MODEL_IDENTITY_HUGGING_FACE_ID: ModelIdentity.ValueType  # 2
+"""MODEL_IDENTITY_HUGGING_FACE_ID: both name the same repository."""
+MODEL_IDENTITY_CANONICAL_SLUG: ModelIdentity.ValueType  # 3
+"""MODEL_IDENTITY_CANONICAL_SLUG: both have the same canonical slug."""
+MODEL_IDENTITY_NAME: ModelIdentity.ValueType  # 4
+"""MODEL_IDENTITY_NAME: both have the same name, but for writing: the case, a
+namespace in front, dots and dashes.
+"""
+Global___ModelIdentity: _TypeAlias = ModelIdentity  # noqa: Y015
 
 class _PriceProof:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -1179,6 +1389,7 @@ class ModelPricing(_message.Message):
     HUGGING_FACE_ID_FIELD_NUMBER: _builtins.int
     DELISTED_TIME_FIELD_NUMBER: _builtins.int
     PENDING_CHANGE_FIELD_NUMBER: _builtins.int
+    CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider is the seller's name in this service, never an alias."""
     model_id: _builtins.str
@@ -1222,6 +1433,10 @@ class ModelPricing(_message.Message):
     """
     hugging_face_id: _builtins.str
     """hugging_face_id is the model's repository there, where the seller names it."""
+    context_length: _builtins.int
+    """context_length is how many tokens of input and output the model takes together,
+    where a source tells.
+    """
     @_builtins.property
     def rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rate]:
         """rates is the whole rate card in order of precedence: for a meter, the
@@ -1284,15 +1499,18 @@ class ModelPricing(_message.Message):
         hugging_face_id: _builtins.str | None = ...,
         delisted_time: _timestamp_pb2.Timestamp | None = ...,
         pending_change: Global___PendingChange | None = ...,
+        context_length: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_pending_change", b"_pending_change", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_valid_until", b"_valid_until", "alias_target", b"alias_target", "completion", b"completion", "delisted_time", b"delisted_time", "effective_time", b"effective_time", "hugging_face_id", b"hugging_face_id", "image", b"image", "pending_change", b"pending_change", "price_revision", b"price_revision", "prompt", b"prompt", "request", b"request", "valid_until", b"valid_until", "verified_time", b"verified_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_context_length", b"_context_length", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_pending_change", b"_pending_change", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_valid_until", b"_valid_until", "alias_target", b"alias_target", "completion", b"completion", "context_length", b"context_length", "delisted_time", b"delisted_time", "effective_time", b"effective_time", "hugging_face_id", b"hugging_face_id", "image", b"image", "pending_change", b"pending_change", "price_revision", b"price_revision", "prompt", b"prompt", "request", b"request", "valid_until", b"valid_until", "verified_time", b"verified_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_pending_change", b"_pending_change", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_valid_until", b"_valid_until", "alias_target", b"alias_target", "completion", b"completion", "currency", b"currency", "delisted_time", b"delisted_time", "effective_time", b"effective_time", "freshness", b"freshness", "hugging_face_id", b"hugging_face_id", "image", b"image", "model_id", b"model_id", "pending_change", b"pending_change", "price_revision", b"price_revision", "pricing_source", b"pricing_source", "prompt", b"prompt", "provider", b"provider", "rate_card_id", b"rate_card_id", "rates", b"rates", "request", b"request", "source_detail", b"source_detail", "state", b"state", "unit", b"unit", "valid_until", b"valid_until", "verified_time", b"verified_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_context_length", b"_context_length", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_pending_change", b"_pending_change", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_valid_until", b"_valid_until", "alias_target", b"alias_target", "completion", b"completion", "context_length", b"context_length", "currency", b"currency", "delisted_time", b"delisted_time", "effective_time", b"effective_time", "freshness", b"freshness", "hugging_face_id", b"hugging_face_id", "image", b"image", "model_id", b"model_id", "pending_change", b"pending_change", "price_revision", b"price_revision", "pricing_source", b"pricing_source", "prompt", b"prompt", "provider", b"provider", "rate_card_id", b"rate_card_id", "rates", b"rates", "request", b"request", "source_detail", b"source_detail", "state", b"state", "unit", b"unit", "valid_until", b"valid_until", "verified_time", b"verified_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alias_target: _TypeAlias = _typing.Literal["alias_target"]  # noqa: Y015
     _WhichOneofArgType__alias_target: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target"]  # noqa: Y015
     _WhichOneofReturnType__completion: _TypeAlias = _typing.Literal["completion"]  # noqa: Y015
     _WhichOneofArgType__completion: _TypeAlias = _typing.Literal["_completion", b"_completion"]  # noqa: Y015
+    _WhichOneofReturnType__context_length: _TypeAlias = _typing.Literal["context_length"]  # noqa: Y015
+    _WhichOneofArgType__context_length: _TypeAlias = _typing.Literal["_context_length", b"_context_length"]  # noqa: Y015
     _WhichOneofReturnType__delisted_time: _TypeAlias = _typing.Literal["delisted_time"]  # noqa: Y015
     _WhichOneofArgType__delisted_time: _TypeAlias = _typing.Literal["_delisted_time", b"_delisted_time"]  # noqa: Y015
     _WhichOneofReturnType__hugging_face_id: _TypeAlias = _typing.Literal["hugging_face_id"]  # noqa: Y015
@@ -1313,6 +1531,8 @@ class ModelPricing(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__alias_target) -> _WhichOneofReturnType__alias_target | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__completion) -> _WhichOneofReturnType__completion | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__context_length) -> _WhichOneofReturnType__context_length | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__delisted_time) -> _WhichOneofReturnType__delisted_time | None: ...
     @_typing.overload
@@ -1428,14 +1648,14 @@ class GetPricingRequest(_message.Message):
     MIN_REVISION_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
     KNOWN_AT_FIELD_NUMBER: _builtins.int
+    EXACT_ONLY_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
-    """model_id is the seller's id of the model, matched exactly. 1 to 512
-    characters, no control characters.
+    """model_id is the seller's id of the model, or another name that leads there by a
+    MatchRule. 1 to 512 characters, no control characters.
     """
     provider: _builtins.str
-    """provider is the seller, by name or alias. Absent: the model's maker if it
-    sells exactly this id, else the first seller of exactly this id in the
-    configured order. "openai/gpt-4o" without a provider is OpenRouter's.
+    """provider is the seller, by name or alias; no other seller answers. Absent: see
+    MatchRule.
     """
     unit: Global___PriceUnit.ValueType
     """unit is what the headline is priced per; per 1M tokens if unspecified."""
@@ -1444,6 +1664,8 @@ class GetPricingRequest(_message.Message):
     such as the one that SyncProvider returned; a layer without a revision never
     gives it. UNAVAILABLE/REVISION_NOT_REACHED if the server cannot see it yet.
     """
+    exact_only: _builtins.bool
+    """exact_only leaves out the rules after MATCH_RULE_EXACT_AT_SELLER."""
     @_builtins.property
     def accept_sources(self) -> _containers.RepeatedScalarFieldContainer[Global___PricingSource.ValueType]:
         """accept_sources narrows the layers that may answer; empty accepts all."""
@@ -1474,10 +1696,11 @@ class GetPricingRequest(_message.Message):
         min_revision: _builtins.int | None = ...,
         as_of: _timestamp_pb2.Timestamp | None = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
+        exact_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of", b"_as_of", "_known_at", b"_known_at", "_min_revision", b"_min_revision", "_provider", b"_provider", "as_of", b"as_of", "known_at", b"known_at", "min_revision", b"min_revision", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of", b"_as_of", "_known_at", b"_known_at", "_min_revision", b"_min_revision", "_provider", b"_provider", "accept_sources", b"accept_sources", "as_of", b"as_of", "known_at", b"known_at", "min_revision", b"min_revision", "model_id", b"model_id", "provider", b"provider", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of", b"_as_of", "_known_at", b"_known_at", "_min_revision", b"_min_revision", "_provider", b"_provider", "accept_sources", b"accept_sources", "as_of", b"as_of", "exact_only", b"exact_only", "known_at", b"known_at", "min_revision", b"min_revision", "model_id", b"model_id", "provider", b"provider", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__as_of: _TypeAlias = _typing.Literal["as_of"]  # noqa: Y015
     _WhichOneofArgType__as_of: _TypeAlias = _typing.Literal["_as_of", b"_as_of"]  # noqa: Y015
@@ -1753,6 +1976,8 @@ class CalculateCostRequest(_message.Message):
     KNOWN_AT_FIELD_NUMBER: _builtins.int
     ACCEPT_SOURCES_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
+    EXACT_ONLY_FIELD_NUMBER: _builtins.int
+    RAW_USAGE_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """model_id: see GetPricingRequest."""
     provider: _builtins.str
@@ -1761,6 +1986,8 @@ class CalculateCostRequest(_message.Message):
     """input_convention says how the meters of usage relate."""
     min_revision: _builtins.int
     """min_revision: see GetPricingRequest."""
+    exact_only: _builtins.bool
+    """exact_only: see GetPricingRequest."""
     @_builtins.property
     def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterQuantity]:
         """usage is what was used. A price per request counts one request unless
@@ -1787,6 +2014,13 @@ class CalculateCostRequest(_message.Message):
     def accept_sources(self) -> _containers.RepeatedScalarFieldContainer[Global___PricingSource.ValueType]:
         """accept_sources: see GetPricingRequest."""
 
+    @_builtins.property
+    def raw_usage(self) -> Global___RawUsage:
+        """raw_usage is what the provider's API answered, in the place of usage and
+        input_convention. An empty model_id is then the model that the answer names, and
+        context is added to what the answer says of itself, before which it counts.
+        """
+
     def __init__(
         self,
         *,
@@ -1799,10 +2033,12 @@ class CalculateCostRequest(_message.Message):
         known_at: _timestamp_pb2.Timestamp | None = ...,
         accept_sources: _abc.Iterable[Global___PricingSource.ValueType] | None = ...,
         min_revision: _builtins.int | None = ...,
+        exact_only: _builtins.bool = ...,
+        raw_usage: Global___RawUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_at", b"_at", "_known_at", b"_known_at", "_min_revision", b"_min_revision", "_provider", b"_provider", "at", b"at", "known_at", b"known_at", "min_revision", b"min_revision", "provider", b"provider"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at", b"_at", "_known_at", b"_known_at", "_min_revision", b"_min_revision", "_provider", b"_provider", "_raw_usage", b"_raw_usage", "at", b"at", "known_at", b"known_at", "min_revision", b"min_revision", "provider", b"provider", "raw_usage", b"raw_usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at", b"_at", "_known_at", b"_known_at", "_min_revision", b"_min_revision", "_provider", b"_provider", "accept_sources", b"accept_sources", "at", b"at", "context", b"context", "input_convention", b"input_convention", "known_at", b"known_at", "min_revision", b"min_revision", "model_id", b"model_id", "provider", b"provider", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at", b"_at", "_known_at", b"_known_at", "_min_revision", b"_min_revision", "_provider", b"_provider", "_raw_usage", b"_raw_usage", "accept_sources", b"accept_sources", "at", b"at", "context", b"context", "exact_only", b"exact_only", "input_convention", b"input_convention", "known_at", b"known_at", "min_revision", b"min_revision", "model_id", b"model_id", "provider", b"provider", "raw_usage", b"raw_usage", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__at: _TypeAlias = _typing.Literal["at"]  # noqa: Y015
     _WhichOneofArgType__at: _TypeAlias = _typing.Literal["_at", b"_at"]  # noqa: Y015
@@ -1812,6 +2048,8 @@ class CalculateCostRequest(_message.Message):
     _WhichOneofArgType__min_revision: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision"]  # noqa: Y015
     _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
     _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    _WhichOneofReturnType__raw_usage: _TypeAlias = _typing.Literal["raw_usage"]  # noqa: Y015
+    _WhichOneofArgType__raw_usage: _TypeAlias = _typing.Literal["_raw_usage", b"_raw_usage"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__at) -> _WhichOneofReturnType__at | None: ...
     @_typing.overload
@@ -1820,8 +2058,62 @@ class CalculateCostRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_revision) -> _WhichOneofReturnType__min_revision | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__provider) -> _WhichOneofReturnType__provider | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__raw_usage) -> _WhichOneofReturnType__raw_usage | None: ...
 
 Global___CalculateCostRequest: _TypeAlias = CalculateCostRequest  # noqa: Y015
+
+@_typing.final
+class RawUsage(_message.Message):
+    """RawUsage is a provider's own account of a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_FLAVOUR_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    api_flavour: Global___ApiFlavour.ValueType
+    """api_flavour says how to read it."""
+    json: _builtins.str
+    """json is the whole response, or its usage object alone. At most 1 MiB."""
+    def __init__(
+        self,
+        *,
+        api_flavour: Global___ApiFlavour.ValueType = ...,
+        json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_flavour", b"api_flavour", "json", b"json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RawUsage: _TypeAlias = RawUsage  # noqa: Y015
+
+@_typing.final
+class StatedValue(_message.Message):
+    """StatedValue is a number of a raw usage that is not part of any meter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """path of the number, such as "usage.new_tokens"."""
+    value: _builtins.str
+    """value as it was written."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatedValue: _TypeAlias = StatedValue  # noqa: Y015
 
 @_typing.final
 class CostLine(_message.Message):
@@ -1909,6 +2201,8 @@ class CalculateCostResponse(_message.Message):
     FRESHNESS_FIELD_NUMBER: _builtins.int
     SOURCE_DETAIL_FIELD_NUMBER: _builtins.int
     PENDING_CHANGE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    UNKNOWN_USAGE_FIELD_NUMBER: _builtins.int
     total: _builtins.str
     """total is the exact sum of the amounts in USD. Absent if nothing that was used
     has a rate: it is not free, its cost is not known.
@@ -1941,7 +2235,19 @@ class CalculateCostResponse(_message.Message):
 
     @_builtins.property
     def pending_change(self) -> Global___PendingChange:
-        """pending_change: see ModelPricing."""
+        """pending_change: see ModelPricing; its headline is in USD per 1M tokens."""
+
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterQuantity]:
+        """usage is what a raw usage was understood as, in INPUT_CONVENTION_INCLUSIVE; empty
+        without one. It is what ReplayReceipt takes.
+        """
+
+    @_builtins.property
+    def unknown_usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatedValue]:
+        """unknown_usage is what a raw usage counts and nobody here understands: its cost is
+        not in the total.
+        """
 
     def __init__(
         self,
@@ -1956,10 +2262,12 @@ class CalculateCostResponse(_message.Message):
         freshness: Global___Freshness.ValueType = ...,
         source_detail: _builtins.str = ...,
         pending_change: Global___PendingChange | None = ...,
+        usage: _abc.Iterable[Global___MeterQuantity] | None = ...,
+        unknown_usage: _abc.Iterable[Global___StatedValue] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_pending_change", b"_pending_change", "_total", b"_total", "match", b"match", "pending_change", b"pending_change", "receipt", b"receipt", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending_change", b"_pending_change", "_total", b"_total", "currency", b"currency", "freshness", b"freshness", "lines", b"lines", "match", b"match", "pending_change", b"pending_change", "receipt", b"receipt", "source_detail", b"source_detail", "total", b"total", "unpriced", b"unpriced", "unused_context", b"unused_context"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending_change", b"_pending_change", "_total", b"_total", "currency", b"currency", "freshness", b"freshness", "lines", b"lines", "match", b"match", "pending_change", b"pending_change", "receipt", b"receipt", "source_detail", b"source_detail", "total", b"total", "unknown_usage", b"unknown_usage", "unpriced", b"unpriced", "unused_context", b"unused_context", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pending_change: _TypeAlias = _typing.Literal["pending_change"]  # noqa: Y015
     _WhichOneofArgType__pending_change: _TypeAlias = _typing.Literal["_pending_change", b"_pending_change"]  # noqa: Y015
@@ -1971,6 +2279,538 @@ class CalculateCostResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
 
 Global___CalculateCostResponse: _TypeAlias = CalculateCostResponse  # noqa: Y015
+
+@_typing.final
+class ExplainMatchRequest(_message.Message):
+    """ExplainMatchRequest names a model somehow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name as the caller has it."""
+    provider: _builtins.str
+    """provider is the seller, by name or alias; absent for any."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        provider: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_provider", b"_provider", "provider", b"provider"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_provider", b"_provider", "name", b"name", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
+    _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider) -> _WhichOneofReturnType__provider | None: ...
+
+Global___ExplainMatchRequest: _TypeAlias = ExplainMatchRequest  # noqa: Y015
+
+@_typing.final
+class MatchCandidate(_message.Message):
+    """MatchCandidate is a model at a seller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """provider is the seller."""
+    model_id: _builtins.str
+    """model_id is the seller's id of the model."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatchCandidate: _TypeAlias = MatchCandidate  # noqa: Y015
+
+@_typing.final
+class TriedRule(_message.Message):
+    """TriedRule is a rule that was tried, and what it found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    rule: Global___MatchRule.ValueType
+    """rule that was tried."""
+    outcome: Global___MatchOutcome.ValueType
+    """outcome says what became of it."""
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatchCandidate]:
+        """candidates that it found, the best first; at most 20."""
+
+    def __init__(
+        self,
+        *,
+        rule: Global___MatchRule.ValueType = ...,
+        outcome: Global___MatchOutcome.ValueType = ...,
+        candidates: _abc.Iterable[Global___MatchCandidate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "outcome", b"outcome", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TriedRule: _TypeAlias = TriedRule  # noqa: Y015
+
+@_typing.final
+class ExplainMatchResponse(_message.Message):
+    """ExplainMatchResponse is how a name was matched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCH_FIELD_NUMBER: _builtins.int
+    TRIED_FIELD_NUMBER: _builtins.int
+    SUGGESTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def match(self) -> Global___Match:
+        """match is the model; absent if the name leads to none."""
+
+    @_builtins.property
+    def tried(self) -> _containers.RepeatedCompositeFieldContainer[Global___TriedRule]:
+        """tried are the rules in order, up to the one that decided."""
+
+    @_builtins.property
+    def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatchCandidate]:
+        """suggestions are models that the name may have meant; empty with a match."""
+
+    def __init__(
+        self,
+        *,
+        match: Global___Match | None = ...,
+        tried: _abc.Iterable[Global___TriedRule] | None = ...,
+        suggestions: _abc.Iterable[Global___MatchCandidate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_match", b"_match", "match", b"match"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_match", b"_match", "match", b"match", "suggestions", b"suggestions", "tried", b"tried"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__match: _TypeAlias = _typing.Literal["match"]  # noqa: Y015
+    _WhichOneofArgType__match: _TypeAlias = _typing.Literal["_match", b"_match"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__match) -> _WhichOneofReturnType__match | None: ...
+
+Global___ExplainMatchResponse: _TypeAlias = ExplainMatchResponse  # noqa: Y015
+
+@_typing.final
+class ListPricingRequest(_message.Message):
+    """ListPricingRequest filters and orders prices. What is empty or absent does not
+    filter.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    METERS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    PRICE_METER_FIELD_NUMBER: _builtins.int
+    MIN_PRICE_FIELD_NUMBER: _builtins.int
+    MAX_PRICE_FIELD_NUMBER: _builtins.int
+    MIN_CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
+    MAX_CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
+    DESCENDING_FIELD_NUMBER: _builtins.int
+    INCLUDE_DELISTED_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """text narrows to models whose id, seller or Hugging Face id contains it, in any
+    case.
+    """
+    price_meter: Global___Meter.ValueType
+    """price_meter is the meter whose standard price min_price, max_price and the order
+    go by: outside of any context, in the lowest band, in effect now. Models without
+    one pass no price filter, and come last in the order.
+    """
+    min_price: _builtins.str
+    """min_price is a decimal string in `unit`."""
+    max_price: _builtins.str
+    """max_price is a decimal string in `unit`."""
+    min_context_length: _builtins.int
+    """min_context_length is in tokens; models whose context length is not known do not
+    pass.
+    """
+    max_context_length: _builtins.int
+    """max_context_length is in tokens, as min_context_length."""
+    descending: _builtins.bool
+    """descending lists the highest price first."""
+    include_delisted: _builtins.bool
+    """include_delisted lists models, too, that their seller no longer lists."""
+    unit: Global___PriceUnit.ValueType
+    """unit is what prices of tokens are per, here and in the answer; per 1M tokens if
+    unspecified. Prices of other meters are per one.
+    """
+    view: Global___PricingView.ValueType
+    """view is how much of each is listed."""
+    page_size: _builtins.int
+    """page_size is at most 1000; 0 means 50."""
+    page_token: _builtins.str
+    """page_token: see ListSyncRunsRequest."""
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """providers narrows to sellers, by name or alias. At most 1000."""
+
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___PriceState.ValueType]:
+        """states narrows to these states, as they are now."""
+
+    @_builtins.property
+    def meters(self) -> _containers.RepeatedScalarFieldContainer[Global___Meter.ValueType]:
+        """meters narrows to models that have a rate of each of these in effect."""
+
+    def __init__(
+        self,
+        *,
+        providers: _abc.Iterable[_builtins.str] | None = ...,
+        states: _abc.Iterable[Global___PriceState.ValueType] | None = ...,
+        meters: _abc.Iterable[Global___Meter.ValueType] | None = ...,
+        text: _builtins.str = ...,
+        price_meter: Global___Meter.ValueType = ...,
+        min_price: _builtins.str = ...,
+        max_price: _builtins.str = ...,
+        min_context_length: _builtins.int = ...,
+        max_context_length: _builtins.int = ...,
+        descending: _builtins.bool = ...,
+        include_delisted: _builtins.bool = ...,
+        unit: Global___PriceUnit.ValueType = ...,
+        view: Global___PricingView.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["descending", b"descending", "include_delisted", b"include_delisted", "max_context_length", b"max_context_length", "max_price", b"max_price", "meters", b"meters", "min_context_length", b"min_context_length", "min_price", b"min_price", "page_size", b"page_size", "page_token", b"page_token", "price_meter", b"price_meter", "providers", b"providers", "states", b"states", "text", b"text", "unit", b"unit", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPricingRequest: _TypeAlias = ListPricingRequest  # noqa: Y015
+
+@_typing.final
+class ListPricingResponse(_message.Message):
+    """ListPricingResponse is one page, in the order of price_meter if there is one, then
+    by provider and model_id.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICING_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is empty on the last page."""
+    revision: _builtins.int
+    """revision of the price table that all pages are of."""
+    epoch: _builtins.str
+    """epoch names the history that revision counts in."""
+    @_builtins.property
+    def pricing(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelPricing]:
+        """pricing of this page; fewer than page_size where they would not fit in 3 MiB."""
+
+    def __init__(
+        self,
+        *,
+        pricing: _abc.Iterable[Global___ModelPricing] | None = ...,
+        next_page_token: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        epoch: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "next_page_token", b"next_page_token", "pricing", b"pricing", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPricingResponse: _TypeAlias = ListPricingResponse  # noqa: Y015
+
+@_typing.final
+class ComparePricesRequest(_message.Message):
+    """ComparePricesRequest is a usage, and what to compare it on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ContextEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    INPUT_CONVENTION_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    EXACT_ONLY_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """model is a name as in GetPricingRequest.model_id: the same model is looked for at
+    every seller.
+    """
+    provider: _builtins.str
+    """provider of model, by name or alias; absent for any."""
+    input_convention: Global___InputConvention.ValueType
+    """input_convention: see CalculateCostRequest."""
+    exact_only: _builtins.bool
+    """exact_only: see GetPricingRequest."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """models are names to compare with each other in the place of model, each at the
+        seller that answers for it. At most 100.
+        """
+
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterQuantity]:
+        """usage: see CalculateCostRequest. Required."""
+
+    @_builtins.property
+    def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """context: see CalculateCostRequest."""
+
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """at: see CalculateCostRequest."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        provider: _builtins.str | None = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        usage: _abc.Iterable[Global___MeterQuantity] | None = ...,
+        input_convention: Global___InputConvention.ValueType = ...,
+        context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        exact_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at", b"_at", "_provider", b"_provider", "at", b"at", "provider", b"provider"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at", b"_at", "_provider", b"_provider", "at", b"at", "context", b"context", "exact_only", b"exact_only", "input_convention", b"input_convention", "model", b"model", "models", b"models", "provider", b"provider", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at: _TypeAlias = _typing.Literal["at"]  # noqa: Y015
+    _WhichOneofArgType__at: _TypeAlias = _typing.Literal["_at", b"_at"]  # noqa: Y015
+    _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
+    _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at) -> _WhichOneofReturnType__at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider) -> _WhichOneofReturnType__provider | None: ...
+
+Global___ComparePricesRequest: _TypeAlias = ComparePricesRequest  # noqa: Y015
+
+@_typing.final
+class ComparedPrice(_message.Message):
+    """ComparedPrice is what the usage costs at one seller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class UnusedContextEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    UNPRICED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    SOURCE_DETAIL_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    UNUSED_CONTEXT_FIELD_NUMBER: _builtins.int
+    RATE_CARD_ID_FIELD_NUMBER: _builtins.int
+    DELISTED_TIME_FIELD_NUMBER: _builtins.int
+    PRICING_SOURCE_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """provider is the seller."""
+    model_id: _builtins.str
+    """model_id is the seller's id of the model."""
+    total: _builtins.str
+    """total: see CalculateCostResponse. Absent where the price is not known."""
+    state: Global___PriceState.ValueType
+    """state says what is known of the price."""
+    freshness: Global___Freshness.ValueType
+    """freshness says how well the price is confirmed."""
+    source_detail: _builtins.str
+    """source_detail says who told the price, for people."""
+    identity: Global___ModelIdentity.ValueType
+    """identity is by what it was found to be the same model."""
+    rate_card_id: _builtins.str
+    """rate_card_id: see ModelPricing."""
+    pricing_source: Global___PricingSource.ValueType
+    """pricing_source is the layer that gave the price."""
+    @_builtins.property
+    def unpriced(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterQuantity]:
+        """unpriced is what has no rate there: such a total is no whole one, and is listed
+        behind those that are.
+        """
+
+    @_builtins.property
+    def unused_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """unused_context: see CalculateCostResponse."""
+
+    @_builtins.property
+    def delisted_time(self) -> _timestamp_pb2.Timestamp:
+        """delisted_time: see ModelPricing."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        total: _builtins.str | None = ...,
+        unpriced: _abc.Iterable[Global___MeterQuantity] | None = ...,
+        state: Global___PriceState.ValueType = ...,
+        freshness: Global___Freshness.ValueType = ...,
+        source_detail: _builtins.str = ...,
+        identity: Global___ModelIdentity.ValueType = ...,
+        unused_context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        rate_card_id: _builtins.str = ...,
+        delisted_time: _timestamp_pb2.Timestamp | None = ...,
+        pricing_source: Global___PricingSource.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_delisted_time", b"_delisted_time", "_total", b"_total", "delisted_time", b"delisted_time", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delisted_time", b"_delisted_time", "_total", b"_total", "delisted_time", b"delisted_time", "freshness", b"freshness", "identity", b"identity", "model_id", b"model_id", "pricing_source", b"pricing_source", "provider", b"provider", "rate_card_id", b"rate_card_id", "source_detail", b"source_detail", "state", b"state", "total", b"total", "unpriced", b"unpriced", "unused_context", b"unused_context"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__delisted_time: _TypeAlias = _typing.Literal["delisted_time"]  # noqa: Y015
+    _WhichOneofArgType__delisted_time: _TypeAlias = _typing.Literal["_delisted_time", b"_delisted_time"]  # noqa: Y015
+    _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
+    _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delisted_time) -> _WhichOneofReturnType__delisted_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
+
+Global___ComparedPrice: _TypeAlias = ComparedPrice  # noqa: Y015
+
+@_typing.final
+class LeftOut(_message.Message):
+    """LeftOut is a model that was not compared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """provider is the seller; empty for a name that led to no model."""
+    model_id: _builtins.str
+    """model_id is the seller's id, or the name that led to no model."""
+    reason: _builtins.str
+    """reason tells people why, such as two models of one seller by the same name."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "provider", b"provider", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeftOut: _TypeAlias = LeftOut  # noqa: Y015
+
+@_typing.final
+class ComparePricesResponse(_message.Message):
+    """ComparePricesResponse is the comparison."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICES_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    MATCH_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision of the price table that all prices of it are of; absent while the
+    database is down.
+    """
+    epoch: _builtins.str
+    """epoch: see GetPricingResponse."""
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparedPrice]:
+        """prices, whole totals first, the cheapest first; then those with something
+        unpriced; then those without a price.
+        """
+
+    @_builtins.property
+    def left_out(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeftOut]:
+        """left_out are models that may be the same, and names that lead nowhere."""
+
+    @_builtins.property
+    def match(self) -> Global___Match:
+        """match is the model that was asked for; absent with models."""
+
+    def __init__(
+        self,
+        *,
+        prices: _abc.Iterable[Global___ComparedPrice] | None = ...,
+        left_out: _abc.Iterable[Global___LeftOut] | None = ...,
+        match: Global___Match | None = ...,
+        revision: _builtins.int | None = ...,
+        epoch: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_match", b"_match", "_revision", b"_revision", "match", b"match", "revision", b"revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_match", b"_match", "_revision", b"_revision", "epoch", b"epoch", "left_out", b"left_out", "match", b"match", "prices", b"prices", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__match: _TypeAlias = _typing.Literal["match"]  # noqa: Y015
+    _WhichOneofArgType__match: _TypeAlias = _typing.Literal["_match", b"_match"]  # noqa: Y015
+    _WhichOneofReturnType__revision: _TypeAlias = _typing.Literal["revision"]  # noqa: Y015
+    _WhichOneofArgType__revision: _TypeAlias = _typing.Literal["_revision", b"_revision"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__match) -> _WhichOneofReturnType__match | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revision) -> _WhichOneofReturnType__revision | None: ...
+
+Global___ComparePricesResponse: _TypeAlias = ComparePricesResponse  # noqa: Y015
 
 @_typing.final
 class Receipt(_message.Message):

@@ -65,6 +65,21 @@ class PricingServiceStub(object):
                 request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptRequest.SerializeToString,
                 response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptResponse.FromString,
                 _registered_method=True)
+        self.ExplainMatch = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ExplainMatch',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchResponse.FromString,
+                _registered_method=True)
+        self.ListPricing = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ListPricing',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListPricingRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListPricingResponse.FromString,
+                _registered_method=True)
+        self.ComparePrices = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ComparePrices',
+                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ComparePricesRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ComparePricesResponse.FromString,
+                _registered_method=True)
         self.SyncProvider = channel.unary_unary(
                 '/llmpricing.v1.PricingService/SyncProvider',
                 request_serializer=llmpricing_dot_v1_dot_pricing__pb2.SyncProviderRequest.SerializeToString,
@@ -184,6 +199,32 @@ class PricingServiceServicer(object):
         digit, whatever the price is now. INVALID_ARGUMENT for a receipt whose rate card
         is not the one of its rate_card_id, FAILED_PRECONDITION/RULES_UNKNOWN for one of
         a later server's rules.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainMatch(self, request, context):
+        """ExplainMatch tells which model a name leads to and why: the rules that were tried
+        in their order, and what each found. A name that leads nowhere is an answer too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPricing(self, request, context):
+        """ListPricing lists the prices of the price table, filtered and in order. All pages
+        are of the revision, and of the instant, of the first.
+        OUT_OF_RANGE/REVISION_COMPACTED for a page token that is too old.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ComparePrices(self, request, context):
+        """ComparePrices answers what a usage costs with the same model at every seller, or
+        with several models, the cheapest first. Errors as GetPricing where nothing is
+        known of any model that is asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -361,6 +402,21 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     servicer.ReplayReceipt,
                     request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptRequest.FromString,
                     response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptResponse.SerializeToString,
+            ),
+            'ExplainMatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainMatch,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchResponse.SerializeToString,
+            ),
+            'ListPricing': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPricing,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListPricingRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListPricingResponse.SerializeToString,
+            ),
+            'ComparePrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ComparePrices,
+                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ComparePricesRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ComparePricesResponse.SerializeToString,
             ),
             'SyncProvider': grpc.unary_unary_rpc_method_handler(
                     servicer.SyncProvider,
@@ -569,6 +625,87 @@ class PricingService(object):
             '/llmpricing.v1.PricingService/ReplayReceipt',
             llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptRequest.SerializeToString,
             llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainMatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ExplainMatch',
+            llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPricing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ListPricing',
+            llmpricing_dot_v1_dot_pricing__pb2.ListPricingRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.ListPricingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComparePrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ComparePrices',
+            llmpricing_dot_v1_dot_pricing__pb2.ComparePricesRequest.SerializeToString,
+            llmpricing_dot_v1_dot_pricing__pb2.ComparePricesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -79,6 +79,20 @@ class PricingServiceStub:
     is not the one of its rate_card_id, FAILED_PRECONDITION/RULES_UNKNOWN for one of
     a later server's rules.
     """
+    ExplainMatch: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ExplainMatchRequest, _pricing_pb2.ExplainMatchResponse]
+    """ExplainMatch tells which model a name leads to and why: the rules that were tried
+    in their order, and what each found. A name that leads nowhere is an answer too.
+    """
+    ListPricing: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ListPricingRequest, _pricing_pb2.ListPricingResponse]
+    """ListPricing lists the prices of the price table, filtered and in order. All pages
+    are of the revision, and of the instant, of the first.
+    OUT_OF_RANGE/REVISION_COMPACTED for a page token that is too old.
+    """
+    ComparePrices: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ComparePricesRequest, _pricing_pb2.ComparePricesResponse]
+    """ComparePrices answers what a usage costs with the same model at every seller, or
+    with several models, the cheapest first. Errors as GetPricing where nothing is
+    known of any model that is asked for.
+    """
     SyncProvider: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.SyncProviderRequest, _pricing_pb2.SyncProviderResponse]
     """SyncProvider fetches a source and applies what it states, in one
     transaction. A run that took place and failed is an answer with
@@ -209,6 +223,20 @@ class PricingServiceAsyncStub(PricingServiceStub):
     digit, whatever the price is now. INVALID_ARGUMENT for a receipt whose rate card
     is not the one of its rate_card_id, FAILED_PRECONDITION/RULES_UNKNOWN for one of
     a later server's rules.
+    """
+    ExplainMatch: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ExplainMatchRequest, _pricing_pb2.ExplainMatchResponse]  # type: ignore[assignment]
+    """ExplainMatch tells which model a name leads to and why: the rules that were tried
+    in their order, and what each found. A name that leads nowhere is an answer too.
+    """
+    ListPricing: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ListPricingRequest, _pricing_pb2.ListPricingResponse]  # type: ignore[assignment]
+    """ListPricing lists the prices of the price table, filtered and in order. All pages
+    are of the revision, and of the instant, of the first.
+    OUT_OF_RANGE/REVISION_COMPACTED for a page token that is too old.
+    """
+    ComparePrices: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ComparePricesRequest, _pricing_pb2.ComparePricesResponse]  # type: ignore[assignment]
+    """ComparePrices answers what a usage costs with the same model at every seller, or
+    with several models, the cheapest first. Errors as GetPricing where nothing is
+    known of any model that is asked for.
     """
     SyncProvider: _aio.UnaryUnaryMultiCallable[_pricing_pb2.SyncProviderRequest, _pricing_pb2.SyncProviderResponse]  # type: ignore[assignment]
     """SyncProvider fetches a source and applies what it states, in one
@@ -367,6 +395,38 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         digit, whatever the price is now. INVALID_ARGUMENT for a receipt whose rate card
         is not the one of its rate_card_id, FAILED_PRECONDITION/RULES_UNKNOWN for one of
         a later server's rules.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainMatch(
+        self,
+        request: _pricing_pb2.ExplainMatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ExplainMatchResponse, _abc.Awaitable[_pricing_pb2.ExplainMatchResponse]]:
+        """ExplainMatch tells which model a name leads to and why: the rules that were tried
+        in their order, and what each found. A name that leads nowhere is an answer too.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPricing(
+        self,
+        request: _pricing_pb2.ListPricingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ListPricingResponse, _abc.Awaitable[_pricing_pb2.ListPricingResponse]]:
+        """ListPricing lists the prices of the price table, filtered and in order. All pages
+        are of the revision, and of the instant, of the first.
+        OUT_OF_RANGE/REVISION_COMPACTED for a page token that is too old.
+        """
+
+    @_abc_1.abstractmethod
+    def ComparePrices(
+        self,
+        request: _pricing_pb2.ComparePricesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ComparePricesResponse, _abc.Awaitable[_pricing_pb2.ComparePricesResponse]]:
+        """ComparePrices answers what a usage costs with the same model at every seller, or
+        with several models, the cheapest first. Errors as GetPricing where nothing is
+        known of any model that is asked for.
         """
 
     @_abc_1.abstractmethod
