@@ -13,6 +13,7 @@ from llmpricing.compiled_card import CompiledCard
 from llmpricing.cost import Cost, NotPriced
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, RateCard
+from llmpricing.raw_usage import ReadUsage
 from llmpricing.usage import InputConvention, Quantity, UsageError
 from pricing_server.errors import (
     DatabaseUnavailable,
@@ -34,6 +35,8 @@ class Used:
     usage: Mapping[Meter, Quantity]
     convention: InputConvention
     context: Mapping[str, str]
+    read: ReadUsage | None = None
+    """The provider's own account that it was read from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,12 @@ class Costs:
         """The cost of one call. Raises as `Lookup.get`, ModelNotPriced and InvalidArgument."""
         asked = request.asked
         answer = await self._lookup.get(
-            asked.model_id, asked.provider, asked.accept, asked.min_revision, asked.when
+            asked.model_id,
+            asked.provider,
+            asked.accept,
+            asked.min_revision,
+            asked.when,
+            exact_only=asked.exact_only,
         )
         return self._answered(request, answer)
 

@@ -69,6 +69,12 @@ class ModelNotFound(PricingError):
         self.provider = provider
         self.near_matches = tuple(near_matches)
 
+    def suggesting(self, suggestions: Sequence[tuple[str, str]]) -> ModelNotFound:
+        """The same, with models before the near matches that the name may have meant."""
+        return ModelNotFound(
+            self.model_id, self.provider, list(dict.fromkeys((*suggestions, *self.near_matches)))
+        )
+
 
 class ProviderNotFound(PricingError):
     """No seller of that name or alias."""

@@ -179,9 +179,19 @@ def canonical(provider_name: str) -> str:
     return ALIASES.get(name, name)
 
 
-def answer_order(provider: str) -> tuple[int, int, str]:
+def is_maker(provider: str, model_id: str) -> bool:
+    """Whether a seller answers for an id as the model's maker.
+
+    Not for an id with another seller in front: Perplexity lists anthropic/claude-sonnet-4-5.
+    """
+    head, slash, _ = model_id.partition("/")
+    seller = canonical(head)
+    return provider in MAKERS and (not slash or seller == provider or seller not in _KNOWN)
+
+
+def answer_order(provider: str, model_id: str) -> tuple[int, int, str]:
     """Sort key: of the sellers (by slug) that list a model id, the smallest answers for it."""
-    if provider in MAKERS:
+    if is_maker(provider, model_id):
         return 0, MAKERS.index(provider), provider
     if provider in SELLER_ORDER:
         return 1, SELLER_ORDER.index(provider), provider
@@ -190,3 +200,6 @@ def answer_order(provider: str) -> tuple[int, int, str]:
     if provider in ANSWERS_LAST:
         return 4, 0, provider
     return BY_NAME, 0, provider
+
+
+_KNOWN: Final = frozenset({*MAKERS, *ALIASES.values()})

@@ -11,6 +11,7 @@ from typing import Final
 from llmpricing.cost import Cost, CostLine
 from llmpricing.meters import Meter
 from llmpricing.rate_card import MAX_QUANTITY, PriceState, RateCard
+from llmpricing.raw_usage import ApiFlavour, RawUsageError, read_usage
 from llmpricing.units import PricingFormat, plain
 from llmpricing.usage import MAX_FRACTIONAL_DIGITS, InputConvention, Quantity
 from llmpricing.v1 import pricing_pb2 as pb
@@ -47,6 +48,9 @@ _STATES: Final[Mapping[int, PriceState]] = {
     number: state for state, number in convert_rates.STATES.items()
 }
 _LAYERS: Final[Mapping[int, Layer]] = {number: layer for layer, number in convert.LAYERS.items()}
+_FLAVOURS: Final[Mapping[int, ApiFlavour]] = {
+    pb.ApiFlavour.Value(f"API_FLAVOUR_{flavour.name}"): flavour for flavour in ApiFlavour
+}
 _QUANTITY: Final = re.compile(rf"[0-9]{{1,19}}(\.[0-9]{{1,{MAX_FRACTIONAL_DIGITS}}})?")
 
 
@@ -90,10 +94,27 @@ async def replay_receipt(
 
 
 def _request(request: pb.CalculateCostRequest) -> CostRequest:
-    convention = known_value(request.input_convention, _CONVENTIONS, "input_convention")
     check_context("context", request.context)
+    if request.HasField("raw_usage"):
+        return _read_request(request)
+    convention = known_value(request.input_convention, _CONVENTIONS, "input_convention")
     used = Used(_usage(request.usage), convention, dict(request.context))
     return CostRequest(asked_of(request, "at"), used)
+
+
+def _read_request(request: pb.CalculateCostRequest) -> CostRequest:
+    """A request that has the provider's own account of the call."""
+    for field in ("usage", "input_convention"):
+        if getattr(request, field):
+            raise InvalidArgument(field, "is given beside raw_usage")
+    raw = request.raw_usage
+    flavour = known_value(raw.api_flavour, _FLAVOURS, "raw_usage.api_flavour")
+    try:
+        read = read_usage(raw.json, flavour)
+    except RawUsageError as error:
+        raise InvalidArgument("raw_usage.json", f"cannot be read: {error}") from None
+    used = Used(read.usage, InputConvention.INCLUSIVE, {**read.context, **request.context}, read)
+    return CostRequest(asked_of(request, "at", read.model), used)
 
 
 def _usage(stated: Iterable[pb.MeterQuantity]) -> dict[Meter, Quantity]:
@@ -171,6 +192,12 @@ def _response(answered: CostAnswer) -> pb.CalculateCostResponse:
         freshness=convert.FRESHNESS[answer.freshness],
         source_detail=answer.source_detail,
     )
+    read = answered.request.used.read
+    if read is not None:
+        response.usage.extend(_quantities(read.usage.items()))
+        response.unknown_usage.extend(
+            pb.StatedValue(path=each.path, value=each.value) for each in read.unknown
+        )
     if price.pending is not None:
         pending = pending_change(price.pending, PricingFormat.PER_1M_TOKENS)
         response.pending_change.CopyFrom(pending)

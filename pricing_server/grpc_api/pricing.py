@@ -28,7 +28,12 @@ async def get_pricing(lookup: Lookup, request: pb.GetPricingRequest) -> pb.GetPr
     """Answer GetPricing."""
     asked = _asked(request)
     answer = await lookup.get(
-        asked.model_id, asked.provider, asked.accept, asked.min_revision, asked.when
+        asked.model_id,
+        asked.provider,
+        asked.accept,
+        asked.min_revision,
+        asked.when,
+        exact_only=asked.exact_only,
     )
     return _response(answer, request)
 
@@ -52,9 +57,10 @@ async def batch_get_pricing(
     return await asyncio.to_thread(_batch_response, answers, requests)
 
 
-def asked_of(request: Any, as_of: str) -> Asked:
-    """The look-up in a request, whose field `as_of` says for which time. Raises InvalidArgument."""
-    model_id = check_name("model_id", request.model_id)
+def asked_of(request: Any, as_of: str, named: str | None = None) -> Asked:
+    """The look-up in a request, whose field `as_of` says for which time, of the model `named`
+    elsewhere if the request leaves that out. Raises InvalidArgument."""
+    model_id = check_name("model_id", request.model_id or named or "")
     provider = check_name("provider", request.provider) if request.HasField("provider") else None
     for number in request.accept_sources:
         if number not in _LAYERS:
@@ -69,6 +75,7 @@ def asked_of(request: Any, as_of: str) -> Asked:
         frozenset(_LAYERS[number] for number in request.accept_sources) or ALL_LAYERS,
         request.min_revision if request.HasField("min_revision") else None,
         _when(request, as_of),
+        exact_only=request.exact_only,
     )
 
 

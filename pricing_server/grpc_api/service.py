@@ -19,6 +19,7 @@ from pricing_server.grpc_api.convert_source import source_message
 from pricing_server.grpc_api.cost import batch_calculate_cost, calculate_cost, replay_receipt
 from pricing_server.grpc_api.evidence import explain_price, list_discrepancies
 from pricing_server.grpc_api.held_changes import list_held_changes, resolve_held_change
+from pricing_server.grpc_api.matching import explain_match
 from pricing_server.grpc_api.pricing import batch_get_pricing, get_pricing
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
 from pricing_server.grpc_api.stream import serve_stream, stream_request
@@ -93,6 +94,11 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self, request: pb.ReplayReceiptRequest, context: Any
     ) -> pb.ReplayReceiptResponse:
         return await replay_receipt(self._costs, request)
+
+    async def ExplainMatch(
+        self, request: pb.ExplainMatchRequest, context: Any
+    ) -> pb.ExplainMatchResponse:
+        return await explain_match(self._lookup, request)
 
     async def SyncProvider(
         self, request: pb.SyncProviderRequest, context: Any

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from llmpricing.matching.clause import ModelClause
 from pricing_server.lookup.price import Layer, Price
+from pricing_server.matching.catalogue import clauses
 from pricing_server.providers.source import Source
 
 
@@ -32,6 +34,12 @@ class Catalog:
             for prices in self._prices().values()
             for price in prices
         ]
+
+    def clauses(self) -> Iterator[ModelClause]:
+        """By which names the catalogue knows its models."""
+        release = self._source.release
+        assert release is not None, "a catalogue layer has a release"
+        return clauses(release.load())
 
     def _prices(self) -> dict[str, list[Price]]:
         with self._loading:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from llmpricing.matching import Explanation, Match, MatchRule, NoMatch
 from pricing_server.errors import (
     DatabaseUnavailable,
     ModelNotFound,
@@ -19,10 +20,11 @@ from pricing_server.lookup.answer import Answer, answer_of
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.manual import ManualPrices
+from pricing_server.lookup.matcher import Matcher
 from pricing_server.lookup.names import NameIndex
-from pricing_server.lookup.price import Head, Layer, Price, When
+from pricing_server.lookup.price import Head, Layer, Name, Price, When
 from pricing_server.lookup.quote import Quote, evaluate
-from pricing_server.lookup.snapshot import TableSnapshot
+from pricing_server.lookup.snapshot import Batch, TableSnapshot
 from pricing_server.lookup.table import Found, PriceTable, Unknown
 from pricing_server.providers.source import Source
 from pricing_server.sellers import canonical
@@ -30,6 +32,7 @@ from pricing_server.sellers import canonical
 ALL_LAYERS = frozenset(Layer)
 _REMEMBERING_LAYERS = frozenset({Layer.OVERRIDE, Layer.DATABASE})
 _TABLE_LAYERS = _REMEMBERING_LAYERS | {Layer.CROSS_REFERENCE}
+_EXACT_RULES = frozenset({MatchRule.EXACT, MatchRule.EXACT_AT_MAKER, MatchRule.EXACT_AT_SELLER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Asked:
     accept: Set[Layer] = ALL_LAYERS
     min_revision: int | None = None
     when: When | None = None
+    exact_only: bool = False
 
 
 class Lookup:
@@ -60,6 +64,7 @@ class Lookup:
         self._catalog = catalog
         self._sources = sources
         self._clock = clock
+        self._matcher = Matcher(table, manual, catalog)
 
     async def get(
         self,
@@ -68,14 +73,52 @@ class Lookup:
         accept: Set[Layer] = ALL_LAYERS,
         min_revision: int | None = None,
         when: When | None = None,
-        snapshot: TableSnapshot | None = None,
+        *,
+        exact_only: bool = False,
+        batch: Batch | None = None,
     ) -> Answer:
         """The price of a model, in effect now or at another time; at or after `min_revision`
         if given. What was known at another time only the price table tells.
 
+        A name that no layer lists is matched by the rules of `llmpricing.matching`, unless
+        exact ids alone are asked for.
+
         Raises ModelNotFound, ProviderNotFound, RevisionNotReached, or DatabaseUnavailable
         when the database cannot be asked and no other accepted layer knows the model.
         """
+        snapshot = batch.snapshot if batch is not None else None
+        try:
+            return await self._get(model_id, provider, accept, min_revision, when, snapshot)
+        except (ModelNotFound, DatabaseUnavailable) as error:
+            if exact_only:
+                raise
+            missed = error
+        name = (canonical(provider) if provider is not None else None, model_id)
+        match = batch.matches[name] if batch is not None else await self._matcher.match(*name)
+        if isinstance(match, NoMatch):
+            if isinstance(missed, ModelNotFound):
+                missed = missed.suggesting(match.suggestions)
+            raise missed
+        if match.rule in _EXACT_RULES:
+            raise missed
+        try:
+            answer = await self._get(
+                match.model_id, match.provider, accept, min_revision, when, snapshot
+            )
+        except ModelNotFound:
+            raise missed from None
+        return replace(answer, quote=replace(answer.quote, rule=match.rule))
+
+    async def _get(
+        self,
+        model_id: str,
+        provider: str | None,
+        accept: Set[Layer],
+        min_revision: int | None,
+        when: When | None,
+        snapshot: TableSnapshot | None,
+    ) -> Answer:
+        """The price of exactly this id."""
         seller = canonical(provider) if provider is not None else None
         found: Found | None = None
         database_down: DatabaseUnavailable | None = None
@@ -129,17 +172,7 @@ class Lookup:
         An error in the place of a request stays. While the database is down, each is
         answered as `get` does.
         """
-        looked_up = [each for each in asked if isinstance(each, Asked)]
-        names = {
-            (canonical(each.provider) if each.provider is not None else None, each.model_id): None
-            for each in looked_up
-            if each.accept & _TABLE_LAYERS and not (each.when and each.when.known_at)
-        }
-        min_revision = max((each.min_revision or 0 for each in looked_up), default=0)
-        snapshot = None
-        if names:
-            with contextlib.suppress(DatabaseUnavailable):
-                snapshot = await self._table.snapshot(list(names), min_revision)
+        batch = await self._batch([each for each in asked if isinstance(each, Asked)])
         answers: list[Answer | PricingError] = []
         for each in asked:
             if isinstance(each, PricingError):
@@ -152,12 +185,46 @@ class Lookup:
                     each.accept,
                     each.min_revision,
                     each.when,
-                    snapshot,
+                    exact_only=each.exact_only,
+                    batch=batch,
                 )
                 answers.append(answer)
             except PricingError as error:
                 answers.append(error)
         return answers
+
+    async def _batch(self, asked: Sequence[Asked]) -> Batch:
+        index = await self._matcher.index()
+        matches: dict[Name, Match | NoMatch] = {}
+        names: dict[Name, None] = {}
+        for each in asked:
+            seller = canonical(each.provider) if each.provider is not None else None
+            name = (seller, each.model_id)
+            if name not in matches:
+                found = index.match(each.model_id, seller) if index is not None else NoMatch()
+                matches[name] = found
+            is_remembered = each.when is not None and each.when.known_at is not None
+            if not is_remembered and not each.accept.isdisjoint(_TABLE_LAYERS):
+                names[name] = None
+                match = matches[name]
+                if isinstance(match, Match) and match.rule not in _EXACT_RULES:
+                    names[match.provider, match.model_id] = None
+        min_revision = max((each.min_revision or 0 for each in asked), default=0)
+        if names:
+            with contextlib.suppress(DatabaseUnavailable):
+                return Batch(await self._table.snapshot(list(names), min_revision), matches)
+        return Batch(None, matches)
+
+    async def explain_match(self, name: str, provider: str | None) -> Explanation:
+        """How a name leads to a model, or does not. Raises DatabaseUnavailable."""
+        seller = canonical(provider) if provider is not None else None
+        explained = await self._matcher.explain(name, seller)
+        if isinstance(explained.result, NoMatch) or explained.result.rule not in _EXACT_RULES:
+            return explained
+        # Of several sellers of the id, who answers also depends on who still lists it.
+        quote = (await self.get(name, provider, exact_only=True)).quote
+        match = Match(quote.price.provider, quote.price.model_id, quote.rule)
+        return replace(explained, result=match)
 
     async def in_history(
         self, provider: str, model_id: str, at: datetime, known: Head

@@ -102,6 +102,10 @@ class ManualPrices:
             if provider is None or price.provider == provider
         ]
 
+    def names(self) -> Sequence[tuple[str, str]]:
+        """(provider, model id) of every model, the same object as long as it is the same file."""
+        return self._file.names
+
     def sells(self, provider: str) -> bool:
         """Whether the file names the seller (by slug)."""
         return provider in self._file.providers

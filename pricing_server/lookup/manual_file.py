@@ -61,6 +61,8 @@ class ManualFile:
 
     prices: Mapping[str, Sequence[Price]]
     """By model id."""
+    names: Sequence[tuple[str, str]]
+    """(provider, model id) of every model."""
     providers: frozenset[str]
     doubtful: Sequence[str]
     """Entries of an implausible magnitude, each a line."""
@@ -104,7 +106,7 @@ def read_manual_file(body: bytes, name: str, modified_at: datetime, now: datetim
                     detail=f"price file {printable(name)}",
                 )
             )
-    return ManualFile(prices, frozenset(providers), doubtful)
+    return ManualFile(prices, tuple(spellings), frozenset(providers), doubtful)
 
 
 def decode_document(body: bytes) -> Mapping[str, object]:

@@ -21,9 +21,11 @@ class NameIndex:
 
     def __init__(self, names: Iterable[tuple[str, str]]) -> None:
         # Equal scores keep this order: makers first, as in answers.
-        self._names = sorted(set(names), key=lambda name: (*answer_order(name[0]), name[1]))
-        self.providers = frozenset(provider for provider, _ in self._names)
-        self._ids = [utils.default_process(model_id) for _, model_id in self._names]
+        self.names: Final[Sequence[tuple[str, str]]] = sorted(
+            set(names), key=lambda name: (*answer_order(*name), name[1])
+        )
+        self.providers = frozenset(provider for provider, _ in self.names)
+        self._ids = [utils.default_process(model_id) for _, model_id in self.names]
 
     def near_models(self, model_id: str, provider: str | None) -> Sequence[tuple[str, str]]:
         """(provider, model id) that look like the id, best first; of one seller if given."""
@@ -32,10 +34,10 @@ class NameIndex:
         else:
             choices = {
                 position: self._ids[position]
-                for position, (seller, _) in enumerate(self._names)
+                for position, (seller, _) in enumerate(self.names)
                 if seller == provider
             }
-        return [self._names[position] for position in _best(model_id, choices)]
+        return [self.names[position] for position in _best(model_id, choices)]
 
     def near_providers(self, provider: str) -> Sequence[str]:
         """Sellers whose name looks like this one, best first."""

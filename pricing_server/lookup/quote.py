@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
+from llmpricing.matching import MatchRule as MatchRule
 from llmpricing.rate_card import PriceState
 from llmpricing.schedule import Headline, headline, last_change, next_change, rates_in_effect
 from pricing_server.lookup.price import Layer, Price
-from pricing_server.sellers import BY_NAME, MAKERS, answer_order
-
-
-class MatchRule(StrEnum):
-    """The rule by which a request's names led to a model."""
-
-    EXACT = "exact"
-    EXACT_AT_MAKER = "exact_at_maker"
-    EXACT_AT_SELLER = "exact_at_seller"
+from pricing_server.sellers import BY_NAME, answer_order, is_maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +60,7 @@ def _evaluated(prices: Sequence[Price], seller: str | None, now: datetime) -> Qu
     price = min(prices, key=_precedence)
     if seller is not None:
         rule = MatchRule.EXACT
-    elif price.provider in MAKERS:
+    elif is_maker(price.provider, price.model_id):
         rule = MatchRule.EXACT_AT_MAKER
     else:
         rule = MatchRule.EXACT_AT_SELLER
@@ -83,6 +75,6 @@ def _evaluated(prices: Sequence[Price], seller: str | None, now: datetime) -> Qu
 
 
 def _precedence(price: Price) -> tuple[bool, int, bool, int, str]:
-    group, place, provider = answer_order(price.provider)
+    group, place, provider = answer_order(price.provider, price.model_id)
     is_unpriced = group >= BY_NAME and price.card.state is PriceState.UNPRICED
     return price.delisted_at is not None, group, is_unpriced, place, provider

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pricing_server.lookup.price import Head, Key
+from llmpricing.matching import Match, NoMatch
+from pricing_server.lookup.price import Head, Key, Name
 from pricing_server.lookup.quote import Quote
 
 
@@ -15,3 +16,13 @@ class TableSnapshot:
 
     head: Head
     quotes: Mapping[Key, Quote | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is looked up once for a batch."""
+
+    snapshot: TableSnapshot | None
+    """None while the database is down."""
+    matches: Mapping[Name, Match | NoMatch]
+    """Of each name, as it was asked for."""

@@ -28,7 +28,8 @@ from llmpricing.matching.clause import (
     compiled,
 )
 from pricing_server.matching.aliases import OTHER_NAMES
-from pricing_server.matching.model_index import by_seller, is_maker, model_index
+from pricing_server.matching.model_index import model_index
+from pricing_server.sellers import answer_order, is_maker
 
 NAMES: list[Name] = [
     ("openai", "gpt-4o"),
@@ -175,7 +176,7 @@ def test_an_id_with_another_seller_in_front_has_no_maker_at_its_reseller() -> No
     assert not is_maker("perplexity", "openai/gpt-5")
     assert is_maker("perplexity", "perplexity/sonar")
     assert is_maker("openai", "low/1024-x-1024/gpt-image-1")
-    assert by_seller("perplexity", "sonar") < by_seller("openrouter", "sonar")
+    assert answer_order("perplexity", "sonar") < answer_order("openrouter", "sonar")
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 
@@ -89,6 +91,10 @@ def test_each_place_in_the_order_is_given_once() -> None:
     assert [canonical(seller) for seller in ranked] == ranked
 
 
+def first(sellers: Iterable[str], model_id: str = "a-model") -> str:
+    return min(sellers, key=lambda seller: answer_order(seller, model_id))
+
+
 @pytest.mark.parametrize(
     ("model_id", "seller"),
     [
@@ -107,13 +113,13 @@ def test_the_maker_answers_for_its_model_and_else_the_configured_seller(
 ) -> None:
     listed = sellers_by_model[model_id]
     assert len(listed) > 1
-    assert min(listed, key=answer_order) == seller
-    assert min(reversed(listed), key=answer_order) == seller
+    assert first(listed, model_id) == seller
+    assert first(reversed(listed), model_id) == seller
 
 
 def test_sellers_without_a_configured_place_follow_by_name() -> None:
     others = ["novita", "aws", "baseten", "openrouter", "avian", "openai"]
-    assert sorted(others, key=answer_order) == [
+    assert sorted(others, key=lambda seller: answer_order(seller, "a-model")) == [
         "openai",
         "openrouter",
         "aws",
@@ -124,7 +130,7 @@ def test_sellers_without_a_configured_place_follow_by_name() -> None:
 
 
 def test_a_seller_without_prices_answers_after_all_who_may_have_one() -> None:
-    assert min(["featherless", "together"], key=answer_order) == "together"
-    assert min(["featherless", "zhipuai"], key=answer_order) == "zhipuai"
-    assert min(["huggingface", "together"], key=answer_order) == "together"
-    assert min(["featherless", "huggingface"], key=answer_order) == "huggingface"
+    assert first(["featherless", "together"]) == "together"
+    assert first(["featherless", "zhipuai"]) == "zhipuai"
+    assert first(["huggingface", "together"]) == "together"
+    assert first(["featherless", "huggingface"]) == "huggingface"

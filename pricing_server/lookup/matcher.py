@@ -1,0 +1,71 @@
+"""Leads names that nobody lists as they are to models that some layer lists."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+from llmpricing.matching import ClauseIndex, Explanation, Match, ModelIndex, Name, NoMatch
+from pricing_server.errors import DatabaseUnavailable
+from pricing_server.lookup.catalog import Catalog
+from pricing_server.lookup.manual import ManualPrices
+from pricing_server.lookup.names import NameIndex
+from pricing_server.lookup.table import PriceTable
+from pricing_server.matching.model_index import model_index
+
+_NOTHING: Final = NoMatch()
+
+_Made = tuple[NameIndex, Sequence[Name], asyncio.Task[ModelIndex]]
+"""An index with what it was made of: the names of the price table, and of the price file."""
+
+
+class Matcher:
+    """The rules of matching over the names of all layers. For one event loop.
+
+    Without the price table's names there is no matching: that a seller lists no other date
+    of a model cannot be told then. While the database is down, the last ones known serve.
+    """
+
+    def __init__(self, table: PriceTable, manual: ManualPrices | None, catalog: Catalog) -> None:
+        self._table = table
+        self._manual = manual
+        self._catalog = catalog
+        self._clauses: ClauseIndex | None = None
+        self._made: _Made | None = None
+
+    async def match(self, seller: str | None, name: str) -> Match | NoMatch:
+        """The model that a name leads to, at a seller if one is given."""
+        index = await self.index()
+        return index.match(name, seller) if index is not None else _NOTHING
+
+    async def explain(self, name: str, seller: str | None) -> Explanation:
+        """How `match` comes to its answer. Raises DatabaseUnavailable."""
+        index = await self.index()
+        if index is None:
+            raise DatabaseUnavailable
+        return index.explain(name, seller)
+
+    async def index(self) -> ModelIndex | None:
+        """The index of all names, as the price table has them now; None if that cannot be told."""
+        with contextlib.suppress(DatabaseUnavailable):
+            names = await self._table.names()
+            by_hand = self._manual.names() if self._manual is not None else ()
+            made = self._made
+            if made is None or made[0] is not names or made[1] is not by_hand or _failed(made[2]):
+                task = asyncio.create_task(asyncio.to_thread(self._make, names, by_hand))
+                made = self._made = (names, by_hand, task)
+            return await asyncio.shield(made[2])
+        if self._made is None or _failed(self._made[2]):
+            return None
+        return await asyncio.shield(self._made[2])
+
+    def _make(self, names: NameIndex, by_hand: Sequence[Name]) -> ModelIndex:
+        if self._clauses is None:
+            self._clauses = ClauseIndex(self._catalog.clauses())
+        return model_index({*names.names, *self._catalog.names(), *by_hand}, self._clauses)
+
+
+def _failed(task: asyncio.Task[ModelIndex]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
