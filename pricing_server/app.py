@@ -35,6 +35,7 @@ from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.manual_file import ManualFileError
 from pricing_server.lookup.price import Head
 from pricing_server.lookup.table import PriceTable
+from pricing_server.matching.catalogue import clauses
 from pricing_server.postgres.audit_reader import PostgresAuditReader
 from pricing_server.postgres.change_history import PostgresChangeHistory
 from pricing_server.postgres.connection import READER, WRITER, read_pool
@@ -130,7 +131,7 @@ async def running_server(
             cache_ttl_seconds=settings.cache_ttl_seconds,
             clock=utc_now,
         )
-        lookup = Lookup(table, manual, Catalog(genai_prices.SOURCE), SOURCES)
+        lookup = Lookup(table, manual, Catalog(genai_prices.SOURCE, clauses), SOURCES)
         fetcher = await stack.enter_async_context(Fetcher())
         stream_pool = read_pool(logins.reader, size=READERS + 1)
         await stack.enter_async_context(stream_pool)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from llmpricing.matching.clause import ModelClause
 from pricing_server.lookup.price import Layer, Price
-from pricing_server.matching.catalogue import clauses
-from pricing_server.providers.source import Source
+from pricing_server.providers.source import Release, Source
 
 
 class Catalog:
     """A bundled catalogue in memory, loaded once, when it is first asked. For any thread."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(
+        self, source: Source, clauses: Callable[[object], Iterable[ModelClause]] | None = None
+    ) -> None:
+        """`clauses` reads from the source's document by which names it knows its models."""
         self._source = source
+        self._clauses = clauses
         self._by_model_id: dict[str, list[Price]] | None = None
         self._loading = threading.Lock()
 
@@ -35,11 +38,9 @@ class Catalog:
             for price in prices
         ]
 
-    def clauses(self) -> Iterator[ModelClause]:
+    def clauses(self) -> Iterable[ModelClause]:
         """By which names the catalogue knows its models."""
-        release = self._source.release
-        assert release is not None, "a catalogue layer has a release"
-        return clauses(release.load())
+        return self._clauses(self._release().load()) if self._clauses is not None else ()
 
     def _prices(self) -> dict[str, list[Price]]:
         with self._loading:
@@ -48,8 +49,7 @@ class Catalog:
             return self._by_model_id
 
     def _load(self) -> dict[str, list[Price]]:
-        release = self._source.release
-        assert release is not None, "a catalogue layer has a release"
+        release = self._release()
         listing = self._source.read(release.load(), release.released_at)
         by_model_id: dict[str, list[Price]] = {}
         for model in listing.models:
@@ -65,3 +65,7 @@ class Catalog:
                 )
             )
         return by_model_id
+
+    def _release(self) -> Release:
+        assert self._source.release is not None, "a catalogue layer has a release"
+        return self._source.release
