@@ -1,0 +1,235 @@
+"""From whatever name a caller has to a model that a seller lists, by named rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from llmpricing.matching.alias import Aliases
+from llmpricing.matching.answer import (
+    Explanation,
+    Match,
+    MatchRule,
+    Name,
+    NoMatch,
+    Outcome,
+    Tried,
+)
+from llmpricing.matching.clause_index import ClauseIndex
+from llmpricing.matching.listed import ListedModels, Order
+from llmpricing.matching.prefix import Prefixes, Read
+from llmpricing.matching.spelling import fold, punctuation_key, shortened
+
+MAX_NAME_LENGTH: Final = 512
+"""Characters. A longer name matches nothing."""
+
+MAX_SUGGESTIONS: Final = 5
+
+_Found = tuple[list[Name], list[Name]]
+"""What a rule found of one reading of a name: models, and those that may be different ones."""
+
+
+class ModelIndex:
+    """All listed models at one state of the price table, and the rules that lead to them.
+
+    Immutable, and safe in any thread. A name given without a seller is looked for at all of them:
+    the rule comes first, then the order of sellers. A name given with one never leaves it.
+    """
+
+    __slots__ = ("_aliases", "_clauses", "_is_maker", "_listed", "_prefixes")
+
+    def __init__(
+        self,
+        names: Iterable[Name],
+        *,
+        order: Order,
+        is_maker: Callable[[str, str], bool],
+        aliases: Aliases,
+        prefixes: Prefixes,
+        clauses: ClauseIndex,
+    ) -> None:
+        self._listed = ListedModels(names, order)
+        self._is_maker = is_maker
+        self._aliases = aliases
+        self._prefixes = prefixes
+        self._clauses = clauses
+
+    @property
+    def sellers(self) -> frozenset[str]:
+        """Who lists a model."""
+        return self._listed.sellers
+
+    def match(
+        self, name: str, provider: str | None = None, *, exact_only: bool = False
+    ) -> Match | NoMatch:
+        """The model that the name leads to; at a seller, by its slug, if one is given."""
+        sellers = self._listed.with_id(name)
+        if provider is None:
+            if sellers:
+                return Match(sellers[0], name, self._exact_rule(sellers[0], name))
+        elif provider in sellers:
+            return Match(provider, name, MatchRule.EXACT)
+        if exact_only:
+            return NoMatch()
+        return self._follow(name, provider, [])
+
+    def explain(
+        self, name: str, provider: str | None = None, *, exact_only: bool = False
+    ) -> Explanation:
+        """What `match` does with the name: each rule that it tries, and what the rule finds."""
+        tried: list[Tried] = []
+        sellers = self._listed.with_id(name)
+        if provider is not None:
+            sellers = (provider,) if provider in sellers else ()
+        found = tuple((seller, name) for seller in sellers)
+        if provider is not None:
+            rules = [MatchRule.EXACT]
+        else:
+            at_maker = bool(sellers) and self._is_maker(sellers[0], name)
+            rules = [MatchRule.EXACT_AT_MAKER] + [MatchRule.EXACT_AT_SELLER] * (not at_maker)
+        for rule in rules[:-1]:
+            tried.append(Tried(rule, Outcome.NOTHING))
+        tried.append(Tried(rules[-1], Outcome.MATCHED if found else Outcome.NOTHING, found))
+        if found:
+            return Explanation(tuple(tried), Match(*found[0], rules[-1]))
+        result = NoMatch() if exact_only else self._follow(name, provider, tried)
+        return Explanation(tuple(tried), result)
+
+    def _exact_rule(self, seller: str, model_id: str) -> MatchRule:
+        is_maker = self._is_maker(seller, model_id)
+        return MatchRule.EXACT_AT_MAKER if is_maker else MatchRule.EXACT_AT_SELLER
+
+    def _follow(self, name: str, provider: str | None, tried: list[Tried]) -> Match | NoMatch:
+        """Try the rules after the exact ones, in order."""
+        if len(name) > MAX_NAME_LENGTH:
+            return NoMatch()
+        doubtful: dict[Name, None] = {}
+        whole = [(provider, name)]
+        prefixed: list[tuple[str | None, str]] = [
+            (read.provider, read.text) for read in self._readings(name, provider)
+        ]
+        for rule, readings, find in (
+            (MatchRule.CASE, whole, self._by_case),
+            (MatchRule.ALIAS, whole, self._by_alias),
+            (MatchRule.SELLER_PREFIX, prefixed, self._by_rest),
+            (MatchRule.VERSION_SUFFIX, prefixed + whole, self._by_version),
+            (MatchRule.CATALOGUE_CLAUSE, prefixed + whole, self._by_clause),
+            (MatchRule.PUNCTUATION, prefixed + whole, self._by_punctuation),
+        ):
+            step, refused = self._try(rule, readings, find)
+            tried.append(step)
+            if step.outcome is Outcome.MATCHED:
+                return Match(*step.found[0], rule)
+            if step.outcome is Outcome.AMBIGUOUS:
+                return NoMatch(step.found[:MAX_SUGGESTIONS])
+            doubtful.update(dict.fromkeys(refused))
+        return NoMatch(tuple(doubtful)[:MAX_SUGGESTIONS])
+
+    def _try(
+        self,
+        rule: MatchRule,
+        readings: Iterable[tuple[str | None, str]],
+        find: Callable[[str, str | None], Iterator[_Found]],
+    ) -> tuple[Tried, list[Name]]:
+        """One rule for all readings of a name, the closest first: the first that finds decides."""
+        doubtful: list[Name] = []
+        for provider, text in readings:
+            for models, refused in find(text, provider):
+                if models:
+                    found = self._listed.in_order(models)
+                    first = [each for each in found if each[0] == found[0][0]]
+                    if len(first) > 1:
+                        return Tried(rule, Outcome.AMBIGUOUS, tuple(first)), []
+                    return Tried(rule, Outcome.MATCHED, found), []
+                doubtful += refused
+        if doubtful:
+            found = tuple(dict.fromkeys(doubtful))
+            return Tried(rule, Outcome.REFUSED, found), doubtful
+        return Tried(rule, Outcome.NOTHING), []
+
+    def _readings(self, name: str, provider: str | None) -> Iterator[Read]:
+        for read in self._prefixes.reads(name):
+            if provider is None or read.provider == provider:
+                yield read
+
+    def _by_case(self, text: str, provider: str | None) -> Iterator[_Found]:
+        yield _at(self._listed.spelled_like(fold(text)), provider), []
+
+    def _by_alias(self, text: str, provider: str | None) -> Iterator[_Found]:
+        yield self._aliased(fold(text), provider), []
+
+    def _by_rest(self, text: str, provider: str | None) -> Iterator[_Found]:
+        assert provider is not None, "a prefix names a seller"
+        if (provider, text) in self._listed:
+            yield [(provider, text)], []
+        yield from self._by_case(text, provider)
+        yield from self._by_alias(text, provider)
+
+    def _by_version(self, text: str, provider: str | None) -> Iterator[_Found]:
+        yield from self._shorter(text, provider, self._spelled)
+
+    def _by_clause(self, text: str, provider: str | None) -> Iterator[_Found]:
+        said = self._clauses.find(fold(text), provider, self._listed.__contains__)
+        yield list(said.accepted), list(said.refused)
+
+    def _by_punctuation(self, text: str, provider: str | None) -> Iterator[_Found]:
+        yield self._keyed(punctuation_key(fold(text)), provider), []
+        yield from self._shorter(text, provider, self._keyed)
+
+    def _shorter(
+        self, text: str, provider: str | None, find: Callable[[str, str | None], list[Name]]
+    ) -> Iterator[_Found]:
+        """What `find` finds of the text without its version, and what of it is in doubt."""
+        folded = fold(text)
+        writings = [folded]
+        for short in shortened(folded):
+            models = self._listed.in_order(find(short.text, provider))
+            # Without a seller, only the one that answers counts: another may list the model
+            # because it keeps no dates apart.
+            first = [model for model in models if model[0] == models[0][0]]
+            if not short.drops_date:
+                writings.append(short.text)
+            if first and short.drops_date and not self._is_one_price(writings, short.text, first):
+                yield [], first
+            else:
+                yield first, []
+
+    def _is_one_price(self, writings: Sequence[str], base: str, models: list[Name]) -> bool:
+        """Whether models without a date stand for the dated one.
+
+        Not where the seller lists other dates of the model, or somebody lists this one: dates
+        may have prices of their own then, and that of gpt-4o-2024-05-13 is twice that of
+        gpt-4o. Unless the catalogue says of the dated name that it is this model.
+        """
+        provider = models[0][0]
+        is_apart = self._listed.has_dated(provider, punctuation_key(base)) or any(
+            True for writing in writings for _ in self._listed.keyed(punctuation_key(writing))
+        )
+        if not is_apart:
+            return True
+        said: set[Name] = set()
+        for writing in writings:
+            said.update(self._clauses.find(writing, provider, self._listed.__contains__).accepted)
+        return said == set(models)
+
+    def _spelled(self, folded: str, provider: str | None) -> list[Name]:
+        found = _at(self._listed.spelled_like(folded), provider)
+        return found or self._aliased(folded, provider)
+
+    def _keyed(self, folded: str, provider: str | None) -> list[Name]:
+        return _at(self._listed.keyed(punctuation_key(folded)), provider)
+
+    def _aliased(self, folded: str, provider: str | None) -> list[Name]:
+        """By seller, the first listed of a model's names."""
+        found = []
+        for seller, names in self._aliases.of(folded).items():
+            if provider is None or seller == provider:
+                listed = ((seller, name) for name in names if (seller, name) in self._listed)
+                found += [name for name in (next(listed, None),) if name is not None]
+        return found
+
+
+def _at(models: Iterable[Name], provider: str | None) -> list[Name]:
+    if provider is None:
+        return list(models)
+    return [model for model in models if model[0] == provider]

@@ -1,0 +1,96 @@
+"""The models that sellers list, findable by their ids in several spellings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeAlias
+
+from llmpricing.matching.answer import Name
+from llmpricing.matching.spelling import dated_base, fold, punctuation_key
+
+Order: TypeAlias = Callable[[str, str], Any]
+"""Sort key of (provider, model id): of the sellers of a name the one with the smallest answers.
+It orders by seller before anything else but what all models of a group of sellers have."""
+
+
+class ListedModels:
+    """Every (provider, model id) that is listed at one state of the price table. Immutable."""
+
+    __slots__ = (
+        "_dated_at",
+        "_order",
+        "_sellers",
+        "_by_fold",
+        "_by_key",
+        "sellers",
+    )
+
+    sellers: Final[frozenset[str]]
+
+    def __init__(self, names: Iterable[Name], order: Order) -> None:
+        by_id: dict[str, list[str]] = {}
+        for provider, model_id in names:
+            by_id.setdefault(model_id, []).append(provider)
+        self._order = order
+        # Most ids have one seller: one tuple for all ids of the same sellers saves a third of
+        # the memory.
+        shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._sellers: dict[str, tuple[str, ...]] = {}
+        by_fold: dict[str, tuple[str, ...]] = {}
+        by_key: dict[str, tuple[str, ...]] = {}
+        dated_at: dict[str, set[str]] = {}
+        for model_id, providers in by_id.items():
+            if len(providers) == 1:
+                sellers: tuple[str, ...] = (providers[0],)
+            else:
+                sellers = tuple(sorted(set(providers), key=lambda each: order(each, model_id)))
+            self._sellers[model_id] = shared.setdefault(sellers, sellers)
+            # An id that is spelled like its own key needs no entry.
+            folded = fold(model_id)
+            if folded != model_id:
+                by_fold[folded] = (*by_fold.get(folded, ()), model_id)
+            key = punctuation_key(folded)
+            if key != folded:
+                by_key[key] = (*by_key.get(key, ()), model_id)
+            if (base := dated_base(key)) is not None:
+                dated_at.setdefault(base, set()).update(sellers)
+        self._by_fold = by_fold
+        self._by_key = by_key
+        self._dated_at = {base: frozenset(each) for base, each in dated_at.items()}
+        self.sellers = frozenset(shared_seller for each in shared for shared_seller in each)
+
+    def __contains__(self, name: Name) -> bool:
+        provider, model_id = name
+        return provider in self._sellers.get(model_id, ())
+
+    def with_id(self, model_id: str) -> tuple[str, ...]:
+        """The sellers of exactly this id, the one that answers first."""
+        return self._sellers.get(model_id, ())
+
+    def spelled_like(self, folded: str) -> Iterator[Name]:
+        """Models whose folded id is this."""
+        for model_id in self._ids(folded):
+            for provider in self._sellers[model_id]:
+                yield provider, model_id
+
+    def keyed(self, key: str) -> Iterator[Name]:
+        """Models whose id has this punctuation key."""
+        yield from self.spelled_like(key)
+        for model_id in self._by_key.get(key, ()):
+            for provider in self._sellers[model_id]:
+                yield provider, model_id
+
+    def has_dated(self, provider: str, key: str) -> bool:
+        """Whether the seller lists an id that is this punctuation key and a date."""
+        return provider in self._dated_at.get(key, ())
+
+    def in_order(self, found: Iterable[Name]) -> tuple[Name, ...]:
+        """The models in the order in which their sellers answer, each once."""
+        unique = dict.fromkeys(found)
+        if len(unique) < 2:
+            return tuple(unique)
+        return tuple(sorted(unique, key=lambda name: (self._order(*name), name)))
+
+    def _ids(self, folded: str) -> tuple[str, ...]:
+        spelled = self._by_fold.get(folded, ())
+        return (folded, *spelled) if folded in self._sellers else spelled

@@ -1,0 +1,1 @@
+"""What matching is given as data: sellers' prefixes, other names, the catalogue's clauses."""
