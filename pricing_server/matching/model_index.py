@@ -11,7 +11,6 @@ from pricing_server.matching.aliases import OTHER_NAMES
 from pricing_server.matching.prefixes import prefixes
 from pricing_server.sellers import ALIASES, BY_NAME, MAKERS, answer_order, canonical
 
-
 _KNOWN: Final = frozenset({*MAKERS, *ALIASES.values()})
 
 

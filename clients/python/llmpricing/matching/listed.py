@@ -17,11 +17,11 @@ class ListedModels:
     """Every (provider, model id) that is listed at one state of the price table. Immutable."""
 
     __slots__ = (
+        "_by_fold",
+        "_by_key",
         "_dated_at",
         "_order",
         "_sellers",
-        "_by_fold",
-        "_by_key",
         "sellers",
     )
 
