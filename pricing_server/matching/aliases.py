@@ -24,6 +24,9 @@ _SAME: Final = (
     SameModel("anthropic", ("claude-3-opus-20240229", "claude-3-opus-latest")),
     SameModel("anthropic", ("claude-3-haiku-20240307", "claude-3-haiku")),
     SameModel("anthropic", ("claude-3-sonnet-20240229", "claude-3-sonnet")),
+    # How the API's answers name it.
+    SameModel("openai", ("text-embedding-ada-002", "text-embedding-ada-002-v2")),
+    SameModel("azure", ("text-embedding-ada-002", "text-embedding-ada-002-v2")),
     # Azure writes the family without the dot.
     SameModel("azure", ("gpt-3.5-turbo", "gpt-35-turbo")),
     SameModel("azure", ("gpt-3.5-turbo-0125", "gpt-35-turbo-0125")),

@@ -8,18 +8,22 @@ the same in the name and in the id; and what neither of them explains is a diffe
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from llmpricing.matching.spelling import dated
 
 _SEPARATORS: Final = re.compile(r"[-_./:@]+")
-_REVISION: Final = re.compile(r"-v([0-9]{1,2})(?::[0-9]{1,2})?\Z")
 _FINE_TUNED: Final = re.compile(r"(ft:[^:]+)(?::[^:]*){1,4}\Z")
-# MMDD or YYMM: "0613", "2507".
-_SHORT_DATE: Final = re.compile(
-    r"(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])\Z|2[2-9](?:0[1-9]|1[0-2])\Z"
-)
 _STABLE_GEMINI: Final = re.compile(r"(gemini-.+)-00[1-9]\Z")
+_REVISION: Final = re.compile(r"-v([0-9]{1,2}):([0-9]{1,2})\Z")
+_FIRST_REVISION: Final = ("1", "0")
+# Of Mistral and others (MMDD, YYMM), Cohere (MM-YYYY), Qwen at OpenRouter (MM-DD).
+_SHORT_DATE: Final = re.compile(
+    r"-((?:0[1-9]|1[0-2])-?(?:0[1-9]|[12][0-9]|3[01])"
+    r"|2[2-9](?:0[1-9]|1[0-2])"
+    r"|(?:0[1-9]|1[0-2])-20[2-3][0-9])\Z"
+)
 
 _STATED_WORDS: Final = frozenset({"latest", "beta", "open", "system", "ai"})
 """Words by which a name that the catalogue spells out may exceed the id: a moving alias, xAI's
@@ -32,11 +36,22 @@ _REGIONS: Final = frozenset({"apac", "au", "ca", "eu", "in", "jp", "us"})
 which is priced apart, and regions such as us-east-1."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What tells models apart."""
+
+    words: frozenset[str]
+    numbers: tuple[str, ...]
+    """In order; "5.0" counts as "5"."""
+    date: object
+    revision: tuple[str, str] | None
+
+
 def can_be(name: str, model_id: str, *, is_stated: bool) -> bool:
     """Whether a folded name can be the model of a folded id.
 
     `is_stated` says that the catalogue spells the name out, rather than a part of it: then the
-    name may be shorter than the id, as aliases are.
+    name may say less than the id, as aliases do.
     """
     if is_stated:
         name, model_id = name.rpartition("/")[2], model_id.rpartition("/")[2]
@@ -44,42 +59,36 @@ def can_be(name: str, model_id: str, *, is_stated: bool) -> bool:
         name = tuned[1]
     if stable := _STABLE_GEMINI.match(name):
         name = stable[1]
-    name, *version = _without_version(name)
-    model_id, *own_version = _without_version(model_id)
-    if any(one != two for one, two in zip(version, own_version, strict=True) if one and two):
+    own = _parts(model_id)
+    if own.revision == _FIRST_REVISION:
+        name = name.removesuffix("-v1")  # What Bedrock's newer ids end in.
+    named = _parts(name)
+    if named.revision is not None and named.revision != (own.revision or _FIRST_REVISION):
         return False
-    words, numbers = _parts(name)
-    own_words, own_numbers = _parts(model_id)
-    if numbers != own_numbers:
-        numbers, own_numbers = _without_short_dates(numbers), _without_short_dates(own_numbers)
-        if numbers != own_numbers and (numbers or not is_stated):
-            return False
-    allowed, lacking = _STATED_WORDS, own_words
-    if not is_stated:
-        allowed = _REGIONS | _VENDORS if _REGIONAL in own_words else frozenset()
-        lacking = _VENDORS | {_REGIONAL, "latest"}
-    return words - own_words <= allowed and own_words - words <= lacking
+    if named.date is not None and own.date is not None and named.date != own.date:
+        return False
+    is_alias = is_stated and not named.numbers and named.date is None
+    if named.numbers != own.numbers and not is_alias:
+        return False
+    exceeds, lacks = named.words - own.words, own.words - named.words
+    allowed = _REGIONS | _VENDORS if _REGIONAL in own.words else frozenset()
+    if is_stated:
+        return exceeds <= allowed | _STATED_WORDS
+    return exceeds <= allowed and lacks <= _VENDORS | {_REGIONAL, "latest"}
 
 
-def _without_version(text: str) -> tuple[str, str | None, tuple[str, str, str] | None]:
-    """The text without revision and full date at its end, and these."""
-    revision = _REVISION.search(text)
-    if revision:
-        text = text[: revision.start()]
-    parts = dated(text)
-    if parts:
-        return parts[0], revision and revision[1], parts[1]
-    return text, revision and revision[1], None
-
-
-def _parts(text: str) -> tuple[frozenset[str], list[str]]:
-    """The words of a text, and its numbers in order; "5.0" counts as "5"."""
+def _parts(text: str) -> _Parts:
+    revision = None
+    if found := _REVISION.search(text):
+        text, revision = text[: found.start()], (found[1], found[2])
+    date: object = None
+    if full := dated(text):
+        text, date = full
+    elif short := _SHORT_DATE.search(text):
+        text, date = text[: short.start()], short[1]
     parts = [part for part in _SEPARATORS.split(text) if part]
     numbers = [part for part in parts if part.isdecimal()]
     while numbers and not numbers[-1].strip("0"):
         numbers.pop()
-    return frozenset(part for part in parts if not part.isdecimal()), numbers
-
-
-def _without_short_dates(numbers: list[str]) -> list[str]:
-    return [number for number in numbers if not _SHORT_DATE.match(number)]
+    words = frozenset(part for part in parts if not part.isdecimal())
+    return _Parts(words, tuple(numbers), date, revision)

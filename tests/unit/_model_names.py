@@ -1,0 +1,122 @@
+"""The names that real sellers list, and matching over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from llmpricing.matching import ClauseIndex, Match, ModelIndex, Name, NoMatch
+from pricing_server.matching.catalogue import clauses
+from pricing_server.matching.model_index import model_index
+from pricing_server.providers import SOURCES
+from tests._coverage import listings
+from tests._recorded import RecordingMissing
+
+CASES_FILE: Final = Path(__file__).parents[1] / "fixtures" / "matching_cases.txt"
+MUST_NOT_MATCH: Final = "MUST NOT MATCH"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A name, and what it leads to: "provider:model_id rule", or "-"."""
+
+    section: str
+    name: str
+    seller: str | None
+    alone: str
+    """With the bundled catalogue alone."""
+    recorded: str
+    """With all recordings."""
+
+
+def cases() -> list[Case]:
+    """All lines of the table."""
+    found = []
+    section = ""
+    for line in CASES_FILE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            section = line.removeprefix("## ")
+        elif line and not line.startswith("#"):
+            name, seller, alone, recorded = line.split(" | ")
+            recorded = alone if recorded == "=" else recorded
+            found.append(Case(section, name, seller or None, alone, recorded))
+    return found
+
+
+def shown(result: Match | NoMatch) -> str:
+    """A result as the table writes it."""
+    if isinstance(result, NoMatch):
+        return "-"
+    return f"{result.provider}:{result.model_id} {result.rule}"
+
+
+@cache
+def catalogue_document() -> object:
+    """The bundled catalogue as its package has it."""
+    release = SOURCES["genai-prices"].release
+    assert release is not None
+    return release.load()
+
+
+@cache
+def catalogue_clauses() -> ClauseIndex:
+    """The bundled catalogue's clauses."""
+    return ClauseIndex(clauses(catalogue_document()))
+
+
+@cache
+def catalogue_names() -> frozenset[Name]:
+    """What the bundled catalogue lists."""
+    source = SOURCES["genai-prices"]
+    assert source.release is not None
+    listing = source.read(catalogue_document(), source.release.released_at)
+    return frozenset(model.key for model in listing.models)
+
+
+@cache
+def catalogue_index() -> ModelIndex:
+    """All that the bundled catalogue lists."""
+    return model_index(catalogue_names(), catalogue_clauses())
+
+
+_Recorded = tuple[frozenset[Name], RecordingMissing | None]
+
+
+@cache
+def _recorded_names() -> _Recorded:
+    missing: list[RecordingMissing] = []
+    names = {
+        model.key
+        for _, listing in listings(lambda _, error: missing.append(error))
+        for model in listing.models
+    }
+    return frozenset(names), missing[0] if missing else None
+
+
+def recorded_names() -> frozenset[Name]:
+    """What all sources list together; skips the test where a recording is missing."""
+    names, missing = _recorded_names()
+    if missing is not None:
+        pytest.skip(f"NOT TESTED: {missing}")
+    return names
+
+
+@cache
+def _recorded_index() -> ModelIndex:
+    return model_index(recorded_names(), catalogue_clauses())
+
+
+def recorded_index() -> ModelIndex:
+    """All that is listed together; skips the test where a recording is missing."""
+    recorded_names()
+    return _recorded_index()
+
+
+UNIVERSES: Final = {
+    "catalogue": (catalogue_names, catalogue_index),
+    "recordings": (recorded_names, recorded_index),
+}

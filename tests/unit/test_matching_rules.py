@@ -1,0 +1,316 @@
+"""The promise of each matching rule, over a few names."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmpricing.matching import (
+    Aliases,
+    ClauseIndex,
+    Match,
+    MatchRule,
+    ModelIndex,
+    Name,
+    NoMatch,
+    Outcome,
+    SameModel,
+)
+from llmpricing.matching.clause import (
+    AllOf,
+    AnyOf,
+    Contains,
+    EndsWith,
+    Equals,
+    ModelClause,
+    Regex,
+    StartsWith,
+    UnsafePattern,
+    compiled,
+)
+from pricing_server.matching.aliases import OTHER_NAMES
+from pricing_server.matching.model_index import by_seller, is_maker, model_index
+
+NAMES: list[Name] = [
+    ("openai", "gpt-4o"),
+    ("openai", "gpt-4o-2024-05-13"),
+    ("openai", "gpt-5"),
+    ("openrouter", "openai/gpt-4o"),
+    ("openrouter", "anthropic/claude-sonnet-4.5"),
+    ("azure", "gpt-4o"),
+    ("azure", "gpt-5-2025-08-07"),
+    ("groq", "openai/gpt-oss-120b"),
+    ("together", "openai/gpt-oss-120b"),
+    ("anthropic", "claude-sonnet-4-5"),
+    ("anthropic", "claude-3-5-haiku-20241022"),
+    ("google", "gemini-2.5-pro"),
+    ("google", "gemini-1.5-flash"),
+    ("aws", "anthropic.claude-opus-4-6-v1"),
+    ("aws", "amazon.nova-pro-v1:0"),
+    ("zai", "GLM-4.5"),
+    ("zai", "glm-4.5"),
+    ("ollama", "llama3"),
+]
+NO_CLAUSES = ClauseIndex(())
+
+
+def index(*clauses: ModelClause, names: list[Name] = NAMES) -> ModelIndex:
+    return model_index(names, ClauseIndex(clauses))
+
+
+def test_without_a_provider_openai_slash_gpt_4o_is_openrouters() -> None:
+    """OpenRouter lists exactly this id; only if nobody does is "openai/" a seller."""
+    assert index().match("openai/gpt-4o") == Match(
+        "openrouter", "openai/gpt-4o", MatchRule.EXACT_AT_SELLER
+    )
+    assert index().match("openai:gpt-4o") == Match("openai", "gpt-4o", MatchRule.SELLER_PREFIX)
+    assert index().match("openai/gpt-5") == Match("openai", "gpt-5", MatchRule.SELLER_PREFIX)
+    assert index().match("openai/gpt-4o", "openai") == Match(
+        "openai", "gpt-4o", MatchRule.SELLER_PREFIX
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "found"),
+    [
+        ("gpt-4o", "openai", ("openai", "gpt-4o", MatchRule.EXACT)),
+        ("gpt-4o", None, ("openai", "gpt-4o", MatchRule.EXACT_AT_MAKER)),
+        (
+            "openai/gpt-oss-120b",
+            None,
+            ("groq", "openai/gpt-oss-120b", MatchRule.EXACT_AT_SELLER),
+        ),
+        ("GPT-4O", None, ("openai", "gpt-4o", MatchRule.CASE)),
+        (
+            "claude-3-5-haiku-latest",
+            None,
+            ("anthropic", "claude-3-5-haiku-20241022", MatchRule.ALIAS),
+        ),
+        ("azure/GPT-4o", None, ("azure", "gpt-4o", MatchRule.SELLER_PREFIX)),
+        ("gpt-5-2025-08-07", "openai", None),  # Azure lists the date: it may be priced apart.
+        ("gpt-5-2026-01-15", "openai", ("openai", "gpt-5", MatchRule.VERSION_SUFFIX)),
+        ("gpt-5@20260115", "openai", ("openai", "gpt-5", MatchRule.VERSION_SUFFIX)),
+        ("gpt-5-20250807", "azure", ("azure", "gpt-5-2025-08-07", MatchRule.VERSION_SUFFIX)),
+        ("llama3:latest", "ollama", ("ollama", "llama3", MatchRule.VERSION_SUFFIX)),
+        (
+            "bedrock/anthropic.claude-opus-4-6-v1:0",
+            None,
+            ("aws", "anthropic.claude-opus-4-6-v1", MatchRule.VERSION_SUFFIX),
+        ),
+        ("gemini-2-5-pro", None, ("google", "gemini-2.5-pro", MatchRule.PUNCTUATION)),
+        ("Claude-Sonnet-4.5", None, ("anthropic", "claude-sonnet-4-5", MatchRule.PUNCTUATION)),
+        (
+            "openrouter/anthropic/claude-sonnet-4-5-20250929",
+            None,
+            ("openrouter", "anthropic/claude-sonnet-4.5", MatchRule.PUNCTUATION),
+        ),
+    ],
+)
+def test_each_rule_and_composition_finds_its_model(
+    name: str, provider: str | None, found: tuple[str, str, MatchRule] | None
+) -> None:
+    result = index().match(name, provider)
+
+    assert result == (Match(*found) if found is not None else NoMatch((("openai", "gpt-5"),)))
+
+
+@pytest.mark.parametrize("name", ["GPT-4o", "openai:gpt-4o", "gpt-4o-2030-01-01", "gemini-2-5-pro"])
+def test_exact_only_leaves_all_other_rules_out(name: str) -> None:
+    assert index().match(name, exact_only=True) == NoMatch()
+    assert index().explain(name, exact_only=True).result == NoMatch()
+    assert isinstance(index().match("gpt-4o", exact_only=True), Match)
+
+
+def test_a_dated_name_is_not_the_model_if_its_seller_prices_dates_apart() -> None:
+    assert index().match("gpt-4o-2024-08-06", "openai") == NoMatch((("openai", "gpt-4o"),))
+
+
+def test_a_dated_name_is_the_model_if_the_catalogue_says_so() -> None:
+    says = ModelClause("openai", "gpt-4o", Equals("gpt-4o-2024-08-06"))
+
+    assert index(says).match("gpt-4o-2024-08-06") == Match(
+        "openai", "gpt-4o", MatchRule.VERSION_SUFFIX
+    )
+
+
+def test_no_seller_stands_in_for_the_one_that_answers_but_prices_dates_apart() -> None:
+    """Azure lists gpt-4o without other dates, but OpenAI is who answers for it."""
+    assert index().match("gpt-4o-2026-01-01") == NoMatch((("openai", "gpt-4o"),))
+
+
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [
+        ("gpt-5", "azure"),  # gpt-5-2025-08-07 is there
+        ("claude-3-5-haiku", "anthropic"),
+        ("amazon.nova-pro", "aws"),
+        ("sonnet-4-5", "anthropic"),
+    ],
+)
+def test_nothing_is_ever_added_to_a_name(name: str, provider: str) -> None:
+    assert index().match(name, provider) == NoMatch()
+
+
+def test_a_name_never_leaves_the_seller_that_it_is_asked_of() -> None:
+    assert index().match("claude-sonnet-4-5", "azure") == NoMatch()
+    assert index().match("openai/gpt-4o", "azure") == NoMatch()
+    assert index().match("azure/gpt-4o", "openai") == NoMatch()
+    assert index().match("gpt-4o", "nobody") == NoMatch()
+
+
+def test_two_models_of_one_seller_match_nothing_and_are_both_suggested() -> None:
+    both = (("zai", "GLM-4.5"), ("zai", "glm-4.5"))
+    explanation = index().explain("Glm-4.5")
+
+    assert index().match("Glm-4.5") == explanation.result == NoMatch(both)
+    assert explanation.tried[-1].outcome is Outcome.AMBIGUOUS
+    assert isinstance(index().match("glm-4.5"), Match)
+
+
+def test_an_id_with_another_seller_in_front_has_no_maker_at_its_reseller() -> None:
+    names = [("perplexity", "openai/gpt-5"), ("openrouter", "openai/gpt-5")]
+
+    assert index(names=names).match("openai/gpt-5") == Match(
+        "openrouter", "openai/gpt-5", MatchRule.EXACT_AT_SELLER
+    )
+    assert not is_maker("perplexity", "openai/gpt-5")
+    assert is_maker("perplexity", "perplexity/sonar")
+    assert is_maker("openai", "low/1024-x-1024/gpt-image-1")
+    assert by_seller("perplexity", "sonar") < by_seller("openrouter", "sonar")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gemini-1.5-flash-8b",
+        "gemini-1.5-flash-thinking",
+        "gemini-1.5-flash-002-tuned",
+        "gemini-1.5-flash:free",
+        "my-gemini-1.5-flash",
+        "gemini-1.5-flash-1.6",
+    ],
+)
+def test_a_clause_that_states_a_part_of_a_name_is_no_word_for_the_rest(name: str) -> None:
+    says = ModelClause("google", "gemini-1.5-flash", Contains("gemini-1.5-flash"))
+
+    assert index(says).match(name) == NoMatch((("google", "gemini-1.5-flash"),))
+    assert isinstance(index(says).match("gemini-1.5-flash-002"), Match)
+
+
+@pytest.mark.parametrize(
+    ("clause", "holds_for", "not_for"),
+    [
+        (Equals("Gemini-1.5-Flash-Latest"), "gemini-1.5-flash-latest", "gemini-1.5-flash-late"),
+        (StartsWith("GEMINI-1.5-f"), "gemini-1.5-flash-001", "x/gemini-1.5-flash"),
+        (EndsWith("1.5-flash"), "gemini-1.5-flash", "gemini-1.5-flash-001"),
+        (Regex(r"^gemini-1\.5-flash-\d{3}$"), "gemini-1.5-flash-002", "gemini-1.5-flash-02"),
+        (Regex(r"^(?:gemini|learnlm)-1\.5"), "gemini-1.5-flash-001", "gemini-15-flash-001"),
+        (
+            AllOf((StartsWith("gemini-1.5"), Regex(r"^(?!.*-tts)"))),
+            "gemini-1.5-flash-001",
+            "gemini-1.5-flash-tts",
+        ),
+        (
+            AllOf((Regex("^gemini"), AnyOf((Contains("-9"), Contains("-001"))))),
+            "gemini-1.5-flash-001",
+            "gemini-1.5-flash-003",
+        ),
+        (AnyOf((Equals("x"), Equals("gemini-1.5-flash-latest"))), "gemini-1.5-flash-latest", "y"),
+    ],
+)
+def test_every_kind_of_clause_is_understood(
+    clause: Equals | StartsWith | EndsWith | Regex | AllOf | AnyOf, holds_for: str, not_for: str
+) -> None:
+    model = ("google", "gemini-1.5-flash")
+    said = ClauseIndex([ModelClause(*model, clause)])
+
+    def everything(name: Name) -> bool:
+        return True
+
+    assert said.find(holds_for, None, everything).accepted == (model,)
+    assert said.find(holds_for, "openai", everything).accepted == ()
+    assert said.find(holds_for, None, lambda name: False).accepted == ()
+    assert said.find(not_for, None, everything).accepted == ()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "gpt-4",  # may be found anywhere
+        "^a|b",
+        r"^(a+)+$",
+        r"^(a*)*",
+        r"^(?:a{1,9}){2,}",
+        r"^.*x.*y",
+        r"^(a)\1+",
+        r"^(?P<a>b)(?P=a)",
+        "^" + "a" * 200,
+        "^(",
+    ],
+)
+def test_a_pattern_that_may_take_long_is_left_out_and_named(pattern: str) -> None:
+    with pytest.raises(UnsafePattern):
+        compiled(pattern)
+
+    said = ClauseIndex([ModelClause("google", "gemini", Regex(pattern))])
+
+    assert len(said.unsafe) == 1
+    assert said.unsafe[0].startswith("google:gemini: ")
+    assert said.find("a" * 512, None, lambda name: True).accepted == ()
+
+
+def test_no_name_stands_for_two_models_of_a_seller_in_the_alias_table() -> None:
+    with pytest.raises(ValueError, match="anthropic:B stands twice"):
+        Aliases([SameModel("anthropic", ("a", "b")), SameModel("anthropic", ("c", "B"))])
+    assert OTHER_NAMES.of("open-mistral-nemo-2407")["mistral"][0] == "mistral-nemo"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bedrock/us-east-1/amazon.nova-pro-v1:0",
+        "us.amazon.nova-pro-v1:0",
+        "us-gov.amazon.nova-pro-v1:0",
+        "amazon.nova-pro-v1:0:300k",
+        "amazon.nova-pro-v2:0",
+        "arn:aws:bedrock:eu-central-1::foundation-model/amazon.nova-pro-v1:0",
+        "arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:inference-profile/amazon.nova-pro-v1:0",
+        "projects/p/locations/us-east5/publishers/google/models/gemini-2.5-pro",
+    ],
+)
+def test_a_region_or_size_that_is_not_listed_has_nobody_elses_price(name: str) -> None:
+    says = ModelClause("aws", "amazon.nova-pro-v1:0", Contains("amazon.nova-pro"))
+
+    assert isinstance(index(says).match(name), NoMatch)
+
+
+def test_an_explanation_lists_the_rules_in_order_up_to_the_one_that_decided() -> None:
+    explanation = index().explain("openai:gpt-4o-2024-08-06")
+
+    assert [step.rule for step in explanation.tried] == list(MatchRule)[1:]
+    assert explanation.tried[5].outcome is Outcome.REFUSED
+    assert explanation.tried[5].found == (("openai", "gpt-4o"),)
+    assert explanation.result == NoMatch((("openai", "gpt-4o"),))
+
+    explanation = index().explain("azure/GPT-4o")
+
+    assert [step.rule for step in explanation.tried][-1] is MatchRule.SELLER_PREFIX
+    assert explanation.tried[-1].found == (("azure", "gpt-4o"),)
+
+
+def test_an_explanation_tells_all_sellers_of_an_id() -> None:
+    [step] = index().explain("gpt-4o").tried
+
+    assert step.found == (("openai", "gpt-4o"), ("azure", "gpt-4o"))
+
+
+def test_no_look_alike_of_another_alphabet_counts_as_a_latin_letter() -> None:
+    for name in ("gpt‑4o", "gpt-4о", "ＧＰＴ-4o", "openai:gpt-4o\N{ZERO WIDTH SPACE}"):
+        assert index().match(name) == NoMatch()
+    assert index(names=[("x", "\N{KELVIN SIGN}imi")]).match("kimi") == NoMatch()
+
+
+def test_a_listed_name_beyond_the_bound_is_found_but_no_other_rule_reads_it() -> None:
+    long = "m" * 600
+
+    assert index(names=[("x", long)]).match(long) == Match("x", long, MatchRule.EXACT_AT_SELLER)
+    assert index(names=[("x", long)]).match(long.upper()) == NoMatch()
