@@ -32,7 +32,6 @@ _SAME: Final = (
     SameModel("azure", ("gpt-3.5-turbo-0125", "gpt-35-turbo-0125")),
     SameModel("azure", ("gpt-3.5-turbo-1106", "gpt-35-turbo-1106")),
     SameModel("azure", ("gpt-3.5-turbo-16k", "gpt-35-turbo-16k")),
-    SameModel("azure", ("gpt-3.5-turbo-instruct", "gpt-35-turbo-instruct")),
     # Cohere's ids have a date, as month and year.
     SameModel("cohere", ("command-a-03-2025", "command-a")),
     SameModel("cohere", ("command-r7b-12-2024", "command-r7b")),
@@ -57,7 +56,6 @@ _SAME: Final = (
     SameModel("x-ai", ("grok-4-0709", "grok-4")),
     SameModel("x-ai", ("grok-4-fast-reasoning", "grok-4-fast")),
     SameModel("x-ai", ("grok-4-1-fast-reasoning", "grok-4-1-fast")),
-    SameModel("x-ai", ("grok-code-fast-1", "grok-code-fast", "grok-code-fast-1-0825")),
 )
 
 OTHER_NAMES: Final = Aliases(_SAME)

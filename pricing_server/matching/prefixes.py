@@ -28,6 +28,7 @@ _PATHS: Final[Mapping[str, str]] = {
     "publishers/anthropic/models/": "google-vertex",
     "publishers/google/models/": "google-vertex",
     "accounts/fireworks/models/": "fireworks",
+    "accounts/fireworks/routers/": "fireworks",
 }
 
 _PATTERNS: Final = (

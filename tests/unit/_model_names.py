@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 import pytest
 
 from llmpricing.matching import ClauseIndex, Match, ModelIndex, Name, NoMatch
+from llmpricing.rate_card import RateCard
 from pricing_server.matching.catalogue import clauses
 from pricing_server.matching.model_index import model_index
 from pricing_server.providers import SOURCES
@@ -83,26 +85,27 @@ def catalogue_index() -> ModelIndex:
     return model_index(catalogue_names(), catalogue_clauses())
 
 
-_Recorded = tuple[frozenset[Name], RecordingMissing | None]
-
-
 @cache
-def _recorded_names() -> _Recorded:
+def _all_cards() -> tuple[Mapping[Name, Mapping[str, RateCard]], RecordingMissing | None]:
     missing: list[RecordingMissing] = []
-    names = {
-        model.key
-        for _, listing in listings(lambda _, error: missing.append(error))
-        for model in listing.models
-    }
-    return frozenset(names), missing[0] if missing else None
+    found: dict[Name, dict[str, RateCard]] = {}
+    for source, listing in listings(lambda _, error: missing.append(error)):
+        for model in listing.models:
+            found.setdefault(model.key, {})[source] = model.card
+    return found, missing[0] if missing else None
+
+
+def cards() -> Mapping[Name, Mapping[str, RateCard]]:
+    """What each model costs by each source that has a recording."""
+    return _all_cards()[0]
 
 
 def recorded_names() -> frozenset[Name]:
     """What all sources list together; skips the test where a recording is missing."""
-    names, missing = _recorded_names()
+    found, missing = _all_cards()
     if missing is not None:
         pytest.skip(f"NOT TESTED: {missing}")
-    return names
+    return frozenset(found)
 
 
 @cache
@@ -116,7 +119,7 @@ def recorded_index() -> ModelIndex:
     return _recorded_index()
 
 
-UNIVERSES: Final = {
+UNIVERSES: Final[Mapping[str, tuple[Callable[[], frozenset[Name]], Callable[[], ModelIndex]]]] = {
     "catalogue": (catalogue_names, catalogue_index),
     "recordings": (recorded_names, recorded_index),
 }

@@ -15,10 +15,11 @@ from llmpricing.matching.answer import (
     Outcome,
     Tried,
 )
+from llmpricing.matching.area import REGIONAL, other_areas
 from llmpricing.matching.clause_index import ClauseIndex
 from llmpricing.matching.listed import ListedModels, Order
 from llmpricing.matching.prefix import Prefixes, Read
-from llmpricing.matching.spelling import fold, punctuation_key, shortened
+from llmpricing.matching.spelling import date_writings, fold, punctuation_key, shortened
 
 MAX_NAME_LENGTH: Final = 512
 """Characters. A longer name matches nothing."""
@@ -112,9 +113,9 @@ class ModelIndex:
             (MatchRule.CASE, whole, self._by_case),
             (MatchRule.ALIAS, whole, self._by_alias),
             (MatchRule.SELLER_PREFIX, prefixed, self._by_rest),
-            (MatchRule.VERSION_SUFFIX, prefixed + whole, self._by_version),
-            (MatchRule.CATALOGUE_CLAUSE, prefixed + whole, self._by_clause),
-            (MatchRule.PUNCTUATION, prefixed + whole, self._by_punctuation),
+            (MatchRule.VERSION_SUFFIX, whole + prefixed, self._by_version),
+            (MatchRule.CATALOGUE_CLAUSE, whole + prefixed, self._by_clause),
+            (MatchRule.PUNCTUATION, whole + prefixed, self._by_punctuation),
         ):
             step, refused = self._try(rule, readings, find)
             tried.append(step)
@@ -169,8 +170,30 @@ class ModelIndex:
         yield from self._shorter(text, provider, self._spelled)
 
     def _by_clause(self, text: str, provider: str | None) -> Iterator[_Found]:
-        said = self._clauses.find(fold(text), provider, self._listed.__contains__)
-        yield list(said.accepted), list(said.refused)
+        folded = fold(text)
+        said = self._clauses.find(folded, provider, self._listed.__contains__)
+        if not said.accepted and not said.refused:
+            return
+        # Where the seller lists the name itself in another writing, that is the model: a clause
+        # that gives it to another one only says that the two cost the same.
+        writings = (folded, *date_writings(folded))
+        itself = {
+            model for writing in writings for model in self._listed.keyed(punctuation_key(writing))
+        }
+        sellers = {seller for seller, _ in itself}
+        models = [
+            model
+            for model in said.accepted
+            if (model in itself or model[0] not in sellers)
+            and not (model[1].startswith(REGIONAL) and self._has_areas(model[0], folded))
+        ]
+        yield models, [*(each for each in said.accepted if each not in models), *said.refused]
+
+    def _has_areas(self, provider: str, folded: str) -> bool:
+        """Whether the seller lists other areas of the model one by one."""
+        return any(
+            _at(self._listed.keyed(punctuation_key(name)), provider) for name in other_areas(folded)
+        )
 
     def _by_punctuation(self, text: str, provider: str | None) -> Iterator[_Found]:
         yield self._keyed(punctuation_key(fold(text)), provider), []
@@ -202,8 +225,8 @@ class ModelIndex:
         gpt-4o. Unless the catalogue says of the dated name that it is this model.
         """
         provider = models[0][0]
-        is_apart = self._listed.has_dated(provider, punctuation_key(base)) or any(
-            True for writing in writings for _ in self._listed.keyed(punctuation_key(writing))
+        is_apart = self._listed.has_dates(provider, punctuation_key(base)) or any(
+            self._listed.has_dated(punctuation_key(writing)) for writing in writings
         )
         if not is_apart:
             return True

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 from llmpricing.matching.answer import Name
-from llmpricing.matching.spelling import dated_base, fold, punctuation_key
+from llmpricing.matching.spelling import dated_parts, fold, punctuation_key
 
 Order: TypeAlias = Callable[[str, str], Any]
 """Sort key of (provider, model id): of the sellers of a name the one with the smallest answers.
@@ -20,6 +20,7 @@ class ListedModels:
         "_by_fold",
         "_by_key",
         "_dated_at",
+        "_dates",
         "_order",
         "_sellers",
         "sellers",
@@ -39,6 +40,7 @@ class ListedModels:
         by_fold: dict[str, tuple[str, ...]] = {}
         by_key: dict[str, tuple[str, ...]] = {}
         dated_at: dict[str, set[str]] = {}
+        dates: set[tuple[str, tuple[str, str, str]]] = set()
         for model_id, providers in by_id.items():
             if len(providers) == 1:
                 sellers: tuple[str, ...] = (providers[0],)
@@ -52,11 +54,13 @@ class ListedModels:
             key = punctuation_key(folded)
             if key != folded:
                 by_key[key] = (*by_key.get(key, ()), model_id)
-            if (base := dated_base(key)) is not None:
-                dated_at.setdefault(base, set()).update(sellers)
+            if (parts := dated_parts(key)) is not None:
+                dated_at.setdefault(parts[0], set()).update(sellers)
+                dates.add((parts[0].rpartition("/")[2], parts[1]))
         self._by_fold = by_fold
         self._by_key = by_key
         self._dated_at = {base: frozenset(each) for base, each in dated_at.items()}
+        self._dates = frozenset(dates)
         self.sellers = frozenset(shared_seller for each in shared for shared_seller in each)
 
     def __contains__(self, name: Name) -> bool:
@@ -80,9 +84,15 @@ class ListedModels:
             for provider in self._sellers[model_id]:
                 yield provider, model_id
 
-    def has_dated(self, provider: str, key: str) -> bool:
+    def has_dates(self, provider: str, key: str) -> bool:
         """Whether the seller lists an id that is this punctuation key and a date."""
         return provider in self._dated_at.get(key, ())
+
+    def has_dated(self, key: str) -> bool:
+        """Whether anybody lists the dated id with this punctuation key, in whatever writing of
+        the date and with whatever namespace in front ("openai/")."""
+        parts = dated_parts(key)
+        return parts is not None and (parts[0].rpartition("/")[2], parts[1]) in self._dates
 
     def in_order(self, found: Iterable[Name]) -> tuple[Name, ...]:
         """The models in the order in which their sellers answer, each once."""

@@ -8,13 +8,16 @@ the same in the name and in the id; and what neither of them explains is a diffe
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from llmpricing.matching.area import REGIONAL, without_area
 from llmpricing.matching.spelling import dated
 
 _SEPARATORS: Final = re.compile(r"[-_./:@]+")
-_FINE_TUNED: Final = re.compile(r"(ft:[^:]+)(?::[^:]*){1,4}\Z")
+# ft:<model>:<organisation>:<suffix, perhaps empty>:<id>, and perhaps a checkpoint.
+_FINE_TUNED: Final = re.compile(r"(ft:[^:]+):[^:]+:[^:]*:[^:]+(?::[^:]+)?\Z")
 _STABLE_GEMINI: Final = re.compile(r"(gemini-.+)-00[1-9]\Z")
 _REVISION: Final = re.compile(r"-v([0-9]{1,2}):([0-9]{1,2})\Z")
 _FIRST_REVISION: Final = ("1", "0")
@@ -25,22 +28,33 @@ _SHORT_DATE: Final = re.compile(
     r"|(?:0[1-9]|1[0-2])-20[2-3][0-9])\Z"
 )
 
-_STATED_WORDS: Final = frozenset({"latest", "beta", "open", "system", "ai"})
-"""Words by which a name that the catalogue spells out may exceed the id: a moving alias, xAI's
-former names, Mistral's of open models, the namespace of Databricks."""
-
 _VENDORS: Final = frozenset({"amazon", "anthropic", "moonshotai", "openai", "zai"})
-_REGIONAL: Final = "regional"
-_REGIONS: Final = frozenset({"apac", "au", "ca", "eu", "in", "jp", "us"})
-"""Areas of Bedrock's inference profiles that the catalogue counts as "regional". Not here: "gov",
-which is priced apart, and regions such as us-east-1."""
+
+_MAY_EXCEED: Final = frozenset({"beta", "open", "system", "ai"})
+"""Words that a name which the catalogue spells out may have beside those of the id: xAI's former
+names, Mistral's of open models, the namespace of Databricks. Not "latest": such a name moves to
+the next model, at its price, before the catalogue says so."""
+
+_MAY_LACK: Final = _VENDORS | {"latest"}
+"""Words of an id that its names may do without."""
+
+_KINDS: Final = frozenset(
+    {
+        *("audio", "chat", "code", "codex", "embed", "embedding", "exp", "extended", "fast"),
+        *("flash", "free", "high", "highspeed", "image", "large", "lite", "live", "low", "max"),
+        *("medium", "micro", "mini", "nano", "preview", "pro", "realtime", "search", "small"),
+        *("thinking", "tts", "turbo", "ultra", "ultrafast", "vision", "fp8"),
+    }
+)
+"""Words that make another model of one: not even an alias that the catalogue spells out may do
+without them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What tells models apart."""
 
-    words: frozenset[str]
+    words: Counter[str]
     numbers: tuple[str, ...]
     """In order; "5.0" counts as "5"."""
     date: object
@@ -51,44 +65,45 @@ def can_be(name: str, model_id: str, *, is_stated: bool) -> bool:
     """Whether a folded name can be the model of a folded id.
 
     `is_stated` says that the catalogue spells the name out, rather than a part of it: then the
-    name may say less than the id, as aliases do.
+    name may have fewer words than the id, as aliases do, and a short date.
     """
     if is_stated:
         name, model_id = name.rpartition("/")[2], model_id.rpartition("/")[2]
+    takes_short_date = is_stated
     if tuned := _FINE_TUNED.match(name):
-        name = tuned[1]
+        name, takes_short_date = tuned[1], True
     if stable := _STABLE_GEMINI.match(name):
         name = stable[1]
-    own = _parts(model_id)
+    if model_id.startswith(REGIONAL):
+        model_id, name = model_id.removeprefix(REGIONAL), without_area(name)
+    own = _parts(model_id, takes_short_date)
     if own.revision == _FIRST_REVISION:
         name = name.removesuffix("-v1")  # What Bedrock's newer ids end in.
-    named = _parts(name)
+    named = _parts(name, takes_short_date)
     if named.revision is not None and named.revision != (own.revision or _FIRST_REVISION):
         return False
     if named.date is not None and own.date is not None and named.date != own.date:
         return False
-    is_alias = is_stated and not named.numbers and named.date is None
-    if named.numbers != own.numbers and not is_alias:
+    if named.numbers != own.numbers:
         return False
     exceeds, lacks = named.words - own.words, own.words - named.words
-    allowed = _REGIONS | _VENDORS if _REGIONAL in own.words else frozenset()
     if is_stated:
-        return exceeds <= allowed | _STATED_WORDS
-    return exceeds <= allowed and lacks <= _VENDORS | {_REGIONAL, "latest"}
+        return exceeds.keys() <= _MAY_EXCEED and not lacks.keys() & _KINDS
+    return not exceeds and lacks.keys() <= _MAY_LACK
 
 
-def _parts(text: str) -> _Parts:
+def _parts(text: str, takes_short_date: bool) -> _Parts:
     revision = None
     if found := _REVISION.search(text):
         text, revision = text[: found.start()], (found[1], found[2])
     date: object = None
     if full := dated(text):
         text, date = full
-    elif short := _SHORT_DATE.search(text):
+    elif takes_short_date and (short := _SHORT_DATE.search(text)):
         text, date = text[: short.start()], short[1]
     parts = [part for part in _SEPARATORS.split(text) if part]
     numbers = [part for part in parts if part.isdecimal()]
     while numbers and not numbers[-1].strip("0"):
         numbers.pop()
-    words = frozenset(part for part in parts if not part.isdecimal())
+    words = Counter(part for part in parts if not part.isdecimal())
     return _Parts(words, tuple(numbers), date, revision)

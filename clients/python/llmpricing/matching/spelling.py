@@ -46,12 +46,11 @@ def dated(text: str) -> tuple[str, tuple[str, str, str]] | None:
     return text[: found.start()], (found[1], found[3], found[4])
 
 
-def dated_base(folded: str) -> str | None:
-    """What precedes a full date at the end of an id, before a revision too; None without date."""
+def dated_parts(folded: str) -> tuple[str, tuple[str, str, str]] | None:
+    """As `dated`, of an id that may have a revision behind the date."""
     if revision := _REVISION.search(folded):
         folded = folded[: revision.start()]
-    parts = dated(folded)
-    return parts[0] if parts else None
+    return dated(folded)
 
 
 def date_writings(text: str) -> tuple[str, ...]:
@@ -73,21 +72,21 @@ def shortened(text: str) -> Iterator[Shortened]:
     """A folded name without its version, less of it each time.
 
     Dropped are, in this order: the tag that stands for the version by default (":latest",
-    "@default"); Bedrock's revision ("-v1:0", first its part after the colon), but of models
-    without a date only the first, since "-v2:0" is another model there; a date in full. Short
-    dates ("-0613", "-2507"), "-latest", "-002" and the like name models of their own.
+    "@default"); Bedrock's first revision ("-v1:0", of any "-v2:0" only what follows the colon,
+    since "-v2" is another model there); a date in full. Short dates ("-0613", "-2507"),
+    "-latest", "-002" and the like name models of their own.
     """
     if (tag := _TAG.search(text)) and tag.start():
         text = text[: tag.start()]
         yield Shortened(text)
     yield from (Shortened(writing) for writing in date_writings(text))
     if (revision := _REVISION.search(text)) and revision.start():
-        base = text[: revision.start()]
-        if revision[2] == ":0":
-            yield Shortened(text[: revision.start(2)])
-        if dated(base) is None and (revision[1], revision[2]) != ("1", ":0"):
+        if revision[2] != ":0":
             return
-        text = base
+        yield Shortened(text[: revision.start(2)])
+        if revision[1] != "1":
+            return
+        text = text[: revision.start()]
         yield Shortened(text)
         yield from (Shortened(writing) for writing in date_writings(text))
     if parts := dated(text):
