@@ -136,6 +136,13 @@ def test_no_seller_stands_in_for_the_one_that_answers_but_prices_dates_apart() -
     """Azure lists gpt-4o without other dates, but OpenAI is who answers for it."""
     assert index().match("gpt-4o-2026-01-01") == NoMatch((("openai", "gpt-4o"),))
 
+    says = ModelClause("azure", "gpt-4o", Regex(r"^gpt-4o-\d{4}-\d{2}-\d{2}$"))
+
+    assert index(says).match("gpt-4o-2026-01-01") == NoMatch((("openai", "gpt-4o"),))
+    assert index(says).match("gpt-4o-2026-01-01", "azure") == Match(
+        "azure", "gpt-4o", MatchRule.VERSION_SUFFIX
+    )
+
 
 @pytest.mark.parametrize(
     ("name", "provider"),
