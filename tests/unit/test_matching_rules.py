@@ -157,6 +157,12 @@ def test_nothing_is_ever_added_to_a_name(name: str, provider: str) -> None:
     assert index().match(name, provider) == NoMatch()
 
 
+def test_a_revision_is_left_out_only_at_sellers_who_write_them() -> None:
+    """Bedrock charges more for an area than the maker does."""
+    assert index().match("claude-sonnet-4-5-v1:0") == NoMatch()
+    assert index().match("amazon.nova-pro-v1:0") != NoMatch()
+
+
 def test_a_name_never_leaves_the_seller_that_it_is_asked_of() -> None:
     assert index().match("claude-sonnet-4-5", "azure") == NoMatch()
     assert index().match("openai/gpt-4o", "azure") == NoMatch()

@@ -212,6 +212,8 @@ class ModelIndex:
         writings = [folded]
         for short in shortened(folded):
             models = self._listed.in_order(find(short.text, provider))
+            if short.drops_revision:
+                models = tuple(each for each in models if each[0] in self._listed.revising)
             # Without a seller, only the one that answers counts: another may list the model
             # because it keeps no dates apart.
             first = [model for model in models if model[0] == models[0][0]]
