@@ -137,6 +137,13 @@ def test_no_seller_stands_in_for_the_one_that_answers_but_prices_dates_apart() -
     """Azure lists gpt-4o without other dates, but OpenAI is who answers for it."""
     assert index().match("gpt-4o-2026-01-01") == NoMatch((("openai", "gpt-4o"),))
 
+    says = ModelClause("azure", "gpt-4o", Regex(r"^gpt-4o-\d{4}-\d{2}-\d{2}$"))
+
+    assert index(says).match("gpt-4o-2026-01-01") == NoMatch((("openai", "gpt-4o"),))
+    assert index(says).match("gpt-4o-2026-01-01", "azure") == Match(
+        "azure", "gpt-4o", MatchRule.VERSION_SUFFIX
+    )
+
 
 @pytest.mark.parametrize(
     ("name", "provider"),
@@ -149,6 +156,12 @@ def test_no_seller_stands_in_for_the_one_that_answers_but_prices_dates_apart() -
 )
 def test_nothing_is_ever_added_to_a_name(name: str, provider: str) -> None:
     assert index().match(name, provider) == NoMatch()
+
+
+def test_a_revision_is_left_out_only_at_sellers_who_write_them() -> None:
+    """Bedrock charges more for an area than the maker does."""
+    assert index().match("claude-sonnet-4-5-v1:0") == NoMatch()
+    assert index().match("amazon.nova-pro-v1:0") != NoMatch()
 
 
 def test_a_name_never_leaves_the_seller_that_it_is_asked_of() -> None:

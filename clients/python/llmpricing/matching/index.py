@@ -105,24 +105,29 @@ class ModelIndex:
         if len(name) > MAX_NAME_LENGTH:
             return NoMatch()
         doubtful: dict[Name, None] = {}
-        whole = [(provider, name)]
+        asked = provider
         prefixed: list[tuple[str | None, str]] = [
             (read.provider, read.text) for read in self._readings(name, provider)
         ]
-        for rule, readings, find in (
-            (MatchRule.CASE, whole, self._by_case),
-            (MatchRule.ALIAS, whole, self._by_alias),
-            (MatchRule.SELLER_PREFIX, prefixed, self._by_rest),
-            (MatchRule.VERSION_SUFFIX, whole + prefixed, self._by_version),
-            (MatchRule.CATALOGUE_CLAUSE, whole + prefixed, self._by_clause),
-            (MatchRule.PUNCTUATION, whole + prefixed, self._by_punctuation),
+        for rule, has_whole, has_rest, find in (
+            (MatchRule.CASE, True, False, self._by_case),
+            (MatchRule.ALIAS, True, False, self._by_alias),
+            (MatchRule.SELLER_PREFIX, False, True, self._by_rest),
+            (MatchRule.VERSION_SUFFIX, True, True, self._by_version),
+            (MatchRule.CATALOGUE_CLAUSE, True, True, self._by_clause),
+            (MatchRule.PUNCTUATION, True, True, self._by_punctuation),
         ):
+            # The whole name first: with a date or a dash, it goes where it goes without.
+            readings = [(asked, name)] * has_whole + prefixed * has_rest
             step, refused = self._try(rule, readings, find)
             tried.append(step)
             if step.outcome is Outcome.MATCHED:
                 return Match(*step.found[0], rule)
             if step.outcome is Outcome.AMBIGUOUS:
                 return NoMatch(step.found[:MAX_SUGGESTIONS])
+            if rule is MatchRule.VERSION_SUFFIX and refused and asked is None:
+                # This seller answers for the model, so no other stands in for it.
+                asked = refused[0][0]
             doubtful.update(dict.fromkeys(refused))
         return NoMatch(tuple(doubtful)[:MAX_SUGGESTIONS])
 
@@ -207,6 +212,8 @@ class ModelIndex:
         writings = [folded]
         for short in shortened(folded):
             models = self._listed.in_order(find(short.text, provider))
+            if short.drops_revision:
+                models = tuple(each for each in models if each[0] in self._listed.revising)
             # Without a seller, only the one that answers counts: another may list the model
             # because it keeps no dates apart.
             first = [model for model in models if model[0] == models[0][0]]

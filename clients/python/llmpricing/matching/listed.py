@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 from llmpricing.matching.answer import Name
-from llmpricing.matching.spelling import dated_parts, fold, punctuation_key
+from llmpricing.matching.spelling import dated_parts, fold, has_revision, punctuation_key
 
 Order: TypeAlias = Callable[[str, str], Any]
 """Sort key of (provider, model id): of the sellers of a name the one with the smallest answers.
@@ -23,10 +23,13 @@ class ListedModels:
         "_dates",
         "_order",
         "_sellers",
+        "revising",
         "sellers",
     )
 
     sellers: Final[frozenset[str]]
+    revising: Final[frozenset[str]]
+    """Sellers with revisions in their ids ("-v1:0")."""
 
     def __init__(self, names: Iterable[Name], order: Order) -> None:
         by_id: dict[str, list[str]] = {}
@@ -41,6 +44,7 @@ class ListedModels:
         by_key: dict[str, tuple[str, ...]] = {}
         dated_at: dict[str, set[str]] = {}
         dates: set[tuple[str, tuple[str, str, str]]] = set()
+        revising: set[str] = set()
         for model_id, providers in by_id.items():
             if len(providers) == 1:
                 sellers: tuple[str, ...] = (providers[0],)
@@ -54,12 +58,15 @@ class ListedModels:
             key = punctuation_key(folded)
             if key != folded:
                 by_key[key] = (*by_key.get(key, ()), model_id)
+            if has_revision(folded):
+                revising.update(sellers)
             if (parts := dated_parts(key)) is not None:
                 dated_at.setdefault(parts[0], set()).update(sellers)
                 dates.add((parts[0].rpartition("/")[2], parts[1]))
         self._by_fold = by_fold
         self._by_key = by_key
         self._dated_at = {base: frozenset(each) for base, each in dated_at.items()}
+        self.revising = frozenset(revising)
         self._dates = frozenset(dates)
         self.sellers = frozenset(shared_seller for each in shared for shared_seller in each)
 

@@ -80,8 +80,11 @@ def can_be(name: str, model_id: str, *, is_stated: bool) -> bool:
     if own.revision == _FIRST_REVISION:
         name = name.removesuffix("-v1")  # What Bedrock's newer ids end in.
     named = _parts(name, takes_short_date)
-    if named.revision is not None and named.revision != (own.revision or _FIRST_REVISION):
-        return False
+    if named.revision is not None:
+        # Bedrock's ids, which have their vendor in front, may leave the first revision out.
+        implied = _FIRST_REVISION if own.words.keys() & _VENDORS else None
+        if named.revision != (own.revision or implied):
+            return False
     if named.date is not None and own.date is not None and named.date != own.date:
         return False
     if named.numbers != own.numbers:

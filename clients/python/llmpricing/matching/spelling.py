@@ -36,6 +36,8 @@ class Shortened:
     text: str
     drops_date: bool = False
     """Whether it names no date any more: what was dropped may have had a price of its own."""
+    drops_revision: bool = False
+    """Whether a revision was dropped: only sellers who write them mean the model without."""
 
 
 def dated(text: str) -> tuple[str, tuple[str, str, str]] | None:
@@ -80,14 +82,20 @@ def shortened(text: str) -> Iterator[Shortened]:
         text = text[: tag.start()]
         yield Shortened(text)
     yield from (Shortened(writing) for writing in date_writings(text))
+    is_revised = False
     if (revision := _REVISION.search(text)) and revision.start():
         if revision[2] != ":0":
             return
-        yield Shortened(text[: revision.start(2)])
+        yield Shortened(text[: revision.start(2)], drops_revision=True)
         if revision[1] != "1":
             return
-        text = text[: revision.start()]
-        yield Shortened(text)
-        yield from (Shortened(writing) for writing in date_writings(text))
+        text, is_revised = text[: revision.start()], True
+        for short in (text, *date_writings(text)):
+            yield Shortened(short, drops_revision=True)
     if parts := dated(text):
-        yield Shortened(parts[0], drops_date=True)
+        yield Shortened(parts[0], drops_date=True, drops_revision=is_revised)
+
+
+def has_revision(folded: str) -> bool:
+    """Whether an id ends in a revision as Bedrock writes it: "-v1:0"."""
+    return _REVISION.search(folded) is not None
