@@ -154,7 +154,7 @@ def _remainder(
         left -= own[part]
     if left < 0:
         parts = " and ".join(_stated(usage, part) for part in inside if own[part])
-        raise UsageError(f"{parts} are part of {_stated(usage, meter)}, and more")
+        raise UsageError(f"{parts} are part of only {_stated(usage, meter)}")
     return left
 
 
