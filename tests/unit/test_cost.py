@@ -243,6 +243,24 @@ def test_what_is_cached_is_the_beginning_of_a_prompt_and_fills_its_lower_band() 
     ]
 
 
+def test_the_more_specific_units_fill_the_lower_band_first() -> None:
+    card = priced(
+        Rate(Meter.INPUT_TOKENS, Decimal(2), when(above(100, ThresholdScope.EXCESS))),
+        Rate(Meter.INPUT_TOKENS, Decimal(1)),
+    )
+    usage = {
+        Meter.INPUT_TOKENS: 160,
+        Meter.CACHE_READ_TOKENS: 120,
+        Meter.CACHE_AUDIO_READ_TOKENS: 90,
+    }
+    assert lines(cost(card, usage)) == [
+        ("input_tokens", "40", "input_tokens", "80"),
+        ("cache_read_tokens", "20", "input_tokens", "40"),
+        ("cache_read_tokens", "10", "input_tokens", "10"),
+        ("cache_audio_read_tokens", "90", "input_tokens", "90"),
+    ]
+
+
 def test_what_lies_below_a_graduated_rate_without_another_is_unpriced() -> None:
     beyond = Rate(Meter.INPUT_TOKENS, Decimal(2), when(above(100, ThresholdScope.EXCESS)))
     found = cost(priced(beyond), {Meter.INPUT_TOKENS: 130})
@@ -280,6 +298,19 @@ def test_a_minimum_is_of_all_that_is_charged_at_the_rate_together() -> None:
     ]
     usage = {Meter.INPUT_AUDIO_SECONDS: 4}
     assert cost(card, usage, convention=InputConvention.EXCLUSIVE).total == 10
+
+
+def test_a_minimum_is_of_nothing_that_is_charged_at_another_rate() -> None:
+    card = priced(
+        Rate(Meter.AUDIO_SECONDS, Decimal(1), minimum=10),
+        Rate(Meter.INPUT_AUDIO_SECONDS, Decimal(3)),
+    )
+    found = cost(card, {Meter.AUDIO_SECONDS: 12, Meter.INPUT_AUDIO_SECONDS: 8})
+    assert lines(found) == [
+        ("audio_seconds", "10", "audio_seconds", "10"),
+        ("input_audio_seconds", "8", "input_audio_seconds", "24"),
+    ]
+    assert cost(card, {Meter.AUDIO_SECONDS: 8, Meter.INPUT_AUDIO_SECONDS: 8}).total == 24
 
 
 @pytest.mark.parametrize("minimum", [-1, 2**63])
@@ -435,6 +466,24 @@ def test_more_kinds_of_usage_than_are_remembered_change_no_answer() -> None:
     for usage in [*usages, *usages]:
         again = compiled.evaluate(usage, at=NOW, convention=InputConvention.EXCLUSIVE)
         assert again == cost(card, usage, convention=InputConvention.EXCLUSIVE)
+
+
+def test_usages_that_state_the_same_meters_are_not_taken_for_each_other() -> None:
+    long = Rate(Meter.INPUT_TOKENS, Decimal("0.000004"), when(above(200)))
+    compiled = CompiledCard(priced(long, INPUT, CACHED, AUDIO))
+    usage = {Meter.INPUT_TOKENS: 150, Meter.CACHE_READ_TOKENS: 100, Meter.INPUT_AUDIO_TOKENS: 0}
+    below = compiled.evaluate(usage, at=NOW)
+    assert below.total == 50 * INPUT.price + 100 * CACHED.price
+    above_it = compiled.evaluate({**usage, Meter.INPUT_TOKENS: 250}, at=NOW)
+    assert above_it.total == 150 * long.price + 100 * CACHED.price
+    disjoint = compiled.evaluate(usage, at=NOW, convention=InputConvention.EXCLUSIVE)
+    assert disjoint.total == 150 * long.price + 100 * CACHED.price
+    nearer = {**usage, Meter.INPUT_TOKENS: 90}
+    disjoint = compiled.evaluate(nearer, at=NOW, convention=InputConvention.EXCLUSIVE)
+    assert disjoint.total == 90 * INPUT.price + 100 * CACHED.price
+    with pytest.raises(UsageError, match="may overlap"):
+        compiled.evaluate({**usage, Meter.INPUT_AUDIO_TOKENS: 10}, at=NOW)
+    assert compiled.evaluate(usage, at=NOW) == below
 
 
 def test_a_usage_that_cannot_be_says_why_in_one_line() -> None:

@@ -126,6 +126,18 @@ def test_an_overlap_that_makes_no_difference_need_not_be_stated() -> None:
     assert own(usage, INPUT, AUDIO) == {INPUT: 30, AUDIO: 30}
 
 
+def test_what_could_be_charged_as_two_things_is_told_apart_from_what_could_not() -> None:
+    written, for_5m = Meter.CACHE_WRITE_TOKENS, Meter.CACHE_WRITE_5M_TOKENS
+    audio_written = Meter.CACHE_AUDIO_WRITE_TOKENS
+    usage = {INPUT: 100, AUDIO: 30, written: 50, for_5m: 40, audio_written: 20}
+    assert own(usage, INPUT, AUDIO, written) == {
+        INPUT: 40,
+        AUDIO: 10,
+        written: 30,
+        audio_written: 20,
+    }
+
+
 def test_what_is_not_told_apart_is_still_checked() -> None:
     usage = {INPUT: 90, CACHED: 50, AUDIO: 91}
     assert refusal(usage, INPUT, CACHED) == (
