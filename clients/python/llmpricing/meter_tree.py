@@ -9,6 +9,7 @@ of both.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from typing import Final
 
 from llmpricing.meters import METER_ORDER, Meter
@@ -81,6 +82,7 @@ GENERAL_FIRST: Final[Mapping[Meter, tuple[int, int]]] = {
 """A key to sort by: a meter comes after all that it is part of."""
 
 
+@cache
 def join(one: Meter, other: Meter) -> Meter | None:
     """The meter of the units that count for both; None if no unit can."""
     dimensions = {**DIMENSIONS[one], **DIMENSIONS[other]}

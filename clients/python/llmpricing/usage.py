@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import combinations
 from typing import Final
 
-from llmpricing.meter_tree import ANCESTORS, GENERAL_FIRST, closest, join
+from llmpricing.meter_tree import ANCESTORS, GENERAL_FIRST, join
 from llmpricing.meters import Meter
 from llmpricing.rate_card import MAX_QUANTITY
 
@@ -135,10 +135,10 @@ def _unstated_overlap(usage: Usage, apart: Sequence[Meter]) -> tuple[Meter, Mete
 def _mergeable(usage: Usage, one: Meter, other: Meter, rated: Collection[Meter]) -> Meter:
     """Which of two overlapping meters need not be told apart, the later if neither.
 
-    It has no rate of its own, and one meter to be charged as, whatever else its units are.
+    It has no rate of its own, so its units are charged as what else they are.
     """
     for meter in (other, one):
-        if meter not in rated and len(closest(meter, rated)) <= 1:
+        if meter not in rated:
             return meter
     raise UsageError(
         f"{_stated(usage, one)} and {_stated(usage, other)} may overlap: "
@@ -154,7 +154,7 @@ def _remainder(
         left -= own[part]
     if left < 0:
         parts = " and ".join(_stated(usage, part) for part in inside if own[part])
-        raise UsageError(f"{parts} are part of {_stated(usage, meter)}, and more")
+        raise UsageError(f"{parts} are part of only {_stated(usage, meter)}")
     return left
 
 
