@@ -538,7 +538,7 @@ def test_policies_keep_indexes_in_use(shared_database: Database, query: str, ind
             connection.execute("SET enable_seqscan = off")
             explained = connection.execute(
                 f"EXPLAIN (COSTS off) {query}".encode(),
-                {"model_id": "made-up", "provider": "maker"},
+                {"model_ids": ["made-up"], "providers": ["maker"]},
             )
             plans.append([each["QUERY PLAN"] for each in explained])
     assert any(index in line for line in plans[0])
