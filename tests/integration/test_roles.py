@@ -519,7 +519,7 @@ def test_writer_gives_a_run_its_final_status_exactly_once(database: Database) ->
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (statements("lookup")["find_pricing"], "models_provider_model_id_key"),
+        (statements("lookup")["find_pricing"], "models_by_model_id"),
         # lower() and its index: an operator that is not leakproof waits behind a real policy.
         (
             "SELECT * FROM models WHERE lower(hugging_face_id) = 'made/up'",
