@@ -50,7 +50,7 @@ WRITTEN = datetime(2026, 12, 24, tzinfo=UTC)
 
 
 def unread(document: object, received_at: datetime) -> Listing:
-    raise NotImplementedError
+    raise AssertionError("a plan is made of what was read")
 
 
 ACME = Source("acme", "Acme API", OWN_API_RANK, unread, Evidence.RECORDED, provider="acme")
@@ -537,6 +537,8 @@ def test_a_model_that_one_catalogue_dropped_is_told_by_the_other(table: Table) -
     plan = table.sync(listed("b", ONE), source=FIRST, at=DAY_0 + 2 * DAY)
     assert kinds(plan) == [(ChangeKind.CHANGED, "a")]
     assert (table.price_of("a"), table.source_of("a")) == (TWO, SECOND.slug)
+    # In force from now on, however long ago the other catalogue stated it.
+    assert plan.changes[0].effective_time == WRITTEN
     assert table.is_active("a")
 
 
