@@ -45,12 +45,10 @@ class GuardedReader:
         )
 
     async def find_at(
-        self, model_id: str, provider: str | None, when: When, revision: int | None = None
-    ) -> tuple[Head, Sequence[Price]]:
+        self, asked: Sequence[tuple[Name, When]], revision: int | None = None
+    ) -> Sequence[tuple[Head, Sequence[Price]]]:
         """See PriceReader."""
-        return await self.breaker.ask(
-            lambda: self._reader.find_at(model_id, provider, when, revision)
-        )
+        return await self.breaker.ask(lambda: self._reader.find_at(asked, revision))
 
     async def names(self) -> Sequence[tuple[str, str]]:
         """See PriceReader."""

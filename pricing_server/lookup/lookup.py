@@ -197,22 +197,27 @@ class Lookup:
         index = await self._matcher.index()
         matches: dict[Name, Match | NoMatch] = {}
         names: dict[Name, None] = {}
+        other_times: list[tuple[Name, When]] = []
         for each in asked:
             seller = canonical(each.provider) if each.provider is not None else None
             name = (seller, each.model_id)
-            if name not in matches:
-                found = index.match(each.model_id, seller) if index is not None else NoMatch()
-                matches[name] = found
-            is_remembered = each.when is not None and each.when.known_at is not None
-            if not is_remembered and not each.accept.isdisjoint(_TABLE_LAYERS):
-                names[name] = None
-                match = matches[name]
-                if isinstance(match, Match) and match.rule not in _EXACT_RULES:
-                    names[match.provider, match.model_id] = None
+            match = matches.get(name)
+            if match is None:
+                match = index.match(each.model_id, seller) if index is not None else NoMatch()
+                matches[name] = match
+            if each.accept.isdisjoint(_TABLE_LAYERS):
+                continue
+            looked_up: list[Name] = [name]
+            if isinstance(match, Match) and match.rule not in _EXACT_RULES:
+                looked_up.append((match.provider, match.model_id))
+            names |= dict.fromkeys(looked_up)
+            if each.when is not None:
+                other_times += [(one, each.when) for one in looked_up]
         min_revision = max((each.min_revision or 0 for each in asked), default=0)
         if names:
             with contextlib.suppress(DatabaseUnavailable):
-                return Batch(await self._table.snapshot(list(names), min_revision), matches)
+                snapshot = await self._table.snapshot(list(names), min_revision)
+                return Batch(await self._table.with_past(snapshot, other_times), matches)
         return Batch(None, matches)
 
     async def explain_match(self, name: str, provider: str | None) -> Explanation:

@@ -114,9 +114,9 @@ class PriceReader(Protocol):
         `needs_reference` picks; all of it at one head."""
 
     async def find_at(
-        self, model_id: str, provider: str | None, when: When, revision: int | None = None
-    ) -> tuple[Head, Sequence[Price]]:
-        """As `find`, of another time, with the last revision that was known then.
+        self, asked: Sequence[tuple[Name, When]], revision: int | None = None
+    ) -> Sequence[tuple[Head, Sequence[Price]]]:
+        """As `find` for each name, of another time, with the last revision that was known then.
 
         A price of a time before the first one known is that first one. `revision` leaves
         out what was committed later.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from llmpricing.matching import Match, NoMatch
-from pricing_server.lookup.price import Head, Key, Name
+from pricing_server.lookup.price import Head, Key, Name, Price, When
 from pricing_server.lookup.quote import Quote
 
 
@@ -16,6 +16,8 @@ class TableSnapshot:
 
     head: Head
     quotes: Mapping[Key, Quote | None]
+    past: Mapping[tuple[Name, When], tuple[Head, Sequence[Price]]] = field(default_factory=dict)
+    """Prices of other times, by the name and seller they were found for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,20 +141,20 @@ class PriceTable:
     ) -> Found:
         """As `find`, of another time. What was known at another time is not cached."""
         if when.known_at is not None:
-            head, prices = await self._reader.find_at(model_id, seller, when)
+            head, prices = await self._find_at((seller, model_id), when, None, snapshot)
             return Found(head, evaluate(prices, seller, when.as_of) if prices else None)
-        return await self.at(await self.find(model_id, seller, min_revision, snapshot), when)
+        found = await self.find(model_id, seller, min_revision, snapshot)
+        return await self.at(found, when, snapshot)
 
-    async def at(self, found: Found, when: When) -> Found:
+    async def at(self, found: Found, when: When, snapshot: TableSnapshot | None = None) -> Found:
         """What was found to be in effect now as it was, or will be, at `when.as_of`."""
         if found.quote is None:
             return found
         price, head = found.quote.price, found.head
-        if price.effective_time <= when.as_of:
-            prices: Sequence[Price] = [price.at(when.as_of)]
-        else:
-            provider, model_id = price.referred or (price.provider, price.model_id)
-            head, prices = await self._reader.find_at(model_id, provider, when, head.revision)
+        prices: Sequence[Price] = [price.at(when.as_of)]
+        name = _name_in_history(found.quote, when)
+        if name is not None:
+            head, prices = await self._find_at(name, when, head.revision, snapshot)
             if price.referred is not None:
                 prices = [referring(price, reference) for reference in prices]
         quote = evaluate(prices, price.provider, when.as_of) if prices else None
@@ -162,11 +162,37 @@ class PriceTable:
             quote = replace(quote, rule=found.quote.rule)
         return replace(found, head=head, quote=quote)
 
+    async def with_past(
+        self, snapshot: TableSnapshot, asked: Sequence[tuple[Name, When]]
+    ) -> TableSnapshot:
+        """The snapshot with what `find_at` needs of other times. Raises DatabaseUnavailable."""
+        wanted: dict[tuple[Name, When], None] = {}
+        for (seller, model_id), when in asked:
+            name: Name | None = (seller, model_id)
+            if when.known_at is None:
+                quote = snapshot.quotes[Layer.DATABASE, seller, model_id]
+                name = _name_in_history(quote, when) if quote is not None else None
+            if name is not None:
+                wanted[name, when] = None
+        if not wanted:
+            return snapshot
+        found = await self._reader.find_at(list(wanted), snapshot.head.revision)
+        return replace(snapshot, past=dict(zip(wanted, found, strict=True)))
+
+    async def _find_at(
+        self, name: Name, when: When, revision: int | None, snapshot: TableSnapshot | None
+    ) -> tuple[Head, Sequence[Price]]:
+        if snapshot is not None and (name, when) in snapshot.past:
+            return snapshot.past[name, when]
+        [found] = await self._reader.find_at([(name, when)], revision)
+        return found
+
     async def in_history(
         self, provider: str, model_id: str, at: datetime, known: Head
     ) -> Price | None:
         """See `Lookup.in_history`."""
-        head, prices = await self._reader.find_at(model_id, provider, When(at), known.revision)
+        name = (provider, model_id)
+        [(head, prices)] = await self._reader.find_at([(name, When(at))], known.revision)
         return prices[0] if prices and head == known else None
 
     async def find_reference(
@@ -302,6 +328,14 @@ def _needs_reference(quote: Quote) -> bool:
 
 def _reference_key(listed: Quote) -> Key:
     return Layer.CROSS_REFERENCE, listed.price.provider, listed.price.model_id
+
+
+def _name_in_history(quote: Quote, when: When) -> Name | None:
+    """Whose history tells the price at an instant; None if the quote's own price does."""
+    price = quote.price
+    if price.effective_time <= when.as_of:
+        return None
+    return price.referred or (price.provider, price.model_id)
 
 
 def _found(snapshot: TableSnapshot, key: Key, min_revision: int) -> Found:

@@ -55,22 +55,27 @@ class PostgresPriceReader:
         return head, found, references
 
     async def find_at(
-        self, model_id: str, provider: str | None, when: When, revision: int | None = None
-    ) -> tuple[Head, Sequence[Price]]:
-        """The prices of another time, and the last revision that was known then."""
-        names = {
-            "model_id": model_id,
-            "provider": provider,
-            "as_of": when.as_of,
-            "known_at": when.known_at,
+        self, asked: Sequence[tuple[Name, When]], revision: int | None = None
+    ) -> Sequence[tuple[Head, Sequence[Price]]]:
+        """The prices of other times, each with the last revision that was known then."""
+        values = {
+            **_arrays([name for name, _ in asked]),
+            "as_of": [when.as_of for _, when in asked],
+            "known_at": [when.known_at for _, when in asked],
             "revision": revision,
         }
         with translated_errors():
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(_SQL["find_pricing_at"], names)
+                cursor = await connection.execute(_SQL["find_pricing_at"], values)
                 rows = await cursor.fetchall()
-        head = Head(rows[0]["head_revision"], rows[0]["head_epoch"])
-        return head, [price_of(row) for row in rows if row["provider"] is not None]
+        heads: dict[int, Head] = {}
+        found: list[list[Price]] = [[] for _ in asked]
+        for row in rows:
+            position = row["position"] - 1
+            heads[position] = Head(row["head_revision"], row["head_epoch"])
+            if row["provider"] is not None:
+                found[position].append(price_of(row))
+        return [(heads[position], prices) for position, prices in enumerate(found)]
 
     async def head(self) -> Head:
         """The state of the whole price table."""

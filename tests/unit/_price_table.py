@@ -105,8 +105,8 @@ class Table:
         return head, found, {(price.provider, price.model_id): others for price in asked}
 
     async def find_at(
-        self, model_id: str, provider: str | None, when: When, revision: int | None = None
-    ) -> tuple[Head, Sequence[Price]]:
+        self, asked: Sequence[tuple[Name, When]], revision: int | None = None
+    ) -> Sequence[tuple[Head, Sequence[Price]]]:
         raise AssertionError("the past of a price table in memory is not kept")
 
     async def find_references(

@@ -46,10 +46,10 @@ class Database:
         return HEAD, [[] for _ in names], {}
 
     async def find_at(
-        self, model_id: str, provider: str | None, when: When, revision: int | None = None
-    ) -> tuple[Head, Sequence[Price]]:
+        self, asked: Sequence[tuple[Name, When]], revision: int | None = None
+    ) -> Sequence[tuple[Head, Sequence[Price]]]:
         await self._answer()
-        return HEAD, []
+        return [(HEAD, []) for _ in asked]
 
     async def find_references(
         self, model_id: str, provider: str, reference_provider: str

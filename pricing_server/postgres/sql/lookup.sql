@@ -32,24 +32,30 @@ LEFT JOIN LATERAL (
 ) AS pending ON true;
 
 -- name: find_pricing_at
--- The prices of a model id of another time, at one seller or at all of them, with the last
+-- The prices of model ids, each of another time, at one seller or at all of them, with the last
 -- revision that was known then. Of what is known the statement that was committed first
 -- decides, and each later one from its effective time on. What
 -- confirmed a price is known of the price in force only, and of what is known now; of any
 -- other price it is its first statement. Without a match: one row with the head alone.
 WITH known AS (
-    SELECT head.epoch,
-           CASE WHEN %(known_at)s::timestamptz IS NOT NULL THEN coalesce((
+    SELECT asked.*,
+           head.epoch,
+           CASE WHEN asked.known_at IS NOT NULL THEN coalesce((
                     SELECT revision
                     FROM model_pricing_history
-                    WHERE changed_at <= %(known_at)s
+                    WHERE changed_at <= asked.known_at
                     ORDER BY changed_at DESC, revision DESC
                     LIMIT 1
                 ), 0)
                 ELSE coalesce(%(revision)s::bigint, head.revision) END AS revision
     FROM price_table_head AS head
+    CROSS JOIN unnest(
+        %(model_ids)s::text[], %(providers)s::text[],
+        %(as_of)s::timestamptz[], %(known_at)s::timestamptz[]
+    ) WITH ORDINALITY AS asked (model_id, provider, as_of, known_at, position)
 )
-SELECT known.revision AS head_revision,
+SELECT known.position,
+       known.revision AS head_revision,
        known.epoch::text AS head_epoch,
        found.*
 FROM known
@@ -76,8 +82,8 @@ LEFT JOIN LATERAL (
         SELECT *
         FROM model_pricing_history AS one
         WHERE one.model_key = models.model_key AND one.revision <= known.revision
-        ORDER BY one.effective_time <= %(as_of)s DESC,
-                 CASE WHEN one.effective_time <= %(as_of)s THEN one.revision END DESC,
+        ORDER BY one.effective_time <= known.as_of DESC,
+                 CASE WHEN one.effective_time <= known.as_of THEN one.revision END DESC,
                  one.revision
         LIMIT 1
     ) AS history
@@ -85,7 +91,7 @@ LEFT JOIN LATERAL (
         SELECT kind, changed_at
         FROM model_pricing_history AS one
         WHERE one.model_key = models.model_key AND one.revision <= known.revision
-          AND one.changed_at <= %(as_of)s AND one.kind IN ('delisted', 'restored')
+          AND one.changed_at <= known.as_of AND one.kind IN ('delisted', 'restored')
         ORDER BY one.revision DESC
         LIMIT 1
     ) AS activity ON true
@@ -93,16 +99,16 @@ LEFT JOIN LATERAL (
         SELECT min(one.effective_time) AS superseded_at
         FROM model_pricing_history AS one
         WHERE one.model_key = models.model_key AND one.revision <= known.revision
-          AND one.revision > history.revision AND one.effective_time > %(as_of)s
+          AND one.revision > history.revision AND one.effective_time > known.as_of
     ) AS next ON true
     JOIN rate_cards AS cards ON cards.card_id = history.card_id
     LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
                                       AND pricing.revision = history.revision
-                                      AND %(known_at)s::timestamptz IS NULL
+                                      AND known.known_at IS NULL
     LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
                                     AND quotes.source = pricing.source
-    WHERE models.model_id = %(model_id)s
-      AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
+    WHERE models.model_id = known.model_id
+      AND (known.provider IS NULL OR models.provider = known.provider)
 ) AS found ON true;
 
 -- name: read_head
