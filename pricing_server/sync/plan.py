@@ -142,11 +142,14 @@ class _Planner:
     def _plan(self, candidate: Candidate, verdicts: Verdicts) -> None:
         key = candidate.listed.key
         rejected = self.state.holds.rejected.get(key)
-        if rejected is not None and self._is_price(candidate):
+        if rejected is not None:
+            # Of a rejected feed also models that are listed without a price: what is not
+            # asked about again is all that the admin saw.
             if self.resolver.is_noise(rejected.card_id, candidate.quote.card_id):
                 self._hold(candidate)
                 return
-            self.holding.lapse(rejected.held_change_id)
+            if self._is_price(candidate):
+                self.holding.lapse(rejected.held_change_id)
         # What changes nothing can be held as little as doubted.
         suspicion = None if candidate.is_unchanged else verdicts.feed or verdicts.rows.get(key)
         if suspicion is not None:

@@ -356,6 +356,17 @@ def test_the_first_feed_of_an_unproven_source_is_one_entry_with_its_models() -> 
     assert {each.number for each in table.open() if each.listed is None} == {1}
 
 
+def test_a_rejected_feed_is_not_asked_about_again_for_its_models_without_a_price() -> None:
+    table = HeldTable()
+    models = [listed("a", "1"), listed("b", UNPRICED)]
+    table.sync(PAPER, listing(*models))
+    table.decide(1, HoldStatus.REJECTED)
+    plan = table.sync(PAPER, listing(*models, day=1))
+    assert (plan.counts["models_held"], plan.holding.opened) == (2, ())
+    plan = table.sync(PAPER, listing(listed("a", "1"), listed("b", "2"), day=2))
+    assert [each.listed.model_id for each in plan.holding.opened] == ["b"]
+
+
 def test_a_feed_that_gets_references_is_released_by_itself() -> None:
     table = HeldTable()
     models = [listed(f"m{at}", "1") for at in range(5)]
