@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.price_change import PriceChange
 from pricing_server.providers.source import ListedModel, Listing, Notice, Source
+from pricing_server.sync.guard import are_near
 from pricing_server.sync.held import Suspicion
 from pricing_server.sync.holding import Holding, HoldingPlan
 from pricing_server.sync.kept_rates import with_kept_rates
@@ -167,7 +168,12 @@ class _Planner:
         else:
             own = self.state.holds.own.get(key)
             is_same = own is not None and self.resolver.is_noise(own.card_id, card_id)
-            self.holding.hold(candidate.listed, card_id, suspicion, is_same=is_same)
+            is_near = own is not None and are_near(
+                self.cards[own.card_id], self.cards[card_id], self.changed_at
+            )
+            self.holding.hold(
+                candidate.listed, card_id, suspicion, is_same=is_same, is_near=is_near
+            )
         if candidate.model is not None and before is not None:
             quotes = {quote.source: quote for quote in self.state.quotes_of(candidate.model)}
             quotes[self.source.slug] = replace(before, missing_syncs=0)
