@@ -15,7 +15,7 @@ The rules:
   a model is listed.
 - A model is delisted after MISSING_SYNCS_TO_DELIST successful syncs of new data in a
   row without it: by its seller's own API if that ever listed it, else by every catalogue. Its last
-  price is kept.
+  price is kept. A feed that is held as a whole delists nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Plan:
     missing: tuple[int, ...]
     """Model keys whose quote of this source was missing for one more sync."""
     unreadable: tuple[int, ...]
-    """Model keys whose quote of this source stays, as the row could not be read."""
+    """Model keys whose quote of this source stays, as the row could not be read, or was missing
+    in a feed that is held."""
     changes: tuple[PriceChange, ...]
     source_changes: tuple[tuple[KnownModel, str, str], ...]
     """Models whose price stays and is told by another source: (model, source, card id)."""
@@ -103,6 +104,7 @@ class _Planner:
         self.resolver = Resolver(cards, f"api_sync:{source.slug}", changed_at)
         self.judge = Judge(state, source, cards, changed_at)
         self.holding = Holding(state.holds, None)
+        self.is_feed_held = False
         self.quoted: list[QuotedModel] = []
         self.missing: list[int] = []
         self.missing_count = 0
@@ -122,6 +124,7 @@ class _Planner:
                 candidates.append(self._candidate(listed, model))
         verdicts = self.judge.judge(candidates)
         self.holding = Holding(self.state.holds, verdicts.feed)
+        self.is_feed_held = verdicts.feed is not None
         for key in skipped:
             self.counts["skipped"] += 1
             self.holding.leave(key)
@@ -228,6 +231,10 @@ class _Planner:
                 self.unreadable.append(model.model_key)
                 continue
             self.missing_count += 1
+            if self.is_feed_held:
+                # What a feed does not list that is not believed may be there all the same.
+                self.unreadable.append(model.model_key)
+                continue
             if before.missing_syncs and not self._is_news():
                 continue
             self.missing.append(model.model_key)

@@ -400,6 +400,20 @@ def test_a_rejected_feed_is_not_asked_about_again_for_its_models_without_a_price
     assert [each.listed.model_id for each in plan.holding.opened] == ["b"]
 
 
+def test_a_held_feed_delists_nothing_and_confirms_nothing() -> None:
+    table = HeldTable()
+    models = [listed(f"m{at}", "1") for at in range(6)]
+    table.sync(PROVEN, listing(*models, listed("gone", "1")))
+    wrong = [listed(f"m{at}", "100") for at in range(6)]
+    for day in (1, 2, 3):
+        plan = table.sync(PROVEN, listing(*wrong, day=day))
+        assert (plan.counts["models_held"], plan.counts["models_missing"]) == (6, 1)
+        assert (plan.changes, plan.missing, plan.unreadable) == ((), (), (7,))
+    for day in (4, 5):
+        plan = table.sync(PROVEN, listing(*models, day=day))
+    assert [change.kind for change in plan.changes] == [ChangeKind.DELISTED]
+
+
 def test_a_feed_that_gets_references_is_released_by_itself() -> None:
     table = HeldTable()
     models = [listed(f"m{at}", "1") for at in range(5)]
