@@ -137,6 +137,21 @@ def judge_feed(
     return None
 
 
+def are_near(card: RateCard, other: RateCard, at: datetime) -> bool:
+    """Whether each rate of either card is within CONFIRMING_RATIO of the other's, at an instant.
+
+    What was decided on one may then be taken for a decision on the other.
+    """
+    if card.card_id == other.card_id:
+        return True
+    return card.state is other.state and all(
+        (counterpart := _counterpart(rate, theirs, at)) is not None
+        and not _is_beyond(rate, counterpart, CONFIRMING_RATIO)
+        for ours, theirs in ((card, other), (other, card))
+        for rate in ours.rates
+    )
+
+
 def feed_medians(rows: Collection[Row], at: datetime) -> Mapping[Meter, Evidence]:
     """By meter the median ratio of the rows that have a reference, however few."""
     medians, _ = _compare(rows, at)

@@ -37,6 +37,16 @@ class HoldingPlan:
     """Rejections of prices that the source no longer states."""
 
 
+@dataclass(frozen=True, slots=True)
+class _HeldAgain:
+    """A model that is held, with its entry before, if there is one."""
+
+    new: NewHold
+    own: OpenHold | None
+    is_same: bool
+    """Whether both are of the same prices."""
+
+
 class Holding:
     """Keeps the books of one listing. `feed` is what is suspicious in all of it."""
 
@@ -47,28 +57,35 @@ class Holding:
         self._is_same_feed = (
             before is not None and feed is not None and before.reason is feed.reason
         )
+        self._of_feed: list[_HeldAgain] = []
         self._opened: list[NewHold] = []
         self._again: list[int] = []
         self._expired: list[int] = []
         self._released: list[int] = []
         self._lapsed: list[int] = []
-        self._feed_models = 0
         self._released_of_feed = 0
-        self._untouched_of_feed = 0
+        self._untouched_of_feed: list[int] = []
 
     def hold(
-        self, listed: ListedModel, card_id: str, suspicion: Suspicion, *, is_same: bool
+        self,
+        listed: ListedModel,
+        card_id: str,
+        suspicion: Suspicion,
+        *,
+        is_same: bool,
+        is_near: bool,
     ) -> None:
-        """A model is held; `is_same` says that its open entry is of the same prices."""
+        """A model is held; `is_same` says that its open entry is of the same prices, `is_near`
+        that it is of about the same."""
         own = self._holds.own.get(listed.key)
-        is_of_feed = self._feed is not None
-        self._feed_models += is_of_feed
-        if own is not None and is_same and self._belongs(own, is_of_feed):
-            self._again.append(own.held_change_id)
+        held = _HeldAgain(NewHold(listed, card_id, suspicion, self._feed is not None), own, is_same)
+        if self._feed is None:
+            self._write(held, stays=own is not None and is_same and own.feed_id is None)
             return
-        if own is not None:
-            self._expired.append(own.held_change_id)
-        self._opened.append(NewHold(listed, card_id, suspicion, is_of_feed))
+        self._of_feed.append(held)
+        # Whoever approves a feed approves what it was when it was looked at: it may lose
+        # models, but with a new one, or another price, it is another finding.
+        self._is_same_feed &= own is not None and own.feed_id is not None and is_near
 
     def end(self, key: ModelName, *, is_applied: bool) -> None:
         """A model is not held: what was held of it is in force now, or no longer stated."""
@@ -79,9 +96,11 @@ class Holding:
         self._released_of_feed += is_applied and own.feed_id is not None
 
     def leave(self, key: ModelName) -> None:
-        """Nothing is known of what the source states of a model: what is held of it stays."""
+        """Nothing is known of what the source states of a model: what is held of it stays, of a
+        feed as long as that does."""
         own = self._holds.own.get(key)
-        self._untouched_of_feed += own is not None and own.feed_id is not None
+        if own is not None and own.feed_id is not None:
+            self._untouched_of_feed.append(own.held_change_id)
 
     def release(self, held_change_id: int) -> None:
         """The held change of another source is in force now."""
@@ -94,7 +113,9 @@ class Holding:
     def plan(self) -> HoldingPlan:
         """What is to be written."""
         before = self._holds.feed
-        feed = self._feed if self._feed_models else None
+        feed = self._feed if self._of_feed else None
+        for held in self._of_feed:
+            self._write(held, stays=self._is_same_feed and held.is_same)
         is_same = self._is_same_feed and feed is not None
         if before is not None:
             if is_same or (feed is None and self._untouched_of_feed):
@@ -102,7 +123,7 @@ class Holding:
             elif self._released_of_feed and feed is None:
                 self._released.append(before.held_change_id)
             else:
-                self._expired.append(before.held_change_id)
+                self._expired += [before.held_change_id, *self._untouched_of_feed]
         return HoldingPlan(
             opened=tuple(self._opened),
             feed=feed,
@@ -113,7 +134,8 @@ class Holding:
             lapsed=tuple(self._lapsed),
         )
 
-    def _belongs(self, own: OpenHold, is_of_feed: bool) -> bool:
-        if not is_of_feed:
-            return own.feed_id is None
-        return self._is_same_feed and own.feed_id is not None
+    def _write(self, held: _HeldAgain, *, stays: bool) -> None:
+        if held.own is not None:
+            (self._again if stays else self._expired).append(held.own.held_change_id)
+        if not stays:
+            self._opened.append(held.new)

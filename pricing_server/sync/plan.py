@@ -15,7 +15,7 @@ The rules:
   a model is listed.
 - A model is delisted after MISSING_SYNCS_TO_DELIST successful syncs of new data in a
   row without it: by its seller's own API if that ever listed it, else by every catalogue. Its last
-  price is kept.
+  price is kept. A feed that is held as a whole delists nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.price_change import PriceChange
 from pricing_server.providers.source import ListedModel, Listing, Notice, Source
+from pricing_server.sync.guard import are_near
 from pricing_server.sync.held import Suspicion
 from pricing_server.sync.holding import Holding, HoldingPlan
 from pricing_server.sync.kept_rates import with_kept_rates
@@ -51,7 +52,8 @@ class Plan:
     missing: tuple[int, ...]
     """Model keys whose quote of this source was missing for one more sync."""
     unreadable: tuple[int, ...]
-    """Model keys whose quote of this source stays, as the row could not be read."""
+    """Model keys whose quote of this source stays, as the row could not be read, or was missing
+    in a feed that is held."""
     changes: tuple[PriceChange, ...]
     source_changes: tuple[tuple[KnownModel, str, str], ...]
     """Models whose price stays and is told by another source: (model, source, card id)."""
@@ -102,6 +104,7 @@ class _Planner:
         self.resolver = Resolver(cards, f"api_sync:{source.slug}", changed_at)
         self.judge = Judge(state, source, cards, changed_at)
         self.holding = Holding(state.holds, None)
+        self.is_feed_held = False
         self.quoted: list[QuotedModel] = []
         self.missing: list[int] = []
         self.missing_count = 0
@@ -121,6 +124,7 @@ class _Planner:
                 candidates.append(self._candidate(listed, model))
         verdicts = self.judge.judge(candidates)
         self.holding = Holding(self.state.holds, verdicts.feed)
+        self.is_feed_held = verdicts.feed is not None
         for key in skipped:
             self.counts["skipped"] += 1
             self.holding.leave(key)
@@ -142,11 +146,14 @@ class _Planner:
     def _plan(self, candidate: Candidate, verdicts: Verdicts) -> None:
         key = candidate.listed.key
         rejected = self.state.holds.rejected.get(key)
-        if rejected is not None and self._is_price(candidate):
+        if rejected is not None:
+            # Of a rejected feed also models that are listed without a price: what is not
+            # asked about again is all that the admin saw.
             if self.resolver.is_noise(rejected.card_id, candidate.quote.card_id):
                 self._hold(candidate)
                 return
-            self.holding.lapse(rejected.held_change_id)
+            if self._is_price(candidate):
+                self.holding.lapse(rejected.held_change_id)
         # What changes nothing can be held as little as doubted.
         suspicion = None if candidate.is_unchanged else verdicts.feed or verdicts.rows.get(key)
         if suspicion is not None:
@@ -164,7 +171,12 @@ class _Planner:
         else:
             own = self.state.holds.own.get(key)
             is_same = own is not None and self.resolver.is_noise(own.card_id, card_id)
-            self.holding.hold(candidate.listed, card_id, suspicion, is_same=is_same)
+            is_near = own is not None and are_near(
+                self.cards[own.card_id], self.cards[card_id], self.changed_at
+            )
+            self.holding.hold(
+                candidate.listed, card_id, suspicion, is_same=is_same, is_near=is_near
+            )
         if candidate.model is not None and before is not None:
             quotes = {quote.source: quote for quote in self.state.quotes_of(candidate.model)}
             quotes[self.source.slug] = replace(before, missing_syncs=0)
@@ -219,6 +231,10 @@ class _Planner:
                 self.unreadable.append(model.model_key)
                 continue
             self.missing_count += 1
+            if self.is_feed_held:
+                # What a feed does not list that is not believed may be there all the same.
+                self.unreadable.append(model.model_key)
+                continue
             if before.missing_syncs and not self._is_news():
                 continue
             self.missing.append(model.model_key)

@@ -350,10 +350,68 @@ def test_the_first_feed_of_an_unproven_source_is_one_entry_with_its_models() -> 
     plan = table.sync(PAPER, listing(listed("a", "1"), listed("b", UNPRICED)))
     assert (plan.counts["models_held"], plan.changes, table.models) == (2, (), {})
     assert {entry.feed for entry in table.entries.values()} == {None, 1}
-    again = table.sync(PAPER, listing(listed("a", "1"), listed("b", "2"), day=1))
-    assert again.counts["models_held"] == 2
-    assert sorted(statuses(table)) == ["expired", "open", "open", "open"]
-    assert {each.number for each in table.open() if each.listed is None} == {1}
+    again = table.sync(PAPER, listing(listed("a", "1"), listed("b", UNPRICED), day=1))
+    assert (again.holding.again, again.holding.opened) == ((2, 3, 1), ())
+
+
+@pytest.mark.parametrize(
+    ("stated", "is_same"),
+    [
+        ([listed("a", "1"), listed("b", "2")], True),
+        ([listed("a", "1.4"), listed("b", "2")], True),
+        ([listed("a", "1")], True),
+        ([listed("a", "1.6"), listed("b", "2")], False),
+        ([listed("a", "1000000"), listed("b", "2000000")], False),
+        ([listed("a", card("1", rate("5"))), listed("b", "2")], False),
+        ([listed("a", UNPRICED), listed("b", "2")], False),
+        ([listed("a", "1"), listed("b", "2"), listed("c", "3")], False),
+    ],
+)
+def test_an_entry_of_a_feed_holds_no_prices_but_about_those_that_were_looked_at(
+    stated: list[ListedModel], is_same: bool
+) -> None:
+    table = HeldTable()
+    table.sync(PAPER, listing(listed("a", "1"), listed("b", "2")))
+    table.sync(PAPER, listing(*stated, day=1))
+    (feed,) = (each for each in table.open() if each.listed is None)
+    assert (feed.number == 1) is is_same
+    assert {each.feed for each in table.open() if each is not feed} == {feed.number}
+    assert len(table.open()) == 1 + len(stated)
+
+
+def test_of_a_feed_that_is_another_finding_nothing_stays_behind() -> None:
+    table = HeldTable()
+    table.sync(PAPER, listing(listed("a", "1"), listed("b", "2")))
+    fault = Fault("b", "broken", ("acme", "b"))
+    table.sync(PAPER, listing(listed("a", "1"), day=1, faults=[fault]))
+    assert statuses(table) == ["open"] * 3
+    table.sync(PAPER, listing(listed("a", "100"), day=2, faults=[fault]))
+    assert statuses(table) == ["expired"] * 3 + ["open"] * 2
+
+
+def test_a_rejected_feed_is_not_asked_about_again_for_its_models_without_a_price() -> None:
+    table = HeldTable()
+    models = [listed("a", "1"), listed("b", UNPRICED)]
+    table.sync(PAPER, listing(*models))
+    table.decide(1, HoldStatus.REJECTED)
+    plan = table.sync(PAPER, listing(*models, day=1))
+    assert (plan.counts["models_held"], plan.holding.opened) == (2, ())
+    plan = table.sync(PAPER, listing(listed("a", "1"), listed("b", "2"), day=2))
+    assert [each.listed.model_id for each in plan.holding.opened] == ["b"]
+
+
+def test_a_held_feed_delists_nothing_and_confirms_nothing() -> None:
+    table = HeldTable()
+    models = [listed(f"m{at}", "1") for at in range(6)]
+    table.sync(PROVEN, listing(*models, listed("gone", "1")))
+    wrong = [listed(f"m{at}", "100") for at in range(6)]
+    for day in (1, 2, 3):
+        plan = table.sync(PROVEN, listing(*wrong, day=day))
+        assert (plan.counts["models_held"], plan.counts["models_missing"]) == (6, 1)
+        assert (plan.changes, plan.missing, plan.unreadable) == ((), (), (7,))
+    for day in (4, 5):
+        plan = table.sync(PROVEN, listing(*models, day=day))
+    assert [change.kind for change in plan.changes] == [ChangeKind.DELISTED]
 
 
 def test_a_feed_that_gets_references_is_released_by_itself() -> None:
