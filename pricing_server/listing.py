@@ -19,6 +19,7 @@ from pricing_server.lookup.price import Head, Price
 from pricing_server.lookup.price_list import PriceList, PriceLists
 from pricing_server.lookup.quote import evaluate
 from pricing_server.providers.source import Source
+from pricing_server.sorted_runs import sorted_in_runs
 
 KEPT_SELECTIONS: Final = 8
 """For the next pages, so that not every page filters and sorts everything again."""
@@ -121,9 +122,9 @@ class Listing:
 def select(price_list: PriceList, narrow: PriceFilter, at: datetime) -> Sequence[Price]:
     """The prices of a list that pass, in order, as they are at an instant."""
     found = [price for price in _at(price_list, at) if _passes(price_list, price, narrow, at)]
-    if narrow.price_meter is not None:
-        found.sort(key=lambda price: _order(price_list, price, narrow, at))
-    return found
+    if narrow.price_meter is None:
+        return found
+    return sorted_in_runs(found, lambda price: _order(price_list, price, narrow, at))
 
 
 def _at(price_list: PriceList, at: datetime) -> Iterator[Price]:

@@ -17,6 +17,7 @@ from pricing_server.breaker import Breaker
 from pricing_server.errors import DatabaseUnavailable, EpochChanged, RevisionNotReached
 from pricing_server.lookup.in_effect import InEffect, is_timed
 from pricing_server.lookup.price import Head, Price, PricePage
+from pricing_server.sorted_runs import sorted_in_runs
 
 PAGE_ROWS: Final = 500
 READ_SECONDS: Final = 3.0
@@ -221,7 +222,7 @@ class PriceLists:
 
 
 def _in_order(prices: list[Price]) -> Sequence[Price]:
-    return tuple(sorted(prices, key=lambda price: (price.provider, price.model_id)))
+    return sorted_in_runs(prices, lambda price: (price.provider, price.model_id))
 
 
 def _is_as_new(head: Head, other: Head) -> bool:
