@@ -34,6 +34,7 @@ from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.manual_file import ManualFileError
 from pricing_server.lookup.price import Head
+from pricing_server.lookup.price_list import PriceLists
 from pricing_server.lookup.table import PriceTable
 from pricing_server.matching.catalogue import clauses
 from pricing_server.postgres.audit_reader import PostgresAuditReader
@@ -132,6 +133,10 @@ async def running_server(
             clock=utc_now,
         )
         lookup = Lookup(table, manual, Catalog(genai_prices.SOURCE, clauses), SOURCES)
+        lists = PriceLists(
+            PostgresChangeHistory(pool), reader.breaker, ttl_seconds=settings.cache_ttl_seconds
+        )
+        stack.push_async_callback(lists.aclose)
         fetcher = await stack.enter_async_context(Fetcher())
         stream_pool = read_pool(logins.reader, size=READERS + 1)
         await stack.enter_async_context(stream_pool)
@@ -154,11 +159,14 @@ async def running_server(
 
         def committed(head: Head) -> None:
             table.clear(head)
+            lists.clear()
             feed.announce(head)
             ender.look()
 
         def head_read(head: Head, notified: bool) -> None:
             table.head_read(head, notified)
+            if notified:
+                lists.clear()
             feed.announce(head)
             ender.look()
 
@@ -201,6 +209,7 @@ async def running_server(
                 price_overrides,
                 evidence,
                 held,
+                lists,
                 stream_write_seconds=settings.stream_write_seconds,
             ),
             server,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from llmpricing.rate_card import (
     RateCard,
@@ -30,10 +30,12 @@ from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.providers.source import Fault, Notice
 from pricing_server.sync.run import SyncOutcome, SyncRun, SyncStatus
 
-MAX_CHANGE_BYTES: Final = 3 * 1024 * 1024
-"""Of the changes in one answer, which must stay below gRPC's limit of 4 MiB."""
+MAX_PART_BYTES: Final = 3 * 1024 * 1024
+"""Of the changes or prices in one answer, which must stay below gRPC's limit of 4 MiB."""
 
 MAX_ERROR_DETAILS: Final = 1_000
+
+Part = TypeVar("Part", pb.PriceChange, pb.ModelPricing)
 
 LAYERS: Final = {layer: pb.PricingSource.Value(f"PRICING_SOURCE_{layer.name}") for layer in Layer}
 FRESHNESS: Final = {one: pb.Freshness.Value(f"FRESHNESS_{one.name}") for one in Freshness}
@@ -69,7 +71,9 @@ def match(quote: Quote) -> pb.Match:
     )
 
 
-def model_pricing(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.ModelPricing:
+def model_pricing(
+    answer: Answer, unit: pb.PriceUnit.ValueType, *, with_rates: bool = True
+) -> pb.ModelPricing:
     """What a model costs, with its headline in `unit`, which is a key of UNITS."""
     quote = answer.quote
     price, shown = quote.price, quote.headline
@@ -78,7 +82,7 @@ def model_pricing(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.ModelPrici
         provider=price.provider,
         model_id=price.model_id,
         unit=unit,
-        rates=[rate_message(rate) for rate in price.card.rates],
+        rates=[rate_message(rate) for rate in price.card.rates] if with_rates else (),
         state=STATES[shown.state],
         pricing_source=LAYERS[price.layer],
         source_detail=answer.source_detail,
@@ -89,6 +93,7 @@ def model_pricing(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.ModelPrici
         rate_card_id=price.card.card_id,
         alias_target=price.alias_target,
         hugging_face_id=price.hugging_face_id,
+        context_length=price.context_length,
         price_revision=price.price_revision,
     )
     if shown.prompt is not None:
@@ -132,15 +137,15 @@ def sync_provider_response(outcome: SyncOutcome) -> pb.SyncProviderResponse:
     return response
 
 
-def fitting(changes: Iterable[pb.PriceChange]) -> list[pb.PriceChange]:
-    """The first changes that fit in MAX_CHANGE_BYTES together; at least one."""
-    found: list[pb.PriceChange] = []
+def fitting(parts: Iterable[Part]) -> list[Part]:
+    """The first parts that fit in MAX_PART_BYTES together; at least one."""
+    found: list[Part] = []
     size = 0
-    for change in changes:
-        size += change.ByteSize() + 8
-        if found and size > MAX_CHANGE_BYTES:
+    for part in parts:
+        size += part.ByteSize() + 8
+        if found and size > MAX_PART_BYTES:
             break
-        found.append(change)
+        found.append(part)
     return found
 
 

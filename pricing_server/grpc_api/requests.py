@@ -78,17 +78,18 @@ class Pages:
             padded = token.encode("ascii") + b"=" * (-len(token) % 4)
             scope, *cursor = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         except (ValueError, TypeError, binascii.Error, RecursionError):
-            raise _foreign() from None
+            raise foreign_token() from None
         if scope != self._scope or [type(value) for value in cursor] != list(types):
-            raise _foreign()
+            raise foreign_token()
         if any(isinstance(value, int) and not 0 <= value < 2**63 for value in cursor):
-            raise _foreign()
+            raise foreign_token()
         if any(isinstance(value, str) and name_fault(value) for value in cursor):
-            raise _foreign()
+            raise foreign_token()
         return list(cursor)
 
 
-def _foreign() -> InvalidArgument:
+def foreign_token() -> InvalidArgument:
+    """The error for a page token that is not one of this method with these filters."""
     return InvalidArgument(
         "page_token", "is not a token of this method with these filters; begin with an empty one"
     )

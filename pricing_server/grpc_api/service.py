@@ -19,13 +19,16 @@ from pricing_server.grpc_api.convert_source import source_message
 from pricing_server.grpc_api.cost import batch_calculate_cost, calculate_cost, replay_receipt
 from pricing_server.grpc_api.evidence import explain_price, list_discrepancies
 from pricing_server.grpc_api.held_changes import list_held_changes, resolve_held_change
+from pricing_server.grpc_api.listing import list_pricing
 from pricing_server.grpc_api.matching import explain_match
 from pricing_server.grpc_api.pricing import batch_get_pricing, get_pricing
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
 from pricing_server.grpc_api.stream import serve_stream, stream_request
 from pricing_server.held_changes import HeldReader
+from pricing_server.listing import Listing
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.lookup import Lookup
+from pricing_server.lookup.price_list import PriceLists
 from pricing_server.providers.source import Source
 from pricing_server.scheduler.schedule import Schedule
 from pricing_server.sellers import canonical
@@ -53,6 +56,7 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         price_overrides: OverrideRunner,
         evidence: EvidenceReader,
         held: HeldReader,
+        lists: PriceLists,
         *,
         stream_write_seconds: float,
     ) -> None:
@@ -67,6 +71,7 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self._price_overrides = price_overrides
         self._evidence = evidence
         self._costs = Costs(lookup)
+        self._listing = Listing(lists, sources)
         self._explainer = Explainer(lookup, evidence)
         self._stream_write_seconds = stream_write_seconds
 
@@ -222,6 +227,11 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pb.ClearPriceOverrideResponse:
         outcome = await self._price_overrides.clear(overrides.clear_request(request))
         return overrides.clear_response(outcome)
+
+    async def ListPricing(
+        self, request: pb.ListPricingRequest, context: Any
+    ) -> pb.ListPricingResponse:
+        return await list_pricing(self._listing, request)
 
     async def ListDiscrepancies(
         self, request: pb.ListDiscrepanciesRequest, context: Any

@@ -62,6 +62,7 @@ class Catalog:
                     source=self._source.slug,
                     obtained_at=listing.obtained_at,
                     effective_time=listing.obtained_at,
+                    context_length=model.context_length,
                 )
             )
         return by_model_id

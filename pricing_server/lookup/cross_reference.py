@@ -62,6 +62,7 @@ def referring(asked: Price, reference: Price) -> Price:
         layer=Layer.CROSS_REFERENCE,
         hugging_face_id=asked.hugging_face_id,
         alias_target=asked.alias_target,
+        context_length=asked.context_length,
         canonical_slug=asked.canonical_slug,
         pending=asked.pending,
         detail=asked.detail,

@@ -68,6 +68,8 @@ class Price:
     hugging_face_id: str | None = None
     alias_target: str | None = None
     delisted_at: datetime | None = None
+    context_length: int | None = None
+    """How many tokens of input and output it takes together."""
     canonical_slug: str | None = None
     """Serves to find the same model at another seller; absent where it was not read."""
     detail: str | None = None
@@ -96,6 +98,16 @@ class Price:
         if self.until is None or now < self.until:
             return self
         return replace(self.without_override, effective_time=self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class PricePage:
+    """Prices by model, and the state of the price table that they were read at."""
+
+    prices: Sequence[Price]
+    head: Head
+    next: int | None
+    """The model key behind which the next page begins; None if this is the last."""
 
 
 class PriceReader(Protocol):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+from collections.abc import Collection, Mapping, MutableMapping
 from typing import Any
 
+from llmpricing.rate_card import RateCard
 from pricing_server.lookup.price import Head
 from pricing_server.postgres.audit_reader import change_of
 from pricing_server.postgres.connection import Pool, Row, only, translated_errors
@@ -52,13 +54,22 @@ class PostgresChangeHistory:
         )
 
     async def prices_at(
-        self, revision: int, after_model: int, limit: int, narrow: Filter
+        self,
+        revision: int,
+        after_model: int,
+        limit: int,
+        narrow: Filter = EVERYTHING,
+        cards: MutableMapping[str, RateCard] | None = None,
     ) -> PricePage:
-        """The prices as they were at a revision, of the next `limit` models that pass."""
+        """The prices as they were at a revision, of the next `limit` models that pass.
+
+        `cards` are those that are there already, by id; others are added.
+        """
         values = {"revision": revision, "after_model": after_model}
         head, rows = await self._read("read_prices_at", values, limit, narrow)
         return PricePage(
-            prices=[price_of(row) for row in rows],
+            # In a thread, so that look-ups go on while hundreds of cards are read.
+            prices=await asyncio.to_thread(lambda: [price_of(row, cards) for row in rows]),
             head=head,
             next=rows[-1]["model_key"] if len(rows) == limit else None,
         )

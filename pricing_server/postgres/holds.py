@@ -137,6 +137,7 @@ async def write_holds(
                 opened.listed.hugging_face_id,
                 opened.listed.canonical_slug,
                 opened.listed.alias_target,
+                opened.listed.context_length,
                 opened.suspicion.reason,
                 evidence_document(() if opened.is_of_feed else opened.suspicion.evidence),
                 feed_id if opened.is_of_feed else None,
@@ -162,6 +163,7 @@ def stated_hold(row: Row) -> StatedHold:
         hugging_face_id=row["hugging_face_id"],
         canonical_slug=row["canonical_slug"],
         alias_target=row["alias_target"],
+        context_length=row["context_length"],
     )
 
 

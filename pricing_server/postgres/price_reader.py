@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from llmpricing.rate_card import UNPRICED, PriceState
+from llmpricing.rate_card import UNPRICED, PriceState, RateCard
 from pricing_server.lookup.price import Head, Layer, Name, Price, When
 from pricing_server.postgres.connection import (
     Connection,
@@ -143,12 +143,20 @@ async def read_head(connection: Connection) -> Head:
     return Head(row["revision"], row["epoch"])
 
 
-def price_of(row: Row) -> Price:
-    """The price in a row of the price table; of an override also what would be without it."""
+def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Price:
+    """The price in a row of the price table; of an override also what would be without it.
+
+    `cards` are those that are there already, by id; others are added.
+    """
+    card = cards.get(row["card_id"]) if cards is not None else None
+    if card is None:
+        card = card_of(row)
+        if cards is not None:
+            cards[row["card_id"]] = card
     price = Price(
         provider=row["provider"],
         model_id=row["model_id"],
-        card=card_of(row),
+        card=card,
         layer=Layer.DATABASE,
         source=row["source"],
         obtained_at=row["obtained_at"],
@@ -160,6 +168,7 @@ def price_of(row: Row) -> Price:
         alias_target=row["alias_target"],
         delisted_at=row["delisted_at"],
         canonical_slug=row.get("canonical_slug"),
+        context_length=row["context_length"],
         pending=_pending(row),
         superseded_at=row.get("superseded_at"),
     )

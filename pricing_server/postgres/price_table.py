@@ -223,13 +223,20 @@ async def _stage_quotes(
     """Stage quotes with their models; those that name no source are of this source and run."""
     quoted = list(quoted)
     # Of two quotes of a model, the names in the run's own row are kept, which comes first.
-    listed = {one.listed.key: one.listed for one in reversed(quoted)}
+    listed = {one.listed.key: (one.listed, one.source or source) for one in reversed(quoted)}
     await copy_rows(
         connection,
         "staged_models",
         (
-            (*key, model.hugging_face_id, model.canonical_slug, model.alias_target)
-            for key, model in listed.items()
+            (
+                *key,
+                model.hugging_face_id,
+                model.canonical_slug,
+                model.alias_target,
+                model.context_length,
+                teller,
+            )
+            for key, (model, teller) in listed.items()
         ),
     )
     await copy_rows(

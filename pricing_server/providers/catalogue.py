@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from llmpricing.meters import Meter
@@ -61,4 +62,6 @@ def _agreed(reads: Sequence[Read], listing: ListingBuilder, model_id: str) -> Li
     stated = [read(model_id) for read in reads]
     if len(stated) > 1:
         listing.notice("repeated_row", "the payload lists this model again", model_id)
-    return stated[fullest([model.card for model in stated])]
+    found = stated[fullest([model.card for model in stated])]
+    lengths = {model.context_length for model in stated} - {None}
+    return replace(found, context_length=lengths.pop() if len(lengths) == 1 else None)

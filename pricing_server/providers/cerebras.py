@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from llmpricing.meters import Meter
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import Field
 from pricing_server.providers.rows import (
     Row,
@@ -46,7 +47,10 @@ def _model(row: Row, listing: ListingBuilder, model_id: str) -> ListedModel:
     name_unread(row, ("pricing",), listing, model_id)
     prices = object_under(row, "pricing")
     card = card_of(rates(prices, FIELDS, listing, model_id, where="pricing."))
-    return listed("cerebras", row, model_id, card, _EVIDENCE)
+    limits = row.get("limits")
+    stated = limits.get("max_context_length") if isinstance(limits, Mapping) else None
+    tokens = context_length(stated, "limits.max_context_length", listing, model_id)
+    return listed("cerebras", row, model_id, card, _EVIDENCE, tokens)
 
 
 SOURCE: Final = Source(
@@ -59,6 +63,7 @@ SOURCE: Final = Source(
     provider="cerebras",
     endpoint="https://api.cerebras.ai/public/v1/models",
     fields={f"pricing.{key}": field for key, field in FIELDS.items()},
+    context_length_field="limits.max_context_length",
     facts="A recorded payload of 2026 with both of its models, which the bundled catalogue prices "
     "alike.",
     notes=("The list that needs a key (`/v1/models`) states no prices.",),

@@ -11,6 +11,7 @@ from typing import Final
 
 from llmpricing.meters import Meter
 from llmpricing.units import same_price
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import MILLION, Field
 from pricing_server.providers.rows import (
     Row,
@@ -53,7 +54,8 @@ def _model(row: Row, listing: ListingBuilder, model_id: str) -> ListedModel:
     prices = object_under(row, "pricing")
     card = card_of(rates(prices, FIELDS, listing, model_id, where="pricing."))
     _check_second_statement(object_under(row, "price"), prices, listing, model_id)
-    return listed("chutes", row, model_id, card, ("id", *_READ))
+    tokens = context_length(row.get("max_model_len"), "max_model_len", listing, model_id)
+    return listed("chutes", row, model_id, card, ("id", *_READ), tokens)
 
 
 def _check_second_statement(
@@ -87,6 +89,7 @@ SOURCE: Final = Source(
     endpoint="https://llm.chutes.ai/v1/models",
     fields={f"pricing.{key}": field for key, field in FIELDS.items()}
     | {f"price.{key}.usd": FIELDS[first] for key, first in _AGAIN.items()},
+    context_length_field="max_model_len",
     facts="A recorded payload of 2025-09 with 66 rows; `input_cache_read` is documented.",
     notes=(
         "Nine of 66 recorded rows state 0.0 and nothing that says they are free.",

@@ -13,6 +13,7 @@ from typing import Final
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, Rate
 from llmpricing.units import EXACT, canonical, parse_price
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import MILLION, US_CENT, Field
 from pricing_server.providers.rows import (
     Row,
@@ -64,7 +65,10 @@ def _compatible(row: Row, listing: ListingBuilder, model_id: str) -> ListedModel
     prices = object_under(metadata, "pricing")
     card = card_of(rates(prices, FIELDS, listing, model_id, where=_PRICES))
     evidence = {"id": model_id, "metadata": {"pricing": metadata.get("pricing")}}
-    return listed("deepinfra", evidence, model_id, card, evidence)
+    tokens = context_length(
+        metadata.get("context_length"), "metadata.context_length", listing, model_id
+    )
+    return listed("deepinfra", evidence, model_id, card, evidence, tokens)
 
 
 def _detailed(row: Row, listing: ListingBuilder, model_id: str) -> ListedModel:
@@ -107,6 +111,7 @@ SOURCE: Final = Source(
     endpoint="https://api.deepinfra.com/v1/openai/models",
     fields={f"{_PRICES}{key}": field for key, field in FIELDS.items()}
     | {f"pricing.{key}": field for key, field in CENT_FIELDS.items()},
+    context_length_field="metadata.context_length",
     facts="A recorded payload of 2025-09 with 151 rows, 111 of them with prices.",
     notes=(
         "`metadata` is null for models that are not sold by the token (images, embeddings): "

@@ -72,6 +72,8 @@ def _section(source: Source) -> Iterator[str]:
         yield _bullet(f"Key: {_key(source)}{sent}.")
         yield _bullet(f"Paging: {_paging(source)}.")
     yield _bullet(f"Zero means: {_zero(source)}.")
+    if source.context_length_field:
+        yield _bullet(f"Context length: `{source.context_length_field}`, in tokens.")
     yield from map(_bullet, source.notes)
     yield ""
     yield from _fields(source.fields)

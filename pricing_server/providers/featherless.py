@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from llmpricing.rate_card import UNPRICED
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.source import (
     OWN_API_RANK,
     Evidence,
@@ -62,6 +63,9 @@ def _listed_model(row: Mapping[str, object], listing: ListingBuilder, model_id: 
         card=UNPRICED,
         fragment=fragment_text({key: row[key] for key in _EVIDENCE if key in row}),
         hugging_face_id=model_id if _REPOSITORY.fullmatch(model_id) else None,
+        context_length=context_length(
+            row.get("context_length"), "context_length", listing, model_id
+        ),
     )
 
 
@@ -92,6 +96,7 @@ SOURCE: Final = Source(
         pages_key="pagination.total_pages",
         total_key="pagination.total_items",
     ),
+    context_length_field="context_length",
     facts="A recorded payload of 2025 with 6,504 rows, and the API reference.",
     notes=(
         "A subscription. Without a provider in the request, every other seller of the same id "

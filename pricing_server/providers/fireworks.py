@@ -19,7 +19,7 @@ from pricing_server.providers.source import (
     rows_under,
 )
 
-_model = partial(unpriced_model, "fireworks", ("id", "kind", "owned_by"))
+_model = partial(unpriced_model, "fireworks", ("id", "kind", "owned_by"), "context_length")
 
 
 def read(document: object, received_at: datetime) -> Listing:
@@ -36,6 +36,7 @@ SOURCE: Final = Source(
     provider="fireworks",
     endpoint="https://api.fireworks.ai/inference/v1/models",
     key_use=KeyUse.REQUIRED,
+    context_length_field="context_length",
     facts="A recorded payload of 2025-09 with 37 rows.",
     notes=(
         "Says which models are served, under their full ids "

@@ -29,6 +29,7 @@ from llmpricing.rate_card import (
     UtcWindow,
 )
 from llmpricing.units import parse_price
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import HOUR, MILLION, THOUSAND, Field
 from pricing_server.providers.source import (
     CATALOGUE_RANK,
@@ -151,6 +152,7 @@ def _listed(
         model_id=model_id,
         card=_card(model, listing, least_seconds=(provider, model_id) in LEAST_BILLED),
         fragment=fragment_text({k: _jsonable(v) for k, v in stated.items() if v is not None}),
+        context_length=context_length(model.context_window, "context_window", listing, model_id),
     )
 
 
@@ -346,6 +348,7 @@ SOURCE: Final = Source(
     release=_RELEASE,
     fresh_for=timedelta(days=30),
     fields=FIELDS,
+    context_length_field="context_window",
     facts="The package's data, types and unit registry: 2,330 models of 47 sellers.",
     notes=(
         "Its dates, times of day, tiers (above N input tokens, all tokens at the rate) and "

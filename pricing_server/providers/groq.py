@@ -19,7 +19,7 @@ from pricing_server.providers.source import (
     rows_under,
 )
 
-_model = partial(unpriced_model, "groq", ("id", "active", "owned_by"))
+_model = partial(unpriced_model, "groq", ("id", "active", "owned_by"), "context_window")
 
 
 def read(document: object, received_at: datetime) -> Listing:
@@ -36,6 +36,7 @@ SOURCE: Final = Source(
     provider="groq",
     endpoint="https://api.groq.com/openai/v1/models",
     key_use=KeyUse.REQUIRED,
+    context_length_field="context_window",
     facts="A recorded payload of 2025-09 with 21 rows.",
     notes=(
         "Says which models are served. Prices come from catalogues, which name the models alike.",

@@ -14,6 +14,7 @@ from typing import Final
 from llmpricing.meters import Meter
 from llmpricing.rate_card import DYNAMIC, UNPRICED, RateCard
 from pricing_server.names import printable
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import MILLION, Field
 from pricing_server.providers.rows import (
     Row,
@@ -42,6 +43,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "output": Field(Meter.OUTPUT_TOKENS, MILLION),
 }
 _PRICES: Final = "providers[].pricing."
+_CONTEXT_LENGTH: Final = "providers[].context_length"
 _LIVE: Final = (None, "live")
 """Values of `status`; None where it is not stated."""
 
@@ -67,7 +69,24 @@ def _routed(row: Row, listing: ListingBuilder, model_id: str) -> ListedModel:
     name_unread(row, (), listing, model_id)
     cards = list(_live_cards(row, listing, model_id))
     alike = cards[0] if cards and all(card == cards[0] for card in cards) else DYNAMIC
-    return _listed(model_id, model_id, alike if cards else UNPRICED, row)
+    card = alike if cards else UNPRICED
+    return _listed(model_id, model_id, card, row, _shared_context_length(row, listing, model_id))
+
+
+def _shared_context_length(row: Row, listing: ListingBuilder, model_id: str) -> int | None:
+    """That of every sub-provider that the router may choose, None if they differ."""
+    entries = row["providers"]
+    assert isinstance(entries, list), "its cards were read"
+    lengths = {
+        _context_length(entry, listing, _address(model_id, entry))
+        for entry in entries
+        if entry.get("status") in _LIVE
+    }
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def _context_length(entry: Row, listing: ListingBuilder, address: str) -> int | None:
+    return context_length(entry.get("context_length"), _CONTEXT_LENGTH, listing, address)
 
 
 def _live_cards(row: Row, listing: ListingBuilder, model_id: str) -> Iterator[RateCard]:
@@ -95,7 +114,9 @@ def _read_sub_provider(model_id: str, entry: object, listing: ListingBuilder) ->
 def _served(model_id: str, entry: Row, listing: ListingBuilder, address: str) -> ListedModel:
     if not isinstance(entry.get("provider"), str):
         raise RowError("a sub-provider has no name")
-    return _listed(address, model_id, _card(entry, listing, address), {"id": model_id, **entry})
+    tokens = _context_length(entry, listing, address)
+    card = _card(entry, listing, address)
+    return _listed(address, model_id, card, {"id": model_id, **entry}, tokens)
 
 
 def _card(entry: Row, listing: ListingBuilder, address: str) -> RateCard:
@@ -112,13 +133,16 @@ def _address(model_id: str, entry: Row) -> str:
     return f"{model_id}:{name if isinstance(name, str) else printable(name, 40)}"
 
 
-def _listed(listed_id: str, repository: str, card: RateCard, evidence: Row) -> ListedModel:
+def _listed(
+    listed_id: str, repository: str, card: RateCard, evidence: Row, tokens: int | None
+) -> ListedModel:
     return ListedModel(
         provider="huggingface",
         model_id=listed_id,
         card=card,
         fragment=fragment_text(evidence),
         hugging_face_id=optional_name(repository),
+        context_length=tokens,
     )
 
 
@@ -132,6 +156,7 @@ SOURCE: Final = Source(
     endpoint="https://router.huggingface.co/v1/models",
     key_use=KeyUse.OPTIONAL,
     fields={f"{_PRICES}{key}": field for key, field in FIELDS.items()},
+    context_length_field=_CONTEXT_LENGTH,
     zero_means=ZeroMeans.FREE_IF_DECLARED,
     free_where="the sub-provider's `is_free` is true",
     facts="A recorded payload of 2025-09 with 105 models at 249 sub-providers, 82 of them with "
@@ -141,6 +166,7 @@ SOURCE: Final = Source(
         "router's address of `org/model` at `groq`, and the id of that price.",
         "Under the plain id the router chooses the sub-provider for each request: `DYNAMIC`, "
         "unless all that are live state the same price, or none states one (`UNPRICED`).",
+        "So is the context length under the plain id: that of all of them, or not known.",
         "A sub-provider whose `status` is not `live` is named (`not_live:...`) and not listed.",
     ),
 )

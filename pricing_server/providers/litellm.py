@@ -149,6 +149,9 @@ SOURCE: Final = Source(
         "the price is wrong by half at any other hour.",
         "Several names of one seller may list a model: agreeing rows are one (`repeated_row`), "
         "at different prices they are a fault.",
+        "No context length is read: `max_input_tokens` is the limit of the input alone (272,000 "
+        "of 400,000 tokens for `gpt-5`), in some rows and not in others, and `max_tokens` that of "
+        "the output.",
         "Rows of `qwen_ai_platform` (Alibaba Cloud in China) repeat the international prices, "
         "which are not those in China: listed without a price.",
     ),

@@ -24,6 +24,7 @@ from llmpricing.rate_card import (
 )
 from pricing_server.names import name_fault, printable
 from pricing_server.providers.catalogue import Read, add_rows, settled_reasoning
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import MILLION, Field
 from pricing_server.providers.source import (
     CATALOGUE_RANK,
@@ -96,11 +97,14 @@ def _listed_model(
     cost = row.get("cost")
     if cost is not None and not isinstance(cost, Mapping):
         raise RowError("cost is not an object")
+    limit = row.get("limit")
+    stated = limit.get("context") if isinstance(limit, Mapping) else None
     return ListedModel(
         provider=seller,
         model_id=model_id,
         card=_card(model_id, cost or {}, listing),
         fragment=fragment_text({key: row[key] for key in _EVIDENCE if key in row}),
+        context_length=context_length(stated, "limit.context", listing, model_id),
     )
 
 
@@ -171,6 +175,7 @@ SOURCE: Final = Source(
     evidence=Evidence.RECORDED,
     endpoint="https://models.dev/api.json",
     fields={f"cost.{key}": declared for key, declared in FIELDS.items()},
+    context_length_field="limit.context",
     zero_means=ZeroMeans.FREE_IF_DECLARED,
     free_where="the id ends in `:free` and every price is zero",
     facts="Its data of May 2026 with 4,803 models of 132 sellers, its README and its schema.",

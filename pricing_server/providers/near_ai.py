@@ -14,6 +14,7 @@ from typing import Final
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from llmpricing.units import EXACT, MAX_DIGITS
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import Field
 from pricing_server.providers.rows import read_rows
 from pricing_server.providers.source import (
@@ -53,11 +54,14 @@ def _listed(row: Mapping[str, object], listing: ListingBuilder, model_id: str) -
         if value is not None and any(word in key.lower() for word in _PRICE_WORDS)
     }
     rates = list(_rates(stated, listing, model_id))
+    metadata = row.get("metadata")
+    tokens = metadata.get("contextLength") if isinstance(metadata, Mapping) else None
     return ListedModel(
         provider="near-ai",
         model_id=model_id,
         card=RateCard.of(PriceState.PRICED, rates) if rates else UNPRICED,
         fragment=fragment_text({"modelId": model_id, **stated}),
+        context_length=context_length(tokens, "metadata.contextLength", listing, model_id),
     )
 
 
@@ -96,6 +100,7 @@ SOURCE: Final = Source(
     endpoint="https://cloud-api.near.ai/v1/model/list",
     fields=FIELDS,
     paging=Paging(rows_key="models", parameter="offset", total_key="total"),
+    context_length_field="metadata.contextLength",
     facts="NEAR's documentation of the list and its price table; a shape sample of others' code.",
     notes=(
         "A price is `{amount, scale, currency}`: amount / 10^scale in `currency`, which must be "

@@ -16,6 +16,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, Comparison, Conditions, Rate, Threshold
 from llmpricing.units import EXACT
 from pricing_server.names import printable
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import MILLION, Field
 from pricing_server.providers.rows import (
     Row,
@@ -80,7 +81,8 @@ def _model(row: Row, listing: ListingBuilder, model_id: str) -> ListedModel:
         rates(_stated(flat, "", listing, model_id), FLAT_FIELDS, listing, model_id),
     )
     higher = [rate for rate in tiers if rate.conditions != ALWAYS]
-    return listed("novita", row, model_id, card_of([*higher, *base]), ("id", *_READ))
+    tokens = context_length(row.get("context_size"), "context_size", listing, model_id)
+    return listed("novita", row, model_id, card_of([*higher, *base]), ("id", *_READ), tokens)
 
 
 def _nested(
@@ -172,6 +174,7 @@ SOURCE: Final = Source(
         **{f"pricing.{key}": field for key, field in NESTED_FIELDS.items()},
         **{f"{_TIERS}[].pricing.{key}": field for key, field in NESTED_FIELDS.items()},
     },
+    context_length_field="context_size",
     facts="A recorded payload of 2025-09 with 59 rows, which have the two flat fields; the "
     "others are documented.",
     notes=(

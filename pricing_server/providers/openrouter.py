@@ -28,6 +28,7 @@ from llmpricing.rate_card import (
 )
 from llmpricing.units import same_price
 from pricing_server.names import printable
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import Field
 from pricing_server.providers.rows import read_rows
 from pricing_server.providers.source import (
@@ -94,6 +95,9 @@ def _listed_model(row: Mapping[str, object], listing: ListingBuilder, model_id: 
         hugging_face_id=optional_name(row.get("hugging_face_id")),
         canonical_slug=optional_name(row.get("canonical_slug")),
         alias_target=optional_name(target.get("slug")) if isinstance(target, Mapping) else None,
+        context_length=context_length(
+            row.get("context_length"), "context_length", listing, model_id
+        ),
         partial=partial,
     )
 
@@ -269,6 +273,7 @@ SOURCE: Final = Source(
     endpoint="https://openrouter.ai/api/v1/models",
     key_use=KeyUse.OPTIONAL,
     fields={f"pricing.{key}": declared for key, declared in FIELDS.items()},
+    context_length_field="context_length",
     zero_means=ZeroMeans.FREE_IF_DECLARED,
     free_where="the id ends in `:free`",
     facts="Recorded payloads of three days in 2026, and OpenRouter's API reference. The bundled "

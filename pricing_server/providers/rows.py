@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from llmpricing.rate_card import ALWAYS, UNPRICED, Conditions, PriceState, Rate, RateCard
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import Field
 from pricing_server.providers.source import (
     ListedModel,
@@ -97,15 +98,26 @@ def name_unread(row: Row, read: Collection[str], listing: ListingBuilder, model_
 
 
 def unpriced_model(
-    seller: str, evidence: Collection[str], row: Row, listing: ListingBuilder, model_id: str
+    seller: str,
+    evidence: Collection[str],
+    context_length_field: str,
+    row: Row,
+    listing: ListingBuilder,
+    model_id: str,
 ) -> ListedModel:
     """A model of a seller whose API states no prices; any that it does state are named."""
     name_unread(row, (), listing, model_id)
-    return listed(seller, row, model_id, UNPRICED, evidence)
+    tokens = context_length(row.get(context_length_field), context_length_field, listing, model_id)
+    return listed(seller, row, model_id, UNPRICED, evidence, tokens)
 
 
 def listed(
-    seller: str, row: Row, model_id: str, card: RateCard, evidence: Collection[str]
+    seller: str,
+    row: Row,
+    model_id: str,
+    card: RateCard,
+    evidence: Collection[str],
+    context_length: int | None = None,
 ) -> ListedModel:
     """A model with those of its row's keys that are the evidence for its card."""
     return ListedModel(
@@ -114,4 +126,5 @@ def listed(
         card=card,
         fragment=fragment_text({key: row[key] for key in evidence if key in row}),
         hugging_face_id=optional_name(row.get("hugging_face_id")),
+        context_length=context_length,
     )

@@ -108,6 +108,8 @@ class ListedModel:
     hugging_face_id: str | None = None
     canonical_slug: str | None = None
     alias_target: str | None = None
+    context_length: int | None = None
+    """How many tokens of input and output it takes together."""
     partial: PartialPrice | None = None
     """Set if base rates are in doubt; `card` then holds for a model without an earlier price."""
 
@@ -193,6 +195,8 @@ class Source:
     """How long its data counts as confirmed after it was obtained."""
     fields: Mapping[str, Field] = field(default_factory=dict)
     """Every price field that is read, by its path within a row as the source writes it."""
+    context_length_field: str = ""
+    """Where a row states the context length, in tokens; empty if it does not."""
     zero_means: ZeroMeans = ZeroMeans.NO_PRICE
     free_where: str = ""
     """How the source says that a model is free, in words."""

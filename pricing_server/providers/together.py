@@ -12,6 +12,7 @@ from typing import Final
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState
 from pricing_server.names import printable
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import MILLION, Field
 from pricing_server.providers.rows import (
     Row,
@@ -67,7 +68,8 @@ def _model(row: Row, listing: ListingBuilder, model_id: str) -> ListedModel:
     if card.state is PriceState.PRICED and kind not in _SOLD_BY_THE_TOKEN:
         listing.notice(f"unit_in_doubt:{kind}", "not a type that is sold by the token", model_id)
         card = UNPRICED
-    return listed("together", row, model_id, card, _EVIDENCE)
+    tokens = context_length(row.get("context_length"), "context_length", listing, model_id)
+    return listed("together", row, model_id, card, _EVIDENCE, tokens)
 
 
 SOURCE: Final = Source(
@@ -80,6 +82,7 @@ SOURCE: Final = Source(
     endpoint="https://api.together.xyz/v1/models",
     key_use=KeyUse.REQUIRED,
     fields={f"pricing.{key}": field for key, field in FIELDS.items()},
+    context_length_field="context_length",
     zero_means=ZeroMeans.FREE_IF_DECLARED,
     free_where="the id ends in `-free`, in any case",
     facts="A recorded payload of 2025-09 with 90 rows.",

@@ -24,6 +24,7 @@ from llmpricing.rate_card import (
     RateCard,
     Threshold,
 )
+from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import Field
 from pricing_server.providers.rows import read_rows
 from pricing_server.providers.source import (
@@ -71,6 +72,9 @@ def _listed(row: Mapping[str, object], listing: ListingBuilder, model_id: str) -
         model_id=model_id,
         card=_card(model_id, pricing or {}, listing),
         fragment=fragment_text({key: row[key] for key in evidence if key in row}),
+        context_length=context_length(
+            row.get("context_window"), "context_window", listing, model_id
+        ),
     )
 
 
@@ -169,6 +173,7 @@ SOURCE: Final = Source(
     provider="vercel-ai-gateway",
     endpoint="https://ai-gateway.vercel.sh/v1/models",
     fields={f"pricing.{key}": declared for key, declared in FIELDS.items()},
+    context_length_field="context_window",
     zero_means=ZeroMeans.FREE_IF_DECLARED,
     free_where="the id ends in `-free`",
     facts='Vercel\'s page "Models & Providers" with its example, read in 2026.',

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
-from pricing_server.lookup.price import Head, Price
+from pricing_server.lookup.price import Head
+from pricing_server.lookup.price import PricePage as PricePage
 from pricing_server.price_change import PriceChange
 from pricing_server.stream.messages import EVERYTHING, Filter
 
@@ -36,16 +37,6 @@ class ChangePage:
     head: Head
     next: Cursor | None
     """Behind everything that was looked at, with or without a match; None after the last page."""
-
-
-@dataclass(frozen=True, slots=True)
-class PricePage:
-    """Prices by model, and the state of the price table that they were read at."""
-
-    prices: Sequence[Price]
-    head: Head
-    next: int | None
-    """The model key behind which the next page begins; None if this is the last."""
 
 
 class ChangeHistory(Protocol):

@@ -35,6 +35,7 @@ class QuotedModel:
             hugging_face_id=hold.hugging_face_id,
             canonical_slug=hold.canonical_slug,
             alias_target=hold.alias_target,
+            context_length=hold.context_length,
         )
         return cls(
             listed,

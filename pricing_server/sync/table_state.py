@@ -108,6 +108,7 @@ class StatedHold:
     hugging_face_id: str | None = None
     canonical_slug: str | None = None
     alias_target: str | None = None
+    context_length: int | None = None
 
     @property
     def quote(self) -> Quote:

@@ -78,8 +78,8 @@ GROUP BY position, rate ->> 'meter';
 -- name: stage_holds
 CREATE TEMPORARY TABLE staged_holds (
     provider text, model_id text, card_id text, fragment json, provider_name text,
-    hugging_face_id text, canonical_slug text, alias_target text, reason text, evidence jsonb,
-    feed_id bigint
+    hugging_face_id text, canonical_slug text, alias_target text, context_length bigint,
+    reason text, evidence jsonb, feed_id bigint
 ) ON COMMIT DROP;
 
 -- name: open_feed
@@ -91,11 +91,11 @@ RETURNING held_change_id;
 
 -- name: open_holds
 INSERT INTO held_changes (source, provider, model_id, card_id, fragment, provider_name,
-                          hugging_face_id, canonical_slug, alias_target, reason, evidence,
-                          feed_id, obtained_at, last_obtained_at, first_run, last_run,
+                          hugging_face_id, canonical_slug, alias_target, context_length,
+                          reason, evidence, feed_id, obtained_at, last_obtained_at, first_run, last_run,
                           held_since, last_stated)
 SELECT %(source)s, provider, model_id, card_id, fragment, provider_name, hugging_face_id,
-       canonical_slug, alias_target, reason, evidence, feed_id, %(obtained_at)s,
+       canonical_slug, alias_target, context_length, reason, evidence, feed_id, %(obtained_at)s,
        %(obtained_at)s, %(sync_run_id)s, %(sync_run_id)s, %(changed_at)s, %(changed_at)s
 FROM staged_holds;
 

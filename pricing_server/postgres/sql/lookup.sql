@@ -65,6 +65,7 @@ LEFT JOIN LATERAL (
            models.hugging_face_id,
            models.canonical_slug,
            models.alias_target,
+           models.context_length,
            CASE WHEN activity.kind = 'delisted' THEN activity.changed_at END AS delisted_at,
            history.source,
            history.effective_time,

@@ -68,7 +68,9 @@ LEFT JOIN LATERAL (
            models.provider,
            models.model_id,
            models.hugging_face_id,
+           models.canonical_slug,
            models.alias_target,
+           models.context_length,
            CASE WHEN activity.kind = 'delisted' THEN activity.changed_at END AS delisted_at,
            coalesce(pricing.source, history.source) AS source,
            history.effective_time,
@@ -83,6 +85,7 @@ LEFT JOIN LATERAL (
            overrides.set_by,
            overrides.reason,
            overrides.until,
+           overrides.stated,
            pending.*
     FROM models
     CROSS JOIN LATERAL (
@@ -106,9 +109,8 @@ LEFT JOIN LATERAL (
                                       AND pricing.revision = history.revision
     LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
                                     AND quotes.source = pricing.source
-    LEFT JOIN price_overrides AS overrides ON overrides.model_key = pricing.model_key
-                                          AND overrides.cleared_at IS NULL
-                                          AND pricing.source = 'override'
+    LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = pricing.model_key
+                                             AND pricing.source = 'override'
     LEFT JOIN LATERAL (
         -- Of several sources' the one that ranks first.
         SELECT held.held_change_id AS pending_id, held.source AS pending_source,

@@ -162,7 +162,8 @@ SELECT card_id, state, currency, rates FROM rate_cards WHERE card_id = ANY(%(car
 -- name: stage
 -- Temporary tables of one transaction, filled by COPY.
 CREATE TEMPORARY TABLE staged_models (
-    provider text, model_id text, hugging_face_id text, canonical_slug text, alias_target text
+    provider text, model_id text, hugging_face_id text, canonical_slug text, alias_target text,
+    context_length bigint, source text
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE staged_cards (card_id text, state text, currency text, rates jsonb)
     ON COMMIT DROP;
@@ -181,17 +182,37 @@ SELECT * FROM unnest(%(providers)s::text[], %(display_names)s::text[])
 ON CONFLICT (provider) DO NOTHING;
 
 -- name: apply_models
--- What a source does not state of a model stays as another one stated it.
-INSERT INTO models (provider, model_id, hugging_face_id, canonical_slug, alias_target)
-SELECT provider, model_id, hugging_face_id, canonical_slug, alias_target FROM staged_models
+-- What a source does not state of a model stays as another one stated it. Sources differ on
+-- context lengths, so that of a source which ranks before stays, too.
+INSERT INTO models (provider, model_id, hugging_face_id, canonical_slug, alias_target,
+                    context_length, context_length_source)
+SELECT staged.provider, staged.model_id, staged.hugging_face_id, staged.canonical_slug,
+       staged.alias_target,
+       CASE WHEN stated.is_told THEN staged.context_length END,
+       CASE WHEN stated.is_told THEN staged.source END
+FROM staged_models AS staged
+LEFT JOIN sources AS telling ON telling.source = staged.source
+LEFT JOIN models AS known ON known.provider = staged.provider
+                         AND known.model_id = staged.model_id
+LEFT JOIN sources AS before ON before.source = known.context_length_source
+CROSS JOIN LATERAL (
+    SELECT staged.context_length IS NOT NULL
+           AND (before.rank IS NULL OR telling.rank <= before.rank) AS is_told
+) AS stated
 ON CONFLICT (provider, model_id) DO UPDATE
 SET hugging_face_id = coalesce(excluded.hugging_face_id, models.hugging_face_id),
     canonical_slug = coalesce(excluded.canonical_slug, models.canonical_slug),
-    alias_target = coalesce(excluded.alias_target, models.alias_target)
+    alias_target = coalesce(excluded.alias_target, models.alias_target),
+    context_length = coalesce(excluded.context_length, models.context_length),
+    context_length_source = coalesce(excluded.context_length_source,
+                                     models.context_length_source)
 WHERE (coalesce(excluded.hugging_face_id, models.hugging_face_id),
        coalesce(excluded.canonical_slug, models.canonical_slug),
-       coalesce(excluded.alias_target, models.alias_target))
-      IS DISTINCT FROM (models.hugging_face_id, models.canonical_slug, models.alias_target);
+       coalesce(excluded.alias_target, models.alias_target),
+       coalesce(excluded.context_length, models.context_length),
+       coalesce(excluded.context_length_source, models.context_length_source))
+      IS DISTINCT FROM (models.hugging_face_id, models.canonical_slug, models.alias_target,
+                        models.context_length, models.context_length_source);
 
 -- name: apply_cards
 INSERT INTO rate_cards (card_id, state, currency, rates)

@@ -132,7 +132,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_EPOCH_CHANGED: _ErrorReason.ValueType  # 16
     """ERROR_REASON_EPOCH_CHANGED: the revision is of another history than that of the
     price table, which was restored from a backup. Metadata: "revision", "epoch"
-    (the price table's now). Begin with a snapshot.
+    (the price table's now). Begin with a snapshot, or with the first page.
     """
     ERROR_REASON_SLOW_READER: _ErrorReason.ValueType  # 17
     """ERROR_REASON_SLOW_READER: the caller did not read for too long. Metadata:
@@ -233,7 +233,7 @@ accepted now), "epoch". Begin with a snapshot.
 ERROR_REASON_EPOCH_CHANGED: ErrorReason.ValueType  # 16
 """ERROR_REASON_EPOCH_CHANGED: the revision is of another history than that of the
 price table, which was restored from a backup. Metadata: "revision", "epoch"
-(the price table's now). Begin with a snapshot.
+(the price table's now). Begin with a snapshot, or with the first page.
 """
 ERROR_REASON_SLOW_READER: ErrorReason.ValueType  # 17
 """ERROR_REASON_SLOW_READER: the caller did not read for too long. Metadata:
@@ -2429,12 +2429,13 @@ class ListPricingRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """text narrows to models whose id, seller or Hugging Face id contains it, in any
-    case.
+    case. At most 512 characters.
     """
     price_meter: Global___Meter.ValueType
     """price_meter is the meter whose standard price min_price, max_price and the order
     go by: outside of any context, in the lowest band, in effect now. Models without
-    one pass no price filter, and come last in the order.
+    one pass no price filter, and come last in the order. Unspecified orders by provider
+    and model_id alone, and admits neither a price filter nor descending.
     """
     min_price: _builtins.str
     """min_price is a decimal string in `unit`."""
@@ -2462,7 +2463,9 @@ class ListPricingRequest(_message.Message):
     """page_token: see ListSyncRunsRequest."""
     @_builtins.property
     def providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """providers narrows to sellers, by name or alias. At most 1000."""
+        """providers narrows to sellers, by name or alias. At most 1000. A seller that is not
+        known is no error.
+        """
 
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___PriceState.ValueType]:

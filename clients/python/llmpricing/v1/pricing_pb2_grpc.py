@@ -213,9 +213,13 @@ class PricingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListPricing(self, request, context):
-        """ListPricing lists the prices of the price table, filtered and in order. All pages
-        are of the revision, and of the instant, of the first.
-        OUT_OF_RANGE/REVISION_COMPACTED for a page token that is too old.
+        """ListPricing lists the prices of the price table, filtered and in order: each is what
+        GetPricing answers without the layers below the table. All pages are of the revision,
+        and of the instant, of the first, whichever server answers and however old the page
+        token is; what has no revision (when a price was last verified, context lengths, held
+        changes) may be newer. FAILED_PRECONDITION/EPOCH_CHANGED for a page token of before
+        the database was restored, UNAVAILABLE/REVISION_NOT_REACHED for one of a revision
+        that this server cannot see yet, and UNAVAILABLE/DATABASE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -84,9 +84,13 @@ class PricingServiceStub:
     in their order, and what each found. A name that leads nowhere is an answer too.
     """
     ListPricing: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ListPricingRequest, _pricing_pb2.ListPricingResponse]
-    """ListPricing lists the prices of the price table, filtered and in order. All pages
-    are of the revision, and of the instant, of the first.
-    OUT_OF_RANGE/REVISION_COMPACTED for a page token that is too old.
+    """ListPricing lists the prices of the price table, filtered and in order: each is what
+    GetPricing answers without the layers below the table. All pages are of the revision,
+    and of the instant, of the first, whichever server answers and however old the page
+    token is; what has no revision (when a price was last verified, context lengths, held
+    changes) may be newer. FAILED_PRECONDITION/EPOCH_CHANGED for a page token of before
+    the database was restored, UNAVAILABLE/REVISION_NOT_REACHED for one of a revision
+    that this server cannot see yet, and UNAVAILABLE/DATABASE_UNAVAILABLE.
     """
     ComparePrices: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ComparePricesRequest, _pricing_pb2.ComparePricesResponse]
     """ComparePrices answers what a usage costs with the same model at every seller, or
@@ -229,9 +233,13 @@ class PricingServiceAsyncStub(PricingServiceStub):
     in their order, and what each found. A name that leads nowhere is an answer too.
     """
     ListPricing: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ListPricingRequest, _pricing_pb2.ListPricingResponse]  # type: ignore[assignment]
-    """ListPricing lists the prices of the price table, filtered and in order. All pages
-    are of the revision, and of the instant, of the first.
-    OUT_OF_RANGE/REVISION_COMPACTED for a page token that is too old.
+    """ListPricing lists the prices of the price table, filtered and in order: each is what
+    GetPricing answers without the layers below the table. All pages are of the revision,
+    and of the instant, of the first, whichever server answers and however old the page
+    token is; what has no revision (when a price was last verified, context lengths, held
+    changes) may be newer. FAILED_PRECONDITION/EPOCH_CHANGED for a page token of before
+    the database was restored, UNAVAILABLE/REVISION_NOT_REACHED for one of a revision
+    that this server cannot see yet, and UNAVAILABLE/DATABASE_UNAVAILABLE.
     """
     ComparePrices: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ComparePricesRequest, _pricing_pb2.ComparePricesResponse]  # type: ignore[assignment]
     """ComparePrices answers what a usage costs with the same model at every seller, or
@@ -413,9 +421,13 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pricing_pb2.ListPricingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pricing_pb2.ListPricingResponse, _abc.Awaitable[_pricing_pb2.ListPricingResponse]]:
-        """ListPricing lists the prices of the price table, filtered and in order. All pages
-        are of the revision, and of the instant, of the first.
-        OUT_OF_RANGE/REVISION_COMPACTED for a page token that is too old.
+        """ListPricing lists the prices of the price table, filtered and in order: each is what
+        GetPricing answers without the layers below the table. All pages are of the revision,
+        and of the instant, of the first, whichever server answers and however old the page
+        token is; what has no revision (when a price was last verified, context lengths, held
+        changes) may be newer. FAILED_PRECONDITION/EPOCH_CHANGED for a page token of before
+        the database was restored, UNAVAILABLE/REVISION_NOT_REACHED for one of a revision
+        that this server cannot see yet, and UNAVAILABLE/DATABASE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
