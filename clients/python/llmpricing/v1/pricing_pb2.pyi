@@ -868,12 +868,18 @@ class _ModelIdentityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelId
     MODEL_IDENTITY_ASKED: _ModelIdentity.ValueType  # 1
     """MODEL_IDENTITY_ASKED: it is the model that was asked for."""
     MODEL_IDENTITY_HUGGING_FACE_ID: _ModelIdentity.ValueType  # 2
-    """MODEL_IDENTITY_HUGGING_FACE_ID: both name the same repository."""
+    """MODEL_IDENTITY_HUGGING_FACE_ID: both name the same repository, as Hugging Face id
+    or, if a seller states none, as its id of the model.
+    """
     MODEL_IDENTITY_CANONICAL_SLUG: _ModelIdentity.ValueType  # 3
-    """MODEL_IDENTITY_CANONICAL_SLUG: both have the same canonical slug."""
+    """MODEL_IDENTITY_CANONICAL_SLUG: both have the same canonical slug, or one's is the
+    other's name.
+    """
     MODEL_IDENTITY_NAME: _ModelIdentity.ValueType  # 4
-    """MODEL_IDENTITY_NAME: both have the same name, but for writing: the case, a
-    namespace in front, dots and dashes.
+    """MODEL_IDENTITY_NAME: both have the same name, or one that of the other's
+    repository, but for writing: the case, the maker's namespace in front, dots and
+    dashes, Bedrock's first revision, and a date at the end if nobody lists another
+    date of it.
     """
 
 class ModelIdentity(_ModelIdentity, metaclass=_ModelIdentityEnumTypeWrapper):
@@ -884,12 +890,18 @@ MODEL_IDENTITY_UNSPECIFIED: ModelIdentity.ValueType  # 0
 MODEL_IDENTITY_ASKED: ModelIdentity.ValueType  # 1
 """MODEL_IDENTITY_ASKED: it is the model that was asked for."""
 MODEL_IDENTITY_HUGGING_FACE_ID: ModelIdentity.ValueType  # 2
-"""MODEL_IDENTITY_HUGGING_FACE_ID: both name the same repository."""
+"""MODEL_IDENTITY_HUGGING_FACE_ID: both name the same repository, as Hugging Face id
+or, if a seller states none, as its id of the model.
+"""
 MODEL_IDENTITY_CANONICAL_SLUG: ModelIdentity.ValueType  # 3
-"""MODEL_IDENTITY_CANONICAL_SLUG: both have the same canonical slug."""
+"""MODEL_IDENTITY_CANONICAL_SLUG: both have the same canonical slug, or one's is the
+other's name.
+"""
 MODEL_IDENTITY_NAME: ModelIdentity.ValueType  # 4
-"""MODEL_IDENTITY_NAME: both have the same name, but for writing: the case, a
-namespace in front, dots and dashes.
+"""MODEL_IDENTITY_NAME: both have the same name, or one that of the other's
+repository, but for writing: the case, the maker's namespace in front, dots and
+dashes, Bedrock's first revision, and a date at the end if nobody lists another
+date of it.
 """
 Global___ModelIdentity: _TypeAlias = ModelIdentity  # noqa: Y015
 
@@ -2579,11 +2591,11 @@ class ComparePricesRequest(_message.Message):
     every seller.
     """
     provider: _builtins.str
-    """provider of model, by name or alias; absent for any."""
+    """provider of model, by name or alias; absent for any. Not beside models."""
     input_convention: Global___InputConvention.ValueType
     """input_convention: see CalculateCostRequest."""
     exact_only: _builtins.bool
-    """exact_only: see GetPricingRequest."""
+    """exact_only: see GetPricingRequest; of the names in model and models."""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """models are names to compare with each other in the place of model, each at the
@@ -2600,7 +2612,9 @@ class ComparePricesRequest(_message.Message):
 
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
-        """at: see CalculateCostRequest."""
+        """at: see CalculateCostRequest. Which models are the same is told as it is known
+        now.
+        """
 
     def __init__(
         self,
@@ -2773,19 +2787,22 @@ class ComparePricesResponse(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """revision of the price table that all prices of it are of; absent while the
-    database is down.
+    database is down, and if none is of it.
     """
     epoch: _builtins.str
     """epoch: see GetPricingResponse."""
     @_builtins.property
     def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparedPrice]:
         """prices, whole totals first, the cheapest first; then those with something
-        unpriced; then those without a price.
+        unpriced; then those without a price; then what its seller no longer lists. Equal
+        ones as sellers answer (MatchRule). At most one of each seller, but for models.
         """
 
     @_builtins.property
     def left_out(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeftOut]:
-        """left_out are models that may be the same, and names that lead nowhere."""
+        """left_out are models that may be the same, those that are and are no longer
+        listed, sellers that cannot charge the usage, and names that lead nowhere.
+        """
 
     @_builtins.property
     def match(self) -> Global___Match:

@@ -227,8 +227,10 @@ class PricingServiceServicer(object):
 
     def ComparePrices(self, request, context):
         """ComparePrices answers what a usage costs with the same model at every seller, or
-        with several models, the cheapest first. Errors as GetPricing where nothing is
-        known of any model that is asked for.
+        with several models, the cheapest first. Prices are the sellers' own:
+        PRICING_SOURCE_CROSS_REFERENCE never answers. Errors as GetPricing where nothing
+        is known of any model that is asked for, INVALID_ARGUMENT for a usage that no
+        seller can charge.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

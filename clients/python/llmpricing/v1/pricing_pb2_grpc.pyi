@@ -94,8 +94,10 @@ class PricingServiceStub:
     """
     ComparePrices: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ComparePricesRequest, _pricing_pb2.ComparePricesResponse]
     """ComparePrices answers what a usage costs with the same model at every seller, or
-    with several models, the cheapest first. Errors as GetPricing where nothing is
-    known of any model that is asked for.
+    with several models, the cheapest first. Prices are the sellers' own:
+    PRICING_SOURCE_CROSS_REFERENCE never answers. Errors as GetPricing where nothing
+    is known of any model that is asked for, INVALID_ARGUMENT for a usage that no
+    seller can charge.
     """
     SyncProvider: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.SyncProviderRequest, _pricing_pb2.SyncProviderResponse]
     """SyncProvider fetches a source and applies what it states, in one
@@ -243,8 +245,10 @@ class PricingServiceAsyncStub(PricingServiceStub):
     """
     ComparePrices: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ComparePricesRequest, _pricing_pb2.ComparePricesResponse]  # type: ignore[assignment]
     """ComparePrices answers what a usage costs with the same model at every seller, or
-    with several models, the cheapest first. Errors as GetPricing where nothing is
-    known of any model that is asked for.
+    with several models, the cheapest first. Prices are the sellers' own:
+    PRICING_SOURCE_CROSS_REFERENCE never answers. Errors as GetPricing where nothing
+    is known of any model that is asked for, INVALID_ARGUMENT for a usage that no
+    seller can charge.
     """
     SyncProvider: _aio.UnaryUnaryMultiCallable[_pricing_pb2.SyncProviderRequest, _pricing_pb2.SyncProviderResponse]  # type: ignore[assignment]
     """SyncProvider fetches a source and applies what it states, in one
@@ -437,8 +441,10 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pricing_pb2.ComparePricesResponse, _abc.Awaitable[_pricing_pb2.ComparePricesResponse]]:
         """ComparePrices answers what a usage costs with the same model at every seller, or
-        with several models, the cheapest first. Errors as GetPricing where nothing is
-        known of any model that is asked for.
+        with several models, the cheapest first. Prices are the sellers' own:
+        PRICING_SOURCE_CROSS_REFERENCE never answers. Errors as GetPricing where nothing
+        is known of any model that is asked for, INVALID_ARGUMENT for a usage that no
+        seller can charge.
         """
 
     @_abc_1.abstractmethod
