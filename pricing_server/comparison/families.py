@@ -1,0 +1,138 @@
+"""All models that sellers list, findable by what tells that two are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from llmpricing.matching.spelling import fold
+from pricing_server.comparison.identity import (
+    Doubt,
+    Identity,
+    Namesakes,
+    Offered,
+    Same,
+    called,
+    relation,
+)
+from pricing_server.comparison.model_name import Date, ModelName, read_name
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A seller's model that is the one asked for."""
+
+    model: Offered
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A model that may be the one asked for, or a name; `reason` is for people."""
+
+    provider: str
+    """Empty for a name that led to no model."""
+    model_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The model that was asked for, the same at other sellers, and what may be the same."""
+
+    found: Sequence[Found]
+    """The one asked for first; of each other seller at most one."""
+    left_out: Sequence[LeftOut]
+
+
+class Families:
+    """Everything that is listed at one state of the price table. Immutable, for any thread."""
+
+    __slots__ = ("_by_key", "_by_stem")
+
+    def __init__(self, models: Iterable[Offered]) -> None:
+        """Of a model that is given twice the first counts. Takes long for many."""
+        self._by_key: dict[tuple[str, str], Offered] = {}
+        self._by_stem: dict[str, list[Offered]] = {}
+        for model in models:
+            if self._by_key.setdefault((model.provider, model.model_id), model) is model:
+                for stem in model.stems:
+                    self._by_stem.setdefault(stem, []).append(model)
+
+    def get(self, provider: str, model_id: str) -> Offered | None:
+        """A model as its seller lists it."""
+        return self._by_key.get((provider, model_id))
+
+    def relation(self, one: Offered, other: Offered) -> Same | Doubt | None:
+        """Whether two models are the same, by all that is listed."""
+        stems = one.stems | other.stems
+        return relation(one, other, {stem: self._namesakes(stem) for stem in stems})
+
+    def of(self, asked: Offered, at: datetime) -> Family:
+        """The model at all who sell it at an instant.
+
+        Of a seller's models the closest is taken: by repository before by slug before by name
+        before by name but for a date. If two are as close, neither is. That the seller who was
+        asked for has others of the kind changes nothing.
+        """
+        namesakes = {stem: self._namesakes(stem) for stem in asked.stems}
+        others = {
+            (model.provider, model.model_id): model
+            for stem in asked.stems
+            for model in self._by_stem.get(stem, ())
+        }
+        others.pop((asked.provider, asked.model_id), None)
+        same: dict[str, list[tuple[Same, Offered]]] = {}
+        left_out: list[LeftOut] = []
+        for model in others.values():
+            found = relation(asked, model, namesakes)
+            if isinstance(found, Doubt):
+                left_out.append(_left_out(model, found.reason))
+            elif found is not None:
+                if model.delisted_at is not None and model.delisted_at <= at:
+                    left_out.append(_left_out(model, _delisted(model.delisted_at)))
+                elif model.provider == asked.provider:
+                    left_out.append(_left_out(model, f"{asked.model_id} of it was asked for"))
+                else:
+                    same.setdefault(model.provider, []).append((found, model))
+        chosen = [Found(asked, Identity.ASKED)]
+        for each in same.values():
+            closest = min(found.rank for found, _ in each)
+            best = [(found, model) for found, model in each if found.rank == closest]
+            others_of_it = [model for found, model in each if found.rank != closest]
+            if len(best) == 1:
+                [(found, model)] = best
+                chosen.append(Found(model, found.identity))
+                left_out += (_left_out(it, f"{model.model_id} is closer") for it in others_of_it)
+            else:
+                names = ", ".join(sorted(model.model_id for _, model in best))
+                reason = f"the seller has several that may be it: {names}"
+                left_out += (_left_out(model, reason) for _, model in each)
+        return Family(chosen, sorted(left_out, key=lambda each: (each.provider, each.model_id)))
+
+    def _namesakes(self, stem: str) -> Namesakes:
+        """What the models of a stem say of it."""
+        makers: set[str] = set()
+        dates: set[Date] = set()
+        repositories: dict[ModelName, set[str]] = {}
+        for model in self._by_stem.get(stem, ()):
+            names = [name for name in model.names if name.stem == stem]
+            if not model.name.offers:
+                makers.update(name.namespace for name in names if name.has_known_maker)
+            if model.name.stem == stem and model.name.date is not None:
+                dates.add(model.name.date)
+            repository = model.hugging_face_id
+            if repository is not None and read_name("", repository).has_known_maker:
+                for name in names:
+                    if name.has_known_maker or not name.namespace:
+                        repositories.setdefault(called(name), set()).add(fold(repository))
+        return Namesakes(makers, dates, repositories)
+
+
+def _left_out(model: Offered, reason: str) -> LeftOut:
+    return LeftOut(model.provider, model.model_id, reason)
+
+
+def _delisted(at: datetime) -> str:
+    return f"no longer listed by its seller since {at:%Y-%m-%d}"

@@ -1,0 +1,193 @@
+"""Whether two sellers' models are the same one, by what each says of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from itertools import product
+
+from llmpricing.matching.spelling import fold
+from pricing_server.comparison.model_name import Date, ModelName, read_name
+
+
+class Identity(StrEnum):
+    """By what two models were found to be the same."""
+
+    ASKED = "asked"
+    HUGGING_FACE_ID = "hugging_face_id"
+    CANONICAL_SLUG = "canonical_slug"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A model as a seller lists it, and all that tells which model it is."""
+
+    provider: str
+    model_id: str
+    hugging_face_id: str | None = None
+    canonical_slug: str | None = None
+    alias_target: str | None = None
+    delisted_at: datetime | None = None
+    name: ModelName = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", read_name(self.provider, self.model_id))
+
+    @property
+    def names(self) -> Iterator[ModelName]:
+        """Its own name, and that of its repository."""
+        yield self.name
+        if self.hugging_face_id is not None:
+            yield read_name("", self.hugging_face_id)
+
+    @property
+    def stems(self) -> frozenset[str]:
+        """What a model that is the same has one of."""
+        slug = () if self.canonical_slug is None else (read_name("", self.canonical_slug),)
+        return frozenset(name.stem for name in (*self.names, *slug))
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """Two models are one. Of several that are the one asked for, the lowest rank is closest."""
+
+    identity: Identity
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Two models may be one; `reason` tells people why that is not certain."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Namesakes:
+    """What all sellers together say of one stem: names that could mean several models."""
+
+    makers: Collection[str] = ()
+    """Known makers of models of this stem."""
+    dates: Collection[Date] = ()
+    """That models of this stem are listed with."""
+    repositories: Mapping[ModelName, Collection[str]] = field(default_factory=dict)
+    """By whole name (`called`), the makers' own repositories that it stands for somewhere."""
+
+
+def relation(
+    one: Offered, other: Offered, namesakes: Mapping[str, Namesakes]
+) -> Same | Doubt | None:
+    """Whether two models are the same; symmetric but for the words of a doubt.
+
+    Each pair stands for itself: that both are the same as a third says nothing. None if nothing
+    suggests that they are.
+
+    - Hugging Face ids decide if both have one: another repository is another model. An id that
+      is the other's Hugging Face id names the repository, too.
+    - The same canonical slug, or a slug that is the other's name, is the same model.
+    - The same name is, if nobody makes another model of that name.
+    - What is sold apart (":free", "eu.", "-fp8") is another offer, and an alias no model.
+    """
+    found = _evidence(one, other, namesakes)
+    if not isinstance(found, Same):
+        return found
+    for each in (one, other):
+        if each.alias_target is not None:
+            return Doubt(f"{each.model_id} is an alias, of {each.alias_target} now")
+    if one.name.offers != other.name.offers:
+        return _sold_apart(one.name, other.name)
+    return found
+
+
+def _evidence(
+    one: Offered, other: Offered, namesakes: Mapping[str, Namesakes]
+) -> Same | Doubt | None:
+    ids = (one.hugging_face_id, other.hugging_face_id)
+    if ids[0] is not None and ids[1] is not None:
+        if fold(ids[0]) == fold(ids[1]):
+            return Same(Identity.HUGGING_FACE_ID, 0)
+        if _is_alike(one.name, other.name):
+            return Doubt(f"of the same name, but another repository: {ids[1]}, not {ids[0]}")
+        return None
+    if _names_repository(one, other) or _names_repository(other, one):
+        return Same(Identity.HUGGING_FACE_ID, 0)
+    if _has_slug(one, other, namesakes) or _has_slug(other, one, namesakes):
+        return Same(Identity.CANONICAL_SLUG, 1)
+    doubts: list[Doubt] = []
+    for name, another in product(one.names, other.names):
+        found = _by_name(name, another, namesakes.get(name.stem, Namesakes()))
+        if isinstance(found, Same):
+            return found
+        if found is not None:
+            doubts.append(found)
+    return doubts[0] if doubts else None
+
+
+def _names_repository(one: Offered, other: Offered) -> bool:
+    repository = other.hugging_face_id
+    return repository is not None and fold(one.model_id) == fold(repository)
+
+
+def _has_slug(one: Offered, other: Offered, namesakes: Mapping[str, Namesakes]) -> bool:
+    slug = one.canonical_slug
+    if slug is None:
+        return False
+    if other.canonical_slug is not None:
+        return fold(slug) == fold(other.canonical_slug)
+    named = read_name("", slug)
+    found = _by_name(named, other.name, namesakes.get(named.stem, Namesakes()))
+    return isinstance(found, Same) and named.date == other.name.date
+
+
+def _is_alike(one: ModelName, other: ModelName) -> bool:
+    return one.stem == other.stem
+
+
+def _by_name(one: ModelName, other: ModelName, known: Namesakes) -> Same | Doubt | None:
+    if not _is_alike(one, other):
+        return None
+    dates = {date for date in (one.date, other.date) if date is not None}
+    if len(dates) == 2:
+        return None
+    if one.offers != other.offers:
+        return _sold_apart(one, other)
+    if one.is_moving or other.is_moving:
+        return Doubt("of the same name, which makers give to newer models")
+    if (doubt := _namespace_doubt(one, other, known)) is not None:
+        return doubt
+    repositories = {
+        each for name in (one, other) for each in known.repositories.get(called(name), ())
+    }
+    if len(repositories) > 1:
+        return Doubt(f"of the same name as several repositories: {', '.join(sorted(repositories))}")
+    if one.date == other.date:
+        return Same(Identity.NAME, 2)
+    if dates.issuperset(known.dates):
+        return Same(Identity.NAME, 3)
+    return Doubt("one is a snapshot by date, of which the model has several")
+
+
+def _sold_apart(one: ModelName, other: ModelName) -> Doubt:
+    apart = sorted(set(one.offers) ^ set(other.offers))
+    return Doubt(f"sold apart as another offer: {', '.join(apart)}")
+
+
+def _namespace_doubt(one: ModelName, other: ModelName, known: Namesakes) -> Doubt | None:
+    if one.namespace == other.namespace and one.namespace:
+        return None
+    if one.namespace and other.namespace:
+        return Doubt(f"of the same name under {other.namespace}/, not {one.namespace}/")
+    named = one if one.namespace else other
+    if named.namespace and not named.has_known_maker:
+        return Doubt(f"of the same name under {named.namespace}/, which is no known maker")
+    if len(known.makers) > 1:
+        return Doubt(f"of a name that several makers use: {', '.join(sorted(known.makers))}")
+    return None
+
+
+def called(name: ModelName) -> ModelName:
+    """The name whoever it is said to be of."""
+    return ModelName(name.stem, "", name.date, name.offers, name.is_moving)
