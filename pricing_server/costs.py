@@ -23,7 +23,7 @@ from pricing_server.errors import (
 )
 from pricing_server.lookup.answer import Answer
 from pricing_server.lookup.lookup import Asked, Lookup
-from pricing_server.lookup.price import Head, Layer
+from pricing_server.lookup.price import Head, Layer, Price
 
 COMPILED_CARDS = 4_096
 
@@ -118,6 +118,10 @@ class Costs:
                     costs.append(error)
         return costs
 
+    def at_price(self, price: Price, used: Used, at: datetime) -> Cost:
+        """The cost at a price that was looked up. Raises ModelNotPriced and InvalidArgument."""
+        return self._cost(price.card, used, at, price.provider, price.model_id)
+
     def replay(self, receipt: Receipt, usage: Mapping[Meter, Quantity]) -> Cost:
         """The cost of a receipt, computed again. Raises ModelNotPriced and InvalidArgument."""
         used = Used(usage, receipt.convention, receipt.context)
@@ -142,8 +146,7 @@ class Costs:
 
     def _answered(self, request: CostRequest, answer: Answer) -> CostAnswer:
         price = answer.quote.price
-        cost = self._cost(price.card, request.used, answer.at, price.provider, price.model_id)
-        return CostAnswer(request, answer, cost)
+        return CostAnswer(request, answer, self.at_price(price, request.used, answer.at))
 
     def _cost(self, card: RateCard, used: Used, at: datetime, provider: str, model_id: str) -> Cost:
         compiled = self._cards.get(card.card_id)

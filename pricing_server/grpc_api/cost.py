@@ -87,19 +87,16 @@ async def replay_receipt(
         total=_total(cost),
         currency="USD",
         lines=map(_line, cost.lines),
-        unpriced=_quantities(cost.unpriced),
+        unpriced=quantities(cost.unpriced),
         unused_context=dict(cost.unused_context),
         price_proof=_PROOFS[await costs.prove(receipt)],
     )
 
 
 def _request(request: pb.CalculateCostRequest) -> CostRequest:
-    check_context("context", request.context)
     if request.HasField("raw_usage"):
         return _read_request(request)
-    convention = known_value(request.input_convention, _CONVENTIONS, "input_convention")
-    used = Used(_usage(request.usage), convention, dict(request.context))
-    return CostRequest(asked_of(request, "at"), used)
+    return CostRequest(asked_of(request, "at"), used_of(request))
 
 
 def _read_request(request: pb.CalculateCostRequest) -> CostRequest:
@@ -107,6 +104,7 @@ def _read_request(request: pb.CalculateCostRequest) -> CostRequest:
     for field in ("usage", "input_convention"):
         if getattr(request, field):
             raise InvalidArgument(field, "is given beside raw_usage")
+    check_context("context", request.context)
     raw = request.raw_usage
     flavour = known_value(raw.api_flavour, _FLAVOURS, "raw_usage.api_flavour")
     try:
@@ -115,6 +113,13 @@ def _read_request(request: pb.CalculateCostRequest) -> CostRequest:
         raise InvalidArgument("raw_usage.json", f"cannot be read: {error}") from None
     used = Used(read.usage, InputConvention.INCLUSIVE, {**read.context, **request.context}, read)
     return CostRequest(asked_of(request, "at", read.model), used)
+
+
+def used_of(request: pb.CalculateCostRequest | pb.ComparePricesRequest) -> Used:
+    """The usage in a request, by meters. Raises InvalidArgument."""
+    check_context("context", request.context)
+    convention = known_value(request.input_convention, _CONVENTIONS, "input_convention")
+    return Used(_usage(request.usage), convention, dict(request.context))
 
 
 def _usage(stated: Iterable[pb.MeterQuantity]) -> dict[Meter, Quantity]:
@@ -185,7 +190,7 @@ def _response(answered: CostAnswer) -> pb.CalculateCostResponse:
         total=_total(cost),
         currency="USD",
         lines=map(_line, cost.lines),
-        unpriced=_quantities(cost.unpriced),
+        unpriced=quantities(cost.unpriced),
         unused_context=dict(cost.unused_context),
         receipt=_receipt_message(answered),
         match=convert.match(answer.quote),
@@ -194,7 +199,7 @@ def _response(answered: CostAnswer) -> pb.CalculateCostResponse:
     )
     read = answered.request.used.read
     if read is not None:
-        response.usage.extend(_quantities(read.usage.items()))
+        response.usage.extend(quantities(read.usage.items()))
         response.unknown_usage.extend(
             pb.StatedValue(path=each.path, value=each.value) for each in read.unknown
         )
@@ -236,10 +241,11 @@ def _line(line: CostLine) -> pb.CostLine:
     )
 
 
-def _quantities(quantities: Iterable[tuple[Meter, Decimal]]) -> list[pb.MeterQuantity]:
+def quantities(stated: Iterable[tuple[Meter, Quantity]]) -> list[pb.MeterQuantity]:
+    """Quantities by meter as messages."""
     return [
-        pb.MeterQuantity(meter=convert_rates.METERS[meter], quantity=plain(quantity))
-        for meter, quantity in quantities
+        pb.MeterQuantity(meter=convert_rates.METERS[meter], quantity=plain(Decimal(quantity)))
+        for meter, quantity in stated
     ]
 
 

@@ -9,11 +9,13 @@ from typing import Any, Final
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
 from pricing_server.audit import AuditReader, ChangeFilter
+from pricing_server.comparison.comparison import Comparisons
 from pricing_server.costs import Costs
 from pricing_server.errors import InvalidArgument, SyncRunNotFound
 from pricing_server.evidence import EvidenceReader, Explainer
 from pricing_server.fetch import safe_url
 from pricing_server.grpc_api import convert, overrides
+from pricing_server.grpc_api.comparison import compare_prices
 from pricing_server.grpc_api.convert_revert import revert_sync_run_response
 from pricing_server.grpc_api.convert_source import source_message
 from pricing_server.grpc_api.cost import batch_calculate_cost, calculate_cost, replay_receipt
@@ -72,6 +74,7 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self._evidence = evidence
         self._costs = Costs(lookup)
         self._listing = Listing(lists, sources)
+        self._comparisons = Comparisons(lookup, self._costs, lists)
         self._explainer = Explainer(lookup, evidence)
         self._stream_write_seconds = stream_write_seconds
 
@@ -104,6 +107,11 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self, request: pb.ExplainMatchRequest, context: Any
     ) -> pb.ExplainMatchResponse:
         return await explain_match(self._lookup, request)
+
+    async def ComparePrices(
+        self, request: pb.ComparePricesRequest, context: Any
+    ) -> pb.ComparePricesResponse:
+        return await compare_prices(self._comparisons, request)
 
     async def SyncProvider(
         self, request: pb.SyncProviderRequest, context: Any

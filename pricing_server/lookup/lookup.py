@@ -231,6 +231,14 @@ class Lookup:
         match = Match(quote.price.provider, quote.price.model_id, quote.rule)
         return replace(explained, result=match)
 
+    async def names_by_hand(self) -> Sequence[tuple[str, str]]:
+        """(provider, model id) of all in the price file; the same object for the same file."""
+        return await self._manual.names_now() if self._manual is not None else ()
+
+    def catalogue_names(self) -> Sequence[tuple[str, str]]:
+        """(provider, model id) of all in the bundled catalogue; slow when first asked."""
+        return self._catalog.names()
+
     async def in_history(
         self, provider: str, model_id: str, at: datetime, known: Head
     ) -> Price | None:

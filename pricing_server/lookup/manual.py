@@ -106,6 +106,11 @@ class ManualPrices:
         """(provider, model id) of every model, the same object as long as it is the same file."""
         return self._file.names
 
+    async def names_now(self) -> Sequence[tuple[str, str]]:
+        """`names` of the file as it is now, as far as `find` would see it."""
+        await self._check_if_due()
+        return self._file.names
+
     def sells(self, provider: str) -> bool:
         """Whether the file names the seller (by slug)."""
         return provider in self._file.providers

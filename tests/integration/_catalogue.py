@@ -34,6 +34,11 @@ def model_of(provider: str, model_id: str) -> types.ModelInfo:
     return found
 
 
+def provider_of(slug: str) -> types.Provider:
+    (found,) = [provider for provider in get_snapshot().providers if provider.id == slug]
+    return found
+
+
 def per_million(model: types.ModelInfo, at: datetime) -> tuple[str | None, str | None]:
     """Prompt and completion in USD per 1M tokens in the standard context and lowest band."""
     stated = vars(model.get_prices(at))

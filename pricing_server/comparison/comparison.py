@@ -1,0 +1,261 @@
+"""What a usage costs with the same model at every seller, or with several models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Protocol, TypeAlias
+
+from llmpricing.cost import Cost
+from llmpricing.rate_card import PriceState
+from pricing_server.comparison.families import Families, LeftOut
+from pricing_server.comparison.identity import Identity, Offered
+from pricing_server.costs import Costs, Used
+from pricing_server.errors import (
+    DatabaseUnavailable,
+    EpochChanged,
+    InvalidArgument,
+    ModelNotFound,
+    ModelNotPriced,
+    PricingError,
+    ProviderNotFound,
+)
+from pricing_server.lookup.answer import Answer, Freshness
+from pricing_server.lookup.cache import utc_now
+from pricing_server.lookup.lookup import Asked, Lookup
+from pricing_server.lookup.price import Head, Layer, Price, When
+from pricing_server.lookup.quote import Quote
+from pricing_server.sellers import answer_order
+
+_MISSING: Final = (ModelNotFound, ProviderNotFound, DatabaseUnavailable)
+"""Why one of several models cannot be compared, while the others can."""
+
+
+class PriceList(Protocol):
+    """What the price table has at one state of it."""
+
+    @property
+    def head(self) -> Head:
+        """The state."""
+
+    @property
+    def prices(self) -> Sequence[Price]:
+        """The price of every model, delisted ones included."""
+
+
+class PriceLists(Protocol):
+    """Where lists come from."""
+
+    async def at(self, head: Head | None = None) -> PriceList:
+        """The list at a state, the newest if none is given, the same object while that is the
+        same. Raises DatabaseUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What the usage costs at one seller."""
+
+    answer: Answer
+    identity: Identity
+    cost: Cost | None
+    """None where no price is known, or none in advance: `state` says which."""
+    state: PriceState
+
+    @property
+    def total(self) -> Decimal | None:
+        """In USD, without what is unpriced; None where nothing has a price."""
+        if self.cost is None or (self.cost.unpriced and not self.cost.lines):
+            return None
+        return self.cost.total
+
+    @property
+    def order(self) -> tuple[bool, int, Decimal, tuple[int, int, str], str]:
+        """Sort key: what can still be bought first; whole totals before those with something
+        unpriced before none at all; the cheapest first; then as sellers answer."""
+        price = self.answer.quote.price
+        is_whole = self.cost is not None and not self.cost.unpriced
+        return (
+            price.delisted_at is not None and price.delisted_at <= self.answer.at,
+            2 if self.total is None else 0 if is_whole else 1,
+            self.total or Decimal(0),
+            answer_order(price.provider, price.model_id),
+            price.model_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was compared, the cheapest first, and what was not."""
+
+    compared: Sequence[Compared]
+    left_out: Sequence[LeftOut]
+    match: Quote | None
+    """Of the one model whose sellers are compared: where its name led."""
+    head: Head | None
+    """The state of the price table that all prices of it are of; None if it was not asked."""
+
+
+_Made: TypeAlias = "tuple[PriceList | None, Sequence[tuple[str, str]], asyncio.Task[Families]]"
+"""Families with what they were made of: the price table, and the names in the price file."""
+
+
+class Comparisons:
+    """Compares prices for one process. For one event loop."""
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        costs: Costs,
+        price_lists: PriceLists,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._lookup = lookup
+        self._costs = costs
+        self._price_lists = price_lists
+        self._clock = clock
+        self._made: _Made | None = None
+
+    async def at_sellers(self, asked: Asked, used: Used) -> Comparison:
+        """The usage with one model at everybody who sells it.
+
+        Raises as `Lookup.get`, and InvalidArgument for a usage that cannot be charged anywhere.
+        """
+        asked = _own(asked)
+        [answer] = await self._lookup.get_all([asked])
+        if isinstance(answer, PricingError):
+            raise answer
+        now = self._clock()
+        price = answer.quote.price
+        families = await self._families()
+        model = families.get(price.provider, price.model_id) or _offered(price)
+        family = await asyncio.to_thread(families.of, model, _instant(asked.when, now))
+        identities = {
+            (found.model.provider, found.model.model_id): found.identity for found in family.found
+        }
+        answers = await self._lookup.get_all(
+            [
+                Asked(model_id, provider, asked.accept, when=asked.when, exact_only=True)
+                for provider, model_id in identities
+            ]
+        )
+        return self._compared(
+            zip(identities, answers, strict=True),
+            identities,
+            family.left_out,
+            used,
+            _instant(asked.when, now),
+            answer.quote,
+        )
+
+    async def of_models(self, asked: Sequence[Asked], used: Used) -> Comparison:
+        """The usage with each of several models, at the seller that answers for its name.
+
+        A name that leads nowhere is left out. Raises as `at_sellers` if all are.
+        """
+        answers = await self._lookup.get_all([_own(each) for each in asked])
+        left_out: list[LeftOut] = []
+        found: dict[tuple[str, str], Answer] = {}
+        for each, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, Answer):
+                price = answer.quote.price
+                found.setdefault((price.provider, price.model_id), answer)
+            elif isinstance(answer, _MISSING):
+                left_out.append(LeftOut("", each.model_id, str(answer)))
+            else:
+                raise answer
+        if not found:
+            raise next(answer for answer in answers if isinstance(answer, PricingError))
+        at = _instant(asked[0].when, self._clock())
+        identities = dict.fromkeys(found, Identity.ASKED)
+        return self._compared(found.items(), identities, left_out, used, at, None)
+
+    def _compared(
+        self,
+        answers: Iterable[tuple[tuple[str, str], Answer | PricingError]],
+        identities: Mapping[tuple[str, str], Identity],
+        left_out: Sequence[LeftOut],
+        used: Used,
+        at: datetime,
+        match: Quote | None,
+    ) -> Comparison:
+        compared: list[Compared] = []
+        not_compared = list(left_out)
+        refused: InvalidArgument | None = None
+        for (provider, model_id), answer in answers:
+            if isinstance(answer, PricingError):
+                if not isinstance(answer, _MISSING):
+                    raise answer
+                not_compared.append(LeftOut(provider, model_id, str(answer)))
+                continue
+            try:
+                compared.append(self._evaluated(answer, identities[provider, model_id], used, at))
+            except InvalidArgument as error:
+                refused = refused or error
+                not_compared.append(LeftOut(provider, model_id, str(error)))
+        if refused is not None and not any(each.cost for each in compared):
+            raise refused
+        heads = {each.answer.head for each in compared} - {None}
+        is_down = any(each.answer.freshness is Freshness.DATABASE_DOWN for each in compared)
+        return Comparison(
+            sorted(compared, key=lambda each: each.order),
+            not_compared,
+            match,
+            heads.pop() if len(heads) == 1 and not is_down else None,
+        )
+
+    def _evaluated(self, answer: Answer, identity: Identity, used: Used, at: datetime) -> Compared:
+        try:
+            cost = self._costs.at_price(answer.quote.price, used, at)
+        except ModelNotPriced as error:
+            return Compared(answer, identity, None, PriceState(error.state))
+        return Compared(answer, identity, cost, answer.quote.headline.state)
+
+    async def _families(self) -> Families:
+        """All that any layer knows; made once for each state of them. While the database is
+        down, what was known last."""
+        by_hand = await self._lookup.names_by_hand()
+        listed: PriceList | None = None
+        made = self._made
+        try:
+            listed = await self._price_lists.at()
+        except (DatabaseUnavailable, EpochChanged):
+            if made is not None and made[0] is not None and not _failed(made[2]):
+                return await asyncio.shield(made[2])
+        made = self._made
+        if made is None or made[0] is not listed or made[1] is not by_hand or _failed(made[2]):
+            task = asyncio.create_task(asyncio.to_thread(self._make, listed, by_hand))
+            made = self._made = (listed, by_hand, task)
+        return await asyncio.shield(made[2])
+
+    def _make(self, listed: PriceList | None, by_hand: Sequence[tuple[str, str]]) -> Families:
+        models = map(_offered, listed.prices if listed is not None else ())
+        below = (Offered(*name) for name in (*by_hand, *self._lookup.catalogue_names()))
+        return Families([*models, *below])
+
+
+def _offered(price: Price) -> Offered:
+    return Offered(
+        price.provider,
+        price.model_id,
+        price.hugging_face_id,
+        price.canonical_slug,
+        price.alias_target,
+        price.delisted_at,
+    )
+
+
+def _own(asked: Asked) -> Asked:
+    """Without another seller's price for a seller that has none: that compares nothing."""
+    return replace(asked, accept=asked.accept - {Layer.CROSS_REFERENCE})
+
+
+def _instant(when: When | None, now: datetime) -> datetime:
+    return when.as_of if when is not None else now
+
+
+def _failed(task: asyncio.Task[Families]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
