@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -245,10 +244,10 @@ def assert_in_order(
     def key(pricing: pb.ModelPricing) -> tuple[object, ...]:
         if not price_meter:
             return name_of(pricing)
-        field = "prompt" if price_meter == pb.METER_INPUT_TOKENS else "completion"
-        if not pricing.HasField(field):
+        stated = pricing.prompt if price_meter == pb.METER_INPUT_TOKENS else pricing.completion
+        if not stated:
             return True, Decimal(0), name_of(pricing)
-        price = Decimal(getattr(pricing, field))
+        price = Decimal(stated)
         return False, -price if descending else price, name_of(pricing)
 
     assert list(found) == sorted(found, key=key)

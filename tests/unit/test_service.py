@@ -22,6 +22,7 @@ from pricing_server.evidence import EvidenceReader
 from pricing_server.grpc_api.service import PricingService
 from pricing_server.held_changes import HeldReader
 from pricing_server.lookup.lookup import Lookup
+from pricing_server.lookup.price_list import PriceLists
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.scheduler.schedule import Schedule
 from pricing_server.stream.streams import ChangeStreams
@@ -94,6 +95,7 @@ async def test_a_page_of_changes_is_converted_beside_the_event_loop() -> None:
         cast(OverrideRunner, None),
         cast(EvidenceReader, None),
         cast(HeldReader, None),
+        cast(PriceLists, None),
         stream_write_seconds=1,
     )
     response = await service.ListPriceChanges(pb.ListPriceChangesRequest(page_size=2), None)
