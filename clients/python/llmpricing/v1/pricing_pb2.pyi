@@ -2815,7 +2815,7 @@ Global___ComparePricesResponse: _TypeAlias = ComparePricesResponse  # noqa: Y015
 @_typing.final
 class Receipt(_message.Message):
     """Receipt is all that a cost was computed from, but for the usage. It needs no
-    server and no table to be computed again: llmpricing.cost does it from here.
+    server and no table to be computed again: llmpricing.receipts does it from here.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
