@@ -15,6 +15,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # $(call missing,REASON): a loud skip for people, a failure where CI=true.
 missing = { echo "SKIPPED $@: $(1)" >&2; [[ "$${CI:-}" != true ]]; exit; }
 
+# Each process has a Postgres of its own, and much of the suite waits for one.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=worksteal
+
 NO_BUF := no buf on PATH and no wheel of buf-bin for this machine
 
 .PHONY: help serve test unit torture check lint types lint-proto breaking stubs proto provider-docs coverage clean
@@ -26,10 +29,10 @@ serve: $(INSTALLED) ## start the server; PRICING_* set it up, Ctrl-C stops it
 	@exec $(BIN)/pricing-server serve
 
 test: $(INSTALLED) ## run the whole suite
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest $(PARALLEL)
 
 unit: $(INSTALLED) ## run the tests that need nothing
-	@exec $(BIN)/python -m pytest -m 'not integration'
+	@exec $(BIN)/python -m pytest $(PARALLEL) -m 'not integration'
 
 torture: $(INSTALLED) ## break servers and Postgres under the change stream: [MINUTES=10] [SEED=123]
 	@exec $(BIN)/python -m tests.integration.torture $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))

@@ -25,6 +25,7 @@ class ProviderCoverage:
     models_dynamic: int
     models_unpriced: int
     models_delisted: int
+    models_held: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,6 +217,7 @@ def provider(coverage: ProviderCoverage) -> pb.Provider:
         models_dynamic=coverage.models_dynamic,
         models_unpriced=coverage.models_unpriced,
         models_delisted=coverage.models_delisted,
+        models_held=coverage.models_held,
     )
 
 

@@ -12,6 +12,7 @@ from llmpricing.cost import Cost, CostLine
 from llmpricing.meters import Meter
 from llmpricing.rate_card import MAX_QUANTITY, PriceState, RateCard
 from llmpricing.raw_usage import ApiFlavour, RawUsageError, read_usage
+from llmpricing.receipts import RULES
 from llmpricing.units import PricingFormat, plain
 from llmpricing.usage import MAX_FRACTIONAL_DIGITS, InputConvention, Quantity
 from llmpricing.v1 import pricing_pb2 as pb
@@ -30,10 +31,6 @@ from pricing_server.grpc_api.read_rates import (
 )
 from pricing_server.grpc_api.requests import check_name
 from pricing_server.lookup.price import Head, Layer
-
-RULES: Final = 1
-"""The version of the rules of calculation: those of `llmpricing.compiled_card`. A change that
-makes any cost another one is a new version, and the old one stays for its receipts."""
 
 _CONVENTIONS: Final[Mapping[int, InputConvention]] = {
     pb.INPUT_CONVENTION_UNSPECIFIED: InputConvention.INCLUSIVE,

@@ -13,6 +13,7 @@ import pytest
 from genai_prices.types import Provider
 
 from llmpricing.meters import Meter
+from llmpricing.receipts import replay
 from llmpricing.usage import Quantity
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.grpc_api import convert_rates
@@ -148,6 +149,7 @@ async def test_a_receipt_gives_the_same_cost_after_any_number_of_syncs(
         again = await replayed(server, answer.receipt, usage)
         assert (again.total, list(again.lines)) == (answer.total, list(answer.lines))
         assert again.price_proof == pb.PRICE_PROOF_CONFIRMED
+        assert replay(answer.receipt, usage).total == Decimal(answer.total)  # By the client alone.
 
 
 async def test_an_altered_receipt_is_refused_or_contradicted(server: Server, feed: Feed) -> None:

@@ -95,6 +95,7 @@ async def test_a_suspicious_price_is_not_in_force_and_shown_wherever_one_looks(
     assert per_token.pricing.pending_change.prompt == WRONG
     listed = await holding.stub.ListProviders(pb.ListProvidersRequest())
     assert {each.source: each.models_held for each in listed.sources}["openrouter"] == 1
+    assert {each.provider: each.models_held for each in listed.providers}["openrouter"] == 1
     run = (await holding.runs("openrouter"))[0]
     assert (run.models_held, run.sync_run_id) == (1, entry.sync_run_id)
 

@@ -55,7 +55,9 @@ SELECT providers.provider,
        count(models.model_key) FILTER (WHERE is_active AND state = 'free') AS models_free,
        count(models.model_key) FILTER (WHERE is_active AND state = 'dynamic') AS models_dynamic,
        count(models.model_key) FILTER (WHERE is_active AND state = 'unpriced') AS models_unpriced,
-       count(models.model_key) FILTER (WHERE NOT is_active) AS models_delisted
+       count(models.model_key) FILTER (WHERE NOT is_active) AS models_delisted,
+       (SELECT count(DISTINCT model_id) FROM held_changes AS held
+        WHERE held.provider = providers.provider AND held.status = 'open') AS models_held
 FROM providers
 LEFT JOIN models USING (provider)
 LEFT JOIN model_pricing USING (model_key)

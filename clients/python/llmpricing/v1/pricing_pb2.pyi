@@ -2835,7 +2835,7 @@ Global___ComparePricesResponse: _TypeAlias = ComparePricesResponse  # noqa: Y015
 @_typing.final
 class Receipt(_message.Message):
     """Receipt is all that a cost was computed from, but for the usage. It needs no
-    server and no table to be computed again: llmpricing.cost does it from here.
+    server and no table to be computed again: llmpricing.receipts does it from here.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -4009,6 +4009,7 @@ class Provider(_message.Message):
     MODELS_DYNAMIC_FIELD_NUMBER: _builtins.int
     MODELS_UNPRICED_FIELD_NUMBER: _builtins.int
     MODELS_DELISTED_FIELD_NUMBER: _builtins.int
+    MODELS_HELD_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider is its name in this service."""
     display_name: _builtins.str
@@ -4025,6 +4026,8 @@ class Provider(_message.Message):
     """models_unpriced of them are in PRICE_STATE_UNPRICED."""
     models_delisted: _builtins.int
     """models_delisted are kept and no longer listed; not part of models_listed."""
+    models_held: _builtins.int
+    """models_held have an open held change, listed or not yet known."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """aliases also lead to it in requests."""
@@ -4041,10 +4044,11 @@ class Provider(_message.Message):
         models_dynamic: _builtins.int = ...,
         models_unpriced: _builtins.int = ...,
         models_delisted: _builtins.int = ...,
+        models_held: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "display_name", b"display_name", "models_delisted", b"models_delisted", "models_dynamic", b"models_dynamic", "models_free", b"models_free", "models_listed", b"models_listed", "models_priced", b"models_priced", "models_unpriced", b"models_unpriced", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "display_name", b"display_name", "models_delisted", b"models_delisted", "models_dynamic", b"models_dynamic", "models_free", b"models_free", "models_held", b"models_held", "models_listed", b"models_listed", "models_priced", b"models_priced", "models_unpriced", b"models_unpriced", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,72 @@
+"""Receipts, computed again by a client alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+
+from llmpricing.compiled_card import CompiledCard
+from llmpricing.meters import Meter
+from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
+from llmpricing.receipts import ReceiptError, rate_card, replay
+from llmpricing.v1 import pricing_pb2 as pb
+from pricing_server.grpc_api import convert_rates
+from tests.unit._strategies import cards
+
+AT = datetime(2026, 11, 20, 12, 30, 0, 5, tzinfo=UTC)
+CARD = RateCard.of(PriceState.PRICED, [Rate(Meter.INPUT_TOKENS, Decimal("0.000001"))])
+USAGE = [pb.MeterQuantity(meter=pb.METER_INPUT_TOKENS, quantity="1000.5")]
+
+
+def receipt(card: RateCard = CARD) -> pb.Receipt:
+    message = pb.Receipt(
+        rules=1,
+        rate_card=convert_rates.rate_card(card),
+        input_convention=pb.INPUT_CONVENTION_INCLUSIVE,
+    )
+    message.at.FromDatetime(AT)
+    return message
+
+
+@given(cards)
+def test_every_rate_card_of_an_answer_is_the_card_itself(card: RateCard) -> None:
+    message = pb.RateCard.FromString(convert_rates.rate_card(card).SerializeToString())
+    read = rate_card(message)
+    assert (read, read.card_id) == (card, message.rate_card_id)
+
+
+def test_a_receipt_gives_the_cost_of_its_card_at_its_instant() -> None:
+    again = replay(receipt(), USAGE)
+    assert again == CompiledCard(CARD).evaluate({Meter.INPUT_TOKENS: Decimal("1000.5")}, at=AT)
+    assert again.total == Decimal("0.0010005")
+
+
+def test_a_receipt_that_was_altered_or_is_of_newer_rules_is_refused() -> None:
+    altered = receipt()
+    altered.rate_card.rates[0].price = "0.000002"
+    with pytest.raises(ReceiptError, match="rate_card_id"):
+        replay(altered, USAGE)
+    newer = receipt()
+    newer.rules = 2
+    with pytest.raises(ReceiptError, match="rules 2"):
+        replay(newer, USAGE)
+    broken = receipt(UNPRICED)
+    broken.rate_card.rates.append(pb.Rate(meter=pb.METER_INPUT_TOKENS, price="abc"))
+    with pytest.raises(ReceiptError, match="not a rate card"):
+        replay(broken, USAGE)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        [pb.MeterQuantity(meter=pb.METER_INPUT_TOKENS, quantity="many")],
+        [pb.MeterQuantity(quantity="1")],
+        USAGE + USAGE,
+    ],
+)
+def test_a_usage_that_is_none_is_refused(usage: list[pb.MeterQuantity]) -> None:
+    with pytest.raises(ReceiptError):
+        replay(receipt(), usage)
