@@ -229,7 +229,7 @@ class EpochChanged(PricingError):
         super().__init__(
             "the revision is not of the price table's history, which is at revision "
             f"{head.revision} of epoch {head.epoch} (after a restore another one begins): "
-            "begin with a snapshot"
+            "begin again"
         )
         self.head = head
 

@@ -107,6 +107,7 @@ async def test_every_field_survives_the_disk(path: Path) -> None:
         alias_target="other",
         delisted_at=NOON,
         canonical_slug="qwen/qwen3-8b",
+        context_length=40_960,
         detail="OpenRouter's price, ürgent \U0001f600",
         until=NOON + timedelta(days=1),
         stated=price("featherless", "Qwen/Qwen3-8B"),
