@@ -18,8 +18,10 @@ from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from pricing_server.errors import (
     DatabaseUnavailable,
     HeldChangeNotFound,
+    HeldChangeNotOpen,
     KeyMissing,
     PricingError,
+    RunNotRevertible,
     ShuttingDown,
     SourceNotFound,
     SyncInProgress,
@@ -702,6 +704,43 @@ async def test_a_decision_on_nothing_is_an_error(rig: Rig) -> None:
     with pytest.raises(HeldChangeNotFound):
         await rig.runner.resolve(ResolveRequest(12, HoldDecision.APPROVE))
     assert rig.committed == []
+
+
+@pytest.mark.parametrize(
+    ("step", "mistake"),
+    [
+        ("resolve", HeldChangeNotFound("12")),
+        ("resolve", HeldChangeNotOpen("12", "expired")),
+        ("revert", SyncRunNotFound("42")),
+        ("revert", RunNotRevertible("42", "failed")),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
+)
+async def test_a_mistake_of_the_caller_is_nothing_to_log(
+    rig: Rig, step: str, mistake: PricingError
+) -> None:
+    rig.store.breaks[step] = mistake
+    with capture_logs() as logged, pytest.raises(type(mistake)):
+        await decided(rig, step)
+    assert logged == []
+
+
+@pytest.mark.parametrize("step", ["resolve", "revert"])
+async def test_what_did_not_take_place_for_another_reason_is_logged(rig: Rig, step: str) -> None:
+    rig.store.breaks[step] = DatabaseUnavailable()
+    with capture_logs() as logged, pytest.raises(DatabaseUnavailable):
+        await decided(rig, step)
+    assert [(entry["event"], entry["log_level"]) for entry in logged] == [
+        ("sync.not_run", "warning")
+    ]
+
+
+async def decided(rig: Rig, step: str) -> None:
+    """Ask for a decision on a held change, or for a revert."""
+    if step == "resolve":
+        await rig.runner.resolve(ResolveRequest(12, HoldDecision.REJECT))
+    else:
+        await rig.runner.revert(RevertRequest(42))
 
 
 # A revert.
