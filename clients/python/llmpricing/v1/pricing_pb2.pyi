@@ -3909,7 +3909,9 @@ class ListPriceChangesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """provider narrows to one seller, by name or alias."""
+    """provider narrows to one seller, by name or alias. Of one that nobody lists (yet)
+    there are none: the list is empty, and that is no error.
+    """
     model_id: _builtins.str
     """model_id narrows to one of the sellers' model ids."""
     sync_run_id: _builtins.str
@@ -4405,7 +4407,9 @@ class ListHeldChangesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """source narrows to one source."""
+    """source narrows to one source. Of a name that is none there are none: the list is
+    empty, and that is no error. It is the same with provider and model_id.
+    """
     provider: _builtins.str
     """provider narrows to one seller, by name or alias."""
     model_id: _builtins.str
@@ -4929,7 +4933,9 @@ class ListDiscrepanciesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """provider narrows to one seller, by name or alias."""
+    """provider narrows to one seller, by name or alias. Of one that nobody lists (yet)
+    there are none: the list is empty, and that is no error.
+    """
     min_ratio: _builtins.str
     """min_ratio leaves out smaller ones, a decimal string over 1; 1.01 if empty."""
     page_size: _builtins.int
