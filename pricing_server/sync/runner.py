@@ -150,7 +150,8 @@ class SyncRunner:
 
     async def _revert(self, request: RevertRequest) -> RevertOutcome:
         outcome = await self._store.revert(request)
-        if outcome.changes and not request.dry_run:
+        if outcome.is_written:
+            # Also where no price changed: one in force may be unconfirmed now.
             self._committed(Head(outcome.revision, outcome.epoch))
         log.info(
             "sync.reverted",
@@ -159,6 +160,7 @@ class SyncRunner:
             revision=outcome.revision,
             models_reverted=len(outcome.changes),
             models_refused=len(outcome.refused),
+            quotes_unconfirmed=outcome.unconfirmed,
         )
         return outcome
 

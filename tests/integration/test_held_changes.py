@@ -505,6 +505,17 @@ async def test_a_run_that_held_and_changed_can_be_reverted_and_the_entry_stays(
     assert (await holding.price("acme/two")).prompt == "1.00"
 
 
+async def test_a_price_that_was_approved_since_is_no_statement_of_the_run_that_held_it(
+    holding: Server,
+) -> None:
+    run = (await holding.runs("openrouter"))[0]
+    await approve(holding, (await held(holding))[0].held_change_id)
+    done = await holding.stub.RevertSyncRun(pb.RevertSyncRunRequest(sync_run_id=run.sync_run_id))
+    assert (done.models_reverted, done.quotes_unconfirmed, list(done.refused)) == (1, 0, [])
+    price = await holding.price(ONE)
+    assert (price.prompt, price.freshness) == ("100.00", pb.FRESHNESS_FRESH)
+
+
 async def test_a_run_that_fails_leaves_what_is_held(holding: Server, feed: Feed) -> None:
     before = tables_only(contents(holding.conninfo))["held_changes"]
     feed.answer(b"<html>")

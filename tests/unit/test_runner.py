@@ -128,6 +128,7 @@ class Store:
     held: set[str] = field(default_factory=set)
     revision: int = 7
     changes_to_revert: tuple[PriceChange, ...] = ()
+    to_unconfirm: int = 0
     kept: dict[str, LastAnswer] = field(default_factory=dict)
     """By what was asked."""
     is_confirmable: bool = True
@@ -155,9 +156,18 @@ class Store:
 
     async def revert(self, request: RevertRequest) -> RevertOutcome:
         self.step("revert")
-        if self.changes_to_revert and not request.dry_run:
+        is_written = bool(self.changes_to_revert or self.to_unconfirm) and not request.dry_run
+        if self.changes_to_revert and is_written:
             self.revision += 1
-        return RevertOutcome(request, self.revision, "epoch", self.changes_to_revert, ())
+        return RevertOutcome(
+            request,
+            self.revision,
+            "epoch",
+            self.changes_to_revert,
+            (),
+            unconfirmed=self.to_unconfirm,
+            is_written=is_written,
+        )
 
 
 class Session:
@@ -765,6 +775,14 @@ async def test_a_revert_that_changes_nothing_clears_nothing(
     rig.store.changes_to_revert = changes
     await rig.runner.revert(RevertRequest(42, dry_run=dry_run))
     assert rig.committed == []
+
+
+async def test_a_revert_that_only_makes_a_price_unconfirmed_is_served_too(rig: Rig) -> None:
+    rig.store.to_unconfirm = 1
+    await rig.runner.revert(RevertRequest(42, dry_run=True))
+    assert rig.committed == []
+    await rig.runner.revert(RevertRequest(42))
+    assert rig.committed == [Head(7, "epoch")]
 
 
 async def test_a_revert_that_does_not_take_place_is_an_error(rig: Rig) -> None:
