@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
+from pricing_server.postgres.verify import verify
 from tests.integration._database import connected, contents, rows, tables_only, value
 from tests.integration._feed import Feed, payload, row
 from tests.integration._server import Server, in_process_server
@@ -44,6 +45,12 @@ async def approve(server: Server, held_change_id: str, **more: Any) -> pb.Resolv
 
 async def reject(server: Server, held_change_id: str, **more: Any) -> pb.ResolveHeldChangeResponse:
     return await resolve(server, held_change_id, pb.HOLD_DECISION_REJECT, **more)
+
+
+@pytest.fixture(autouse=True)
+def whole_price_table(database: str) -> Iterator[None]:
+    yield
+    assert not [str(check) for check in verify(database) if check.broken]
 
 
 @pytest.fixture
@@ -249,9 +256,17 @@ async def test_a_price_that_an_independent_source_confirms_is_released_by_itself
         with connected(database) as connection:
             # A source of one model is not believed at first; this one has been approved.
             connection.execute(
+                "INSERT INTO pricing_sync_log (source, triggered_by) VALUES ('models-dev', 'test')"
+            )
+            connection.execute(
+                "UPDATE pricing_sync_log SET status = 'success', completed_at = now(),"
+                " revision = 1 WHERE source = 'models-dev'"
+            )
+            connection.execute(
                 "INSERT INTO held_changes (source, reason, evidence, obtained_at,"
                 " last_obtained_at, first_run, last_run, held_since, last_stated)"
-                " SELECT 'models-dev', 'few_references', '[]', now(), now(), 1, 1, now(), now()"
+                " SELECT source, 'few_references', '[]', now(), now(), sync_run_id, sync_run_id,"
+                " now(), now() FROM pricing_sync_log WHERE source = 'models-dev'"
             )
             connection.execute(
                 "UPDATE held_changes SET status = 'approved', resolved_at = now(),"
