@@ -19,8 +19,12 @@ def revert_sync_run_response(outcome: RevertOutcome) -> pb.RevertSyncRunResponse
         price_changes_truncated=len(changes) < len(outcome.changes),
         refused=[
             pb.RefusedRevert(
-                provider=refused.provider, model_id=refused.model_id, revision=refused.revision
+                provider=refused.provider,
+                model_id=refused.model_id,
+                revision=refused.revision,
+                reason=refused.reason,
             )
             for refused in outcome.refused
         ],
+        quotes_unconfirmed=outcome.unconfirmed,
     )

@@ -10,7 +10,7 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Final
 
 from llmpricing.schedule import headline
-from llmpricing.units import PricingFormat, format_price, plain
+from llmpricing.units import PriceError, PricingFormat, format_price, parse_price, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.conversions import Conversion, conversions_of
 from pricing_server.errors import InvalidArgument
@@ -26,7 +26,7 @@ from pricing_server.evidence import (
 from pricing_server.grpc_api import convert, convert_rates
 from pricing_server.grpc_api.held_changes import held_change
 from pricing_server.grpc_api.overrides import price_override
-from pricing_server.grpc_api.read_rates import price_of
+from pricing_server.grpc_api.read_rates import DECIMAL
 from pricing_server.grpc_api.requests import Pages, check_name, check_page_size
 from pricing_server.held_changes import HeldFilter, HeldReader
 from pricing_server.lookup.price import Layer
@@ -70,11 +70,7 @@ async def list_discrepancies(
     provider = None
     if request.HasField("provider"):
         provider = canonical(check_name("provider", request.provider))
-    min_ratio = MIN_RATIO
-    if request.min_ratio:
-        min_ratio = price_of("min_ratio", request.min_ratio)
-        if min_ratio <= 1:
-            raise InvalidArgument("min_ratio", "is not over 1")
+    min_ratio = _min_ratio(request.min_ratio)
     limit = check_page_size(request.page_size)
     pages = Pages("ListDiscrepancies", provider, str(min_ratio))
     cursor = pages.cursor(request.page_token, int, str, str, str)
@@ -175,6 +171,20 @@ def _discrepancy(found: Discrepancy) -> pb.Discrepancy:
         ratio=plain(_SIX_DIGITS.plus(found.ratio)),
         since=convert_rates.timestamp(found.since),
     )
+
+
+def _min_ratio(text: str) -> Decimal:
+    if not text:
+        return MIN_RATIO
+    if not DECIMAL.fullmatch(text):
+        raise InvalidArgument("min_ratio", "is not a ratio: digits with at most one point")
+    try:
+        ratio = parse_price(text)
+    except PriceError:
+        raise InvalidArgument("min_ratio", "has too many digits for a ratio") from None
+    if ratio <= 1:
+        raise InvalidArgument("min_ratio", "is not over 1")
+    return ratio
 
 
 def _instant(micros: int) -> datetime:

@@ -39,13 +39,15 @@ MAX_CONTEXT: Final = 16
 METERS: Final[Mapping[int, Meter]] = {
     number: meter for meter, number in convert_rates.METERS.items()
 }
+DECIMAL: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+"""How the contract writes exact numbers."""
+
 _COMPARISONS: Final[Mapping[int, Comparison]] = {
     number: one for one, number in convert_rates.COMPARISONS.items()
 }
 _SCOPES: Final[Mapping[int, ThresholdScope]] = {
     number: scope for scope, number in convert_rates.SCOPES.items()
 }
-_PRICE: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 _CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -55,7 +57,7 @@ def price_of(field: str, text: str, unit: PricingFormat | None = None) -> Decima
 
     Raises InvalidArgument.
     """
-    if not _PRICE.fullmatch(text):
+    if not DECIMAL.fullmatch(text):
         raise InvalidArgument(field, "is not a price: digits with at most one point")
     try:
         return parse_price(text) if unit is None else normalize_to_per_token(text, unit)

@@ -26,6 +26,7 @@ from pricing_server.sync.revert import (
     RevertPlan,
     RevertRequest,
     RunChange,
+    RunStatement,
     Told,
     make_revert_plan,
 )
@@ -54,13 +55,24 @@ async def revert_run(conninfo: str, request: RevertRequest) -> RevertOutcome:
             source = await _revertible(connection, request)
             plan = await _plan(connection, request, source)
             revision = head["revision"]
-            if (plan.changes or plan.resets) and not request.dry_run:
+            is_written = (
+                bool(plan.changes or plan.resets or plan.unconfirmed) and not request.dry_run
+            )
+            if is_written:
                 revision += bool(plan.changes)
                 await _write(connection, plan, request, source, revision)
                 plan = replace(
                     plan, changes=tuple(replace(one, revision=revision) for one in plan.changes)
                 )
-    return RevertOutcome(request, revision, head["epoch"], plan.changes, plan.refused)
+    return RevertOutcome(
+        request,
+        revision,
+        head["epoch"],
+        plan.changes,
+        plan.refused,
+        unconfirmed=len(plan.unconfirmed),
+        is_written=is_written,
+    )
 
 
 async def _revertible(connection: Connection, request: RevertRequest) -> str:
@@ -109,7 +121,15 @@ async def _plan(connection: Connection, request: RevertRequest, source: str) -> 
         )
         for row in rows
     ]
-    return make_revert_plan(changes, source, request, datetime.now(UTC))
+    statements = await _statements(connection, request)
+    return make_revert_plan(changes, statements, source, request, datetime.now(UTC))
+
+
+async def _statements(connection: Connection, request: RevertRequest) -> list[RunStatement]:
+    cursor = await connection.execute(
+        _SQL["read_run_statements"], {"sync_run_id": request.sync_run_id}
+    )
+    return [RunStatement(**row) async for row in cursor]
 
 
 async def _write(
@@ -121,6 +141,9 @@ async def _write(
         await write_changes(connection, plan.changes, revision)
         await connection.execute(_SYNC_SQL["advance_head"])
     await connection.execute(_SQL["reset_quotes"], _columns(plan.resets, request, source))
+    await connection.execute(
+        _SQL["unconfirm_quotes"], {"source": source, "unconfirmed": list(plan.unconfirmed)}
+    )
     # A source that says "unchanged" means what it stated, not what is in force from here on.
     await drop_validators(connection)
     await connection.execute(_SYNC_SQL["notify"], {"origin": ORIGIN})

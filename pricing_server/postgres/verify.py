@@ -88,6 +88,21 @@ def _checks(connection: psycopg.Connection[DictRow]) -> Iterator[Check]:
             "{runs} runs",
             "inconsistent_runs",
         ),
+        (
+            "models of a held feed are its source's and end with it",
+            "{held} held changes, {held_open} open",
+            "held_unlike_feeds",
+        ),
+        (
+            "each held change was stated by syncs of its source",
+            "{held} held changes",
+            "held_by_no_run",
+        ),
+        (
+            "no price is confirmed while its source's news is held",
+            "{held_open} open",
+            "confirmed_though_held",
+        ),
     ):
         rows = connection.execute(_SQL[statement]).fetchall()
         yield Check(promise, figures.format(**counts), tuple(str(row["what"]) for row in rows))

@@ -123,7 +123,7 @@ def read_skus(
     for row in rows_under(document, "skus"):
         sku = row if isinstance(row, Mapping) else {}
         description = sku.get("description")
-        if not isinstance(description, str):
+        if not isinstance(description, str) or not description.strip():
             listing.notice("sku:unreadable", "a SKU without a description", printable(row))
             continue
         meaning = meaning_of(" ".join(description.lower().replace("_", " ").split()))

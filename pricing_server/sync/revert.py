@@ -12,6 +12,10 @@ The rules:
 - The quote of the run's source follows, so that a sync of another source does not bring
   the reverted price back: it points to the restored card if that was this source's, else
   to no known price, which yields to the source that told the restored card.
+- What the run newly stated and did not bring into force (beneath an override or another
+  source) has no row in the history, and what the source stated before is not kept: such a
+  quote stays, and nothing confirms it any more. Where it may come into force unseen, beneath
+  an override, or came into force since, the model is refused.
 
 The next sync of the same source states its price again, and then that is in force.
 """
@@ -21,11 +25,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 from llmpricing.rate_card import UNPRICED, RateCard
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.sync.plan import MISSING_SYNCS_TO_DELIST
+
+CHANGED_SINCE: Final = "its price changed again after the run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,22 @@ class RunChange:
 
 
 @dataclass(frozen=True, slots=True)
+class RunStatement:
+    """A price that the run was the first to state, as the quote of its source still has it,
+    with what is in force of the model now."""
+
+    model_key: int
+    provider: str
+    model_id: str
+    is_confirmed: bool
+    is_overridden: bool
+    is_in_force_since: bool
+    """Whether it came into force after the run, as what was in force before it lapsed."""
+    price_revision: int
+    """Of the price in force."""
+
+
+@dataclass(frozen=True, slots=True)
 class QuoteReset:
     """What the quote of the run's source becomes. None leaves a card and its time as they are."""
 
@@ -84,11 +106,14 @@ class QuoteReset:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A model that is left as it is, and the later change that a revert would undo as well."""
+    """A model whose price is left as it is."""
 
     provider: str
     model_id: str
     revision: int
+    """Of the later change that a revert would undo as well, else of the price in force."""
+    reason: str = CHANGED_SINCE
+    """One line for people: why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +123,8 @@ class RevertPlan:
     changes: tuple[PriceChange, ...]
     resets: tuple[QuoteReset, ...]
     refused: tuple[Refused, ...]
+    unconfirmed: tuple[int, ...] = ()
+    """Model keys whose quote of the run's source stays and is confirmed no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +136,20 @@ class RevertOutcome:
     epoch: str
     changes: Sequence[PriceChange]
     refused: Sequence[Refused]
+    unconfirmed: int = 0
+    """How many quotes stay and are confirmed no more."""
+    is_written: bool = False
+    """Whether anything was written; never by a dry run."""
 
 
 def make_revert_plan(
     run_changes: Sequence[RunChange],
+    statements: Sequence[RunStatement],
     run_source: str,
     request: RevertRequest,
     changed_at: datetime,
 ) -> RevertPlan:
-    """Plan the revert of a run of `run_source` that made these changes."""
+    """Plan the revert of a run of `run_source` that made these changes and statements."""
     changes: list[PriceChange] = []
     resets: list[QuoteReset] = []
     refused: list[Refused] = []
@@ -151,7 +183,38 @@ def make_revert_plan(
             )
         )
         resets.append(_reset(change, kind, card, told, run_source))
-    return RevertPlan(tuple(changes), tuple(resets), tuple(refused))
+    restored = {reset.model_key for reset in resets if reset.card_id is not None}
+    left = [one for one in statements if one.model_key not in restored]
+    return RevertPlan(
+        tuple(changes),
+        tuple(resets),
+        _with_statements(refused, left, run_source),
+        tuple(one.model_key for one in left if one.is_confirmed),
+    )
+
+
+def beneath_override(source: str) -> str:
+    """Why a model is refused whose override hides what the run stated, and what to do."""
+    return (
+        "the price that the run stated stays beneath the override, unconfirmed, as the one "
+        f"before it is not kept: sync {source} again before clearing the override"
+    )
+
+
+def _with_statements(
+    refused: Sequence[Refused], left: Sequence[RunStatement], run_source: str
+) -> tuple[Refused, ...]:
+    """The refused models, each once, with those of which a statement of the run may come, or
+    came, into force unseen."""
+    found = {(one.provider, one.model_id): one for one in refused}
+    for one in left:
+        key = (one.provider, one.model_id)
+        if one.is_overridden:
+            revision = found[key].revision if key in found else one.price_revision
+            found[key] = Refused(*key, revision, beneath_override(run_source))
+        elif one.is_in_force_since:
+            found.setdefault(key, Refused(*key, one.price_revision))
+    return tuple(found.values())
 
 
 def _is_still_in_force(change: RunChange) -> bool:

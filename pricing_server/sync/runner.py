@@ -14,10 +14,14 @@ import structlog
 
 from pricing_server.errors import (
     DatabaseUnavailable,
+    HeldChangeNotFound,
+    HeldChangeNotOpen,
     KeyMissing,
     PricingError,
+    RunNotRevertible,
     ShuttingDown,
     SourceNotFound,
+    SyncRunNotFound,
 )
 from pricing_server.fault_points import FaultPoint, pass_fault_point
 from pricing_server.fetch import FetchError, NotModified
@@ -43,6 +47,9 @@ T = TypeVar("T")
 
 CANCEL_SECONDS: Final = 2
 """How long a cancelled run may take to write down that it failed."""
+
+_MISTAKES: Final = (HeldChangeNotFound, HeldChangeNotOpen, RunNotRevertible, SyncRunNotFound)
+"""What a request can be wrong about that only the database knows: nothing was to be done."""
 
 log = structlog.get_logger(__name__)
 
@@ -136,14 +143,15 @@ class SyncRunner:
         if task.cancelled() or (error := task.exception()) is None:
             return
         # The scheduler says itself what is worth saying of its own.
-        if not is_scheduled:
+        if not is_scheduled and not isinstance(error, _MISTAKES):
             # The caller may be gone; the log is then the only place that tells.
             reason = str(error) if isinstance(error, PricingError) else type(error).__name__
             log.warning("sync.not_run", task=task.get_name(), error=reason)
 
     async def _revert(self, request: RevertRequest) -> RevertOutcome:
         outcome = await self._store.revert(request)
-        if outcome.changes and not request.dry_run:
+        if outcome.is_written:
+            # Also where no price changed: one in force may be unconfirmed now.
             self._committed(Head(outcome.revision, outcome.epoch))
         log.info(
             "sync.reverted",
@@ -152,6 +160,7 @@ class SyncRunner:
             revision=outcome.revision,
             models_reverted=len(outcome.changes),
             models_refused=len(outcome.refused),
+            quotes_unconfirmed=outcome.unconfirmed,
         )
         return outcome
 

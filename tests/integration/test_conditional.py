@@ -134,6 +134,24 @@ async def test_after_a_revert_everything_is_read_again(server: Server, feed: Fee
     assert (third.models_updated, (await server.price("acme/one")).prompt) == (1, "2.00")
 
 
+async def test_what_a_revert_made_unconfirmed_is_not_confirmed_by_a_304(
+    server: Server, feed: Feed
+) -> None:
+    feed.answer(payload(row("acme/one", "0.000001")), etag='"1"')
+    await server.synced()
+    request = pb.SetPriceOverrideRequest(
+        provider="openrouter", model_id="acme/one", prompt="7", reason="a test", set_by="ann"
+    )
+    await server.stub.SetPriceOverride(request)
+    feed.answer(payload(row("acme/one", "0.000002")), etag='"2"')
+    second = await server.synced()
+    await server.stub.RevertSyncRun(pb.RevertSyncRunRequest(sync_run_id=second.sync_run_id))
+    assert not quotes(server.conninfo)["acme/one"]["is_confirmed"]
+    await server.synced()
+    assert asked_with(feed) is None, "everything is read again"
+    assert quotes(server.conninfo)["acme/one"]["is_confirmed"]
+
+
 async def test_a_model_that_waits_to_be_delisted_needs_a_second_full_answer(
     server: Server, feed: Feed
 ) -> None:

@@ -275,6 +275,7 @@ def test_a_model_on_which_two_sources_disagree_is_listed_once_with_both_prices(
     assert found.since == explain(server, SHARED, "openrouter").quotes[0].stated_since
     assert discrepancies(server, "openrouter", min_ratio="20") == [found]
     assert not discrepancies(server, "openrouter", min_ratio="20.1")
+    assert not discrepancies(server, "a-seller-that-nobody-lists")
     override(server, SHARED, prompt="7")
     assert discrepancies(server, "openrouter") == [found]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
+from pricing_server.postgres.verify import verify
 from tests.integration._database import connected, contents, rows, tables_only, value
 from tests.integration._feed import Feed, payload, row
 from tests.integration._server import Server, in_process_server
@@ -44,6 +45,12 @@ async def approve(server: Server, held_change_id: str, **more: Any) -> pb.Resolv
 
 async def reject(server: Server, held_change_id: str, **more: Any) -> pb.ResolveHeldChangeResponse:
     return await resolve(server, held_change_id, pb.HOLD_DECISION_REJECT, **more)
+
+
+@pytest.fixture(autouse=True)
+def whole_price_table(database: str) -> Iterator[None]:
+    yield
+    assert not [str(check) for check in verify(database) if check.broken]
 
 
 @pytest.fixture
@@ -250,9 +257,17 @@ async def test_a_price_that_an_independent_source_confirms_is_released_by_itself
         with connected(database) as connection:
             # A source of one model is not believed at first; this one has been approved.
             connection.execute(
+                "INSERT INTO pricing_sync_log (source, triggered_by) VALUES ('models-dev', 'test')"
+            )
+            connection.execute(
+                "UPDATE pricing_sync_log SET status = 'success', completed_at = now(),"
+                " revision = 1 WHERE source = 'models-dev'"
+            )
+            connection.execute(
                 "INSERT INTO held_changes (source, reason, evidence, obtained_at,"
                 " last_obtained_at, first_run, last_run, held_since, last_stated)"
-                " SELECT 'models-dev', 'few_references', '[]', now(), now(), 1, 1, now(), now()"
+                " SELECT source, 'few_references', '[]', now(), now(), sync_run_id, sync_run_id,"
+                " now(), now() FROM pricing_sync_log WHERE source = 'models-dev'"
             )
             connection.execute(
                 "UPDATE held_changes SET status = 'approved', resolved_at = now(),"
@@ -483,6 +498,8 @@ async def test_pages_of_held_changes_are_complete_and_their_tokens_checked(
     assert {each.model_id for each in seen} == set(names)
     assert len(seen) == 7
     assert seen[-1].status == pb.HOLD_STATUS_REJECTED, "open ones first"
+    for narrow in ({"source": "nobody"}, {"provider": "nobody"}, {"model_id": "nothing"}):
+        assert not await held(server, **narrow), "an unknown name is no error, and has none"
     ids = [int(each.held_change_id) for each in seen[:-1]]
     assert ids == sorted(ids, reverse=True)
     for foreign in ({"page_token": "x"}, {"statuses": [0]}, {"page_size": -1}):
@@ -502,6 +519,17 @@ async def test_a_run_that_held_and_changed_can_be_reverted_and_the_entry_stays(
     assert approved.revision == done.revision + 1
     assert (await holding.price(ONE)).prompt == "100.00"
     assert (await holding.price("acme/two")).prompt == "1.00"
+
+
+async def test_a_price_that_was_approved_since_is_no_statement_of_the_run_that_held_it(
+    holding: Server,
+) -> None:
+    run = (await holding.runs("openrouter"))[0]
+    await approve(holding, (await held(holding))[0].held_change_id)
+    done = await holding.stub.RevertSyncRun(pb.RevertSyncRunRequest(sync_run_id=run.sync_run_id))
+    assert (done.models_reverted, done.quotes_unconfirmed, list(done.refused)) == (1, 0, [])
+    price = await holding.price(ONE)
+    assert (price.prompt, price.freshness) == ("100.00", pb.FRESHNESS_FRESH)
 
 
 async def test_a_run_that_fails_leaves_what_is_held(holding: Server, feed: Feed) -> None:

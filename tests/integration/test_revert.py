@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -38,6 +39,31 @@ def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
 @pytest.fixture
 def server(bench: Bench) -> ServerProcess:
     return bench.start()
+
+
+def override(server: ServerProcess, model_id: str) -> pb.SetPriceOverrideResponse:
+    request = pb.SetPriceOverrideRequest(
+        provider="openrouter", model_id=model_id, prompt="7", reason="a test", set_by="ann"
+    )
+    return server.stub.SetPriceOverride(request, timeout=10)
+
+
+def clear_override(server: ServerProcess, model_id: str) -> pb.ClearPriceOverrideResponse:
+    request = pb.ClearPriceOverrideRequest(provider="openrouter", model_id=model_id)
+    return server.stub.ClearPriceOverride(request, timeout=10)
+
+
+def confirmed_by_source(server: ServerProcess, model_id: str) -> dict[str, bool]:
+    """Whether each source's statement of a model is confirmed."""
+    request = pb.ExplainPriceRequest(provider="openrouter", model_id=model_id)
+    quotes = server.stub.ExplainPrice(request, timeout=10).quotes
+    return {quote.source: quote.is_confirmed for quote in quotes}
+
+
+def quotes_and_validators(bench: Bench) -> list[dict[str, Any]]:
+    """All that a revert may write where it changes no price."""
+    found = bench.rows("SELECT * FROM price_quotes ORDER BY model_key, source")
+    return found + bench.rows("SELECT * FROM source_validators ORDER BY source")
 
 
 def changes_of(server: ServerProcess, model_id: str) -> list[pb.PriceChange]:
@@ -246,3 +272,99 @@ def test_only_an_admin_reverts(bench: Bench) -> None:
     with pytest.raises(grpc.RpcError) as error:
         server.revert("1")
     assert error.value.code() == grpc.StatusCode.PERMISSION_DENIED
+
+
+# What the run stated without bringing it into force.
+
+
+def test_what_a_run_stated_beneath_an_override_is_refused_and_unconfirmed_when_it_surfaces(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1, "acme/two": 2}
+    server.synced()
+    set_ = override(server, "acme/one")
+    bench.feed.prices = {"acme/one": 10, "acme/two": 20}
+    run = server.synced()
+    assert (run.models_updated, run.models_held) == (1, 0)
+
+    before = quotes_and_validators(bench)
+    dry = server.revert(run.sync_run_id, dry_run=True)
+    assert quotes_and_validators(bench) == before
+    done = server.revert(run.sync_run_id)
+    assert dry.refused == done.refused
+    assert dry.quotes_unconfirmed == done.quotes_unconfirmed == 1
+    assert done.models_reverted == 1
+    (refused,) = done.refused
+    assert (refused.provider, refused.model_id) == ("openrouter", "acme/one")
+    assert refused.revision == set_.revision
+    assert "sync openrouter again before clearing the override" in refused.reason
+    assert (server.prompt("acme/one"), server.prompt("acme/two")) == ("7.00", "2.00")
+
+    clear_override(server, "acme/one")
+    pricing = server.get("acme/one").pricing
+    assert (pricing.prompt, pricing.freshness) == ("10.00", pb.FRESHNESS_UNCONFIRMED)
+    bench.feed.prices = {"acme/one": 1, "acme/two": 2}
+    server.synced()
+    pricing = server.get("acme/one").pricing
+    assert (pricing.prompt, pricing.freshness) == ("1.00", pb.FRESHNESS_FRESH)
+
+
+def test_beneath_an_override_the_second_revert_changes_nothing_and_says_the_same(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    override(server, "acme/one")
+    bench.feed.prices = {"acme/one": 10}
+    run = server.synced()
+    once = server.revert(run.sync_run_id)
+    before = quotes_and_validators(bench)
+    twice = server.revert(run.sync_run_id)
+    assert twice.refused == once.refused
+    assert (twice.revision, twice.quotes_unconfirmed) == (once.revision, 0)
+    assert quotes_and_validators(bench) == before
+
+
+def test_what_surfaced_before_the_revert_is_refused_and_unconfirmed_at_once(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    override(server, "acme/one")
+    bench.feed.prices = {"acme/one": 10}
+    run = server.synced()
+    cleared = clear_override(server, "acme/one")
+    assert server.get("acme/one").pricing.freshness == pb.FRESHNESS_FRESH
+    done = server.revert(run.sync_run_id)
+    assert [(one.model_id, one.revision) for one in done.refused] == [
+        ("acme/one", cleared.revision)
+    ]
+    assert (done.models_reverted, done.revision) == (0, cleared.revision)
+    pricing = server.get("acme/one").pricing
+    assert (pricing.prompt, pricing.freshness) == ("10.00", pb.FRESHNESS_UNCONFIRMED)
+
+
+def test_what_a_source_stated_beneath_another_is_unconfirmed_until_it_states_it_again(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {SHARED: 7}
+    server.synced()
+    catalogue = server.newest_run("genai-prices")
+    assert confirmed_by_source(server, SHARED) == {"openrouter": True, "genai-prices": True}
+    done = server.revert(catalogue.sync_run_id)
+    assert SHARED in {one.model_id for one in done.refused}
+    assert done.quotes_unconfirmed >= 1
+    assert confirmed_by_source(server, SHARED) == {"openrouter": True, "genai-prices": False}
+    assert server.prompt(SHARED) == "7.00"
+    server.synced("genai-prices")
+    assert confirmed_by_source(server, SHARED) == {"openrouter": True, "genai-prices": True}
+
+
+def test_the_revert_of_a_run_that_read_the_same_data_again_leaves_prices_confirmed(
+    server: ServerProcess,
+) -> None:
+    again = server.synced("genai-prices")
+    assert again.models_updated == 0
+    done = server.revert(again.sync_run_id)
+    assert (done.models_reverted, done.quotes_unconfirmed, len(done.refused)) == (0, 0, 0)
+    assert confirmed_by_source(server, SHARED) == {"genai-prices": True}

@@ -13,6 +13,29 @@ from tests.integration._runs import Bench, bench_on, clean_environment, cluster_
 
 pytestmark = pytest.mark.integration
 
+A_CARD = "(SELECT min(card_id) FROM rate_cards)"
+NEW_MODEL = f"'acme', 'new', {A_CARD}, '{{}}'"
+KNOWN_MODEL = (
+    "(SELECT provider FROM models WHERE model_key = 1), "
+    f"(SELECT model_id FROM models WHERE model_key = 1), {A_CARD}, '{{}}'"
+)
+NO_MODEL = "NULL, NULL, NULL, NULL"
+THE_FEED = "(SELECT max(held_change_id) FROM held_changes WHERE model_id IS NULL)"
+
+
+def hold(model: str, reason: str, feed_id: str = "NULL", source: str = "genai-prices") -> str:
+    """Holds a model, or a feed, by the only run, which is the bundled catalogue's."""
+    return (
+        "INSERT INTO held_changes (source, provider, model_id, card_id, fragment, feed_id, "
+        "reason, evidence, obtained_at, last_obtained_at, first_run, last_run, held_since, "
+        f"last_stated) SELECT '{source}', {model}, {feed_id}, '{reason}', '[]', now(), now(), "
+        "min(sync_run_id), max(sync_run_id), now(), now() FROM pricing_sync_log"
+    )
+
+
+A_FEED = hold(NO_MODEL, "feed_shifted")
+OF_THE_FEED = hold(NEW_MODEL, "feed_shifted", THE_FEED)
+
 NOT_APPEND_ONLY = "ALTER TABLE {0} DISABLE TRIGGER append_only; {1}"
 
 
@@ -32,11 +55,19 @@ def test_a_whole_price_table_passes_with_figures(bench: Bench) -> None:
     code, output = bench.verify()
     assert code == 0
     lines = output.splitlines()
-    assert len(lines) == 8
+    assert len(lines) == 11
     assert all(line.startswith("ok    ") for line in lines)
     (prices,) = bench.rows("SELECT count(*) AS count FROM model_pricing")
     assert f"{prices['count']} prices, {prices['count']} changes" in lines[0]
     assert lines[-1].endswith("0 in progress")
+
+
+def test_what_is_held_is_whole_and_counted(bench: Bench) -> None:
+    for statement in (A_FEED, OF_THE_FEED):
+        bench.rows(statement)
+    code, output = bench.verify()
+    assert code == 0, output
+    assert "2 held changes, 2 open" in output
 
 
 @pytest.mark.parametrize(
@@ -92,6 +123,23 @@ def test_a_whole_price_table_passes_with_figures(bench: Bench) -> None:
             "ALTER TABLE pricing_sync_log DISABLE TRIGGER guard_sync_log; "
             "UPDATE pricing_sync_log SET status = 'failed', revision = NULL, error_message = 'no'",
             "the log of syncs adds up and agrees with the history",
+        ),
+        (
+            f"{A_FEED}; {OF_THE_FEED}; UPDATE held_changes SET status = 'expired', "
+            "resolved_at = now() WHERE model_id IS NULL",
+            "models of a held feed are its source's and end with it",
+        ),
+        (
+            f"{A_FEED}; {hold(NEW_MODEL, 'few_references', THE_FEED)}",
+            "models of a held feed are its source's and end with it",
+        ),
+        (
+            hold(NO_MODEL, "feed_shifted", source="openrouter"),
+            "each held change was stated by syncs of its source",
+        ),
+        (
+            hold(KNOWN_MODEL, "ratio_to_past"),
+            "no price is confirmed while its source's news is held",
         ),
         (
             "INSERT INTO pricing_sync_log (source, triggered_by) VALUES ('openrouter', 'test')",

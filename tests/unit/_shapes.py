@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 from pricing_server.fetch import decode_json
-from pricing_server.names import name_fault
+from pricing_server.names import name_fault, printable
 from pricing_server.providers import SOURCES, google, google_vertex, litellm
 from pricing_server.providers.google_skus import Meaning, Unread
 from pricing_server.providers.portkey import PARTS
@@ -48,8 +48,14 @@ class Shape:
     unheard_of: object = 1
     recording: Callable[[], object] | None = None
     """The recorded payload; skips where that is not."""
-    is_of_skus: bool = False
-    """Whether a model is made of several rows, none of which tells of it alone."""
+    unread_code: Callable[[Placed], str] | None = None
+    """Set where a model is made of several rows, none of which tells of it alone: what a notice
+    says of a row that is listed under nothing."""
+
+    @property
+    def is_of_skus(self) -> bool:
+        """Whether a model is made of several rows."""
+        return self.unread_code is not None
 
     @property
     def document(self) -> Any:
@@ -113,12 +119,20 @@ def rows_in_a_list(
 def skus(slug: str, meaning_of: Callable[[str], Meaning | Unread]) -> Shape:
     """SKUs, of which several make a model: a row is listed under what its description means."""
 
-    def key_of(placed: Placed) -> Key | None:
+    def told_by(placed: Placed) -> Meaning | Unread:
         text = placed.row.get("description") if isinstance(placed.row, dict) else None
-        if not isinstance(text, str):
-            return None
-        meaning = meaning_of(" ".join(text.lower().replace("_", " ").split()))
-        return (slug, meaning.model_id) if isinstance(meaning, Meaning) else None
+        if not isinstance(text, str) or not text.strip():
+            return Unread("unreadable")
+        return meaning_of(" ".join(text.lower().replace("_", " ").split()))
+
+    def key_of(placed: Placed) -> Key | None:
+        told = told_by(placed)
+        return (slug, told.model_id) if isinstance(told, Meaning) else None
+
+    def unread_code(placed: Placed) -> str:
+        told = told_by(placed)
+        assert isinstance(told, Unread), "the row is listed under a model"
+        return f"sku:{printable(told.code, 60)}"
 
     return Shape(
         slug,
@@ -127,7 +141,7 @@ def skus(slug: str, meaning_of: Callable[[str], Meaning | Unread]) -> Shape:
         join=lambda _, rows: {"skus": [each.row for each in rows]},
         key_of=key_of,
         prices_at=None,
-        is_of_skus=True,
+        unread_code=unread_code,
     )
 
 

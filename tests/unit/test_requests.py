@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import assume, example, given
@@ -11,6 +12,13 @@ from hypothesis import strategies as st
 
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import InvalidArgument
+from pricing_server.evidence import (
+    Discrepancy,
+    DiscrepancyCursor,
+    DiscrepancyFilter,
+    Evidence,
+)
+from pricing_server.grpc_api.evidence import list_discrepancies
 from pricing_server.grpc_api.requests import (
     DEFAULT_PAGE_SIZE,
     MAX_PAGE_SIZE,
@@ -22,6 +30,21 @@ from pricing_server.grpc_api.requests import (
 )
 from pricing_server.names import MAX_NAME_LENGTH, name_fault, printable
 from tests.unit._strategies import many
+
+NO_RATIOS = (
+    "many",
+    "-2",
+    "1.5.2",
+    "1,5",
+    "2x",
+    " 2",
+    "1e3",
+    "NaN",
+    "Infinity",
+    ".5",
+    "2.",
+    "\u0662",
+)
 
 # Names.
 
@@ -279,3 +302,32 @@ def test_a_cursor_of_text_is_a_name_that_a_page_can_end_with(forged: str) -> Non
 def test_a_token_tells_nothing_of_its_filters() -> None:
     token = Pages("ListPriceChanges", "secret-filter").token(7)
     assert b"secret" not in base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+
+
+# Ratios.
+
+
+class NeverAsked:
+    """An EvidenceReader that a refused request does not reach."""
+
+    async def evidence(self, provider: str, model_id: str) -> Evidence:
+        raise AssertionError
+
+    async def discrepancies(
+        self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
+    ) -> Sequence[Discrepancy]:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("ratio", "fault"),
+    [
+        *((text, "is not a ratio: digits with at most one point") for text in NO_RATIOS),
+        *((text, "is not over 1") for text in ("0", "0.5", "1", "1.000")),
+        *((text, "has too many digits for a ratio") for text in ("9" * 20, "1." + "1" * 60)),
+    ],
+)
+async def test_a_ratio_that_is_none_is_told_as_such(ratio: str, fault: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await list_discrepancies(pb.ListDiscrepanciesRequest(min_ratio=ratio), NeverAsked())
+    assert (caught.value.field, caught.value.description) == ("min_ratio", fault)

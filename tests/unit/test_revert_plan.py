@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,9 @@ from pricing_server.sync.revert import (
     RevertPlan,
     RevertRequest,
     RunChange,
+    RunStatement,
     Told,
+    beneath_override,
     make_revert_plan,
 )
 
@@ -46,8 +49,22 @@ def change(kind: ChangeKind = ChangeKind.CHANGED, **fields: Any) -> RunChange:
     return RunChange(kind=kind, **(usual | fields))
 
 
-def plan(*changes: RunChange) -> RevertPlan:
-    return make_revert_plan(changes, "api", RevertRequest(3, triggered_by="ann"), NOW)
+def statement(**fields: Any) -> RunStatement:
+    """By default: the source "api" newly stated a price of a model that another source tells."""
+    usual: dict[str, Any] = {
+        "model_key": 7,
+        "provider": "acme",
+        "model_id": "one",
+        "is_confirmed": True,
+        "is_overridden": False,
+        "is_in_force_since": False,
+        "price_revision": 4,
+    }
+    return RunStatement(**(usual | fields))
+
+
+def plan(*changes: RunChange, stated: Sequence[RunStatement] = ()) -> RevertPlan:
+    return make_revert_plan(changes, stated, "api", RevertRequest(3, triggered_by="ann"), NOW)
 
 
 def test_a_changed_price_goes_back_to_the_card_its_source_and_its_time() -> None:
@@ -147,3 +164,48 @@ def test_an_override_that_has_ended_since_is_no_reason_to_refuse() -> None:
     assert plan(ended) == plan(change())
     moved = change(override_revision=12, card_in_force=card(3).card_id)
     assert plan(moved).refused == (Refused("acme", "one", 12),)
+
+
+def test_a_statement_beneath_another_source_is_confirmed_no_more_and_nothing_else() -> None:
+    assert plan(stated=[statement()]) == RevertPlan((), (), (), unconfirmed=(7,))
+
+
+def test_a_statement_beneath_an_override_is_refused_with_what_to_do() -> None:
+    made = plan(stated=[statement(is_overridden=True)])
+    assert made == RevertPlan(
+        (), (), (Refused("acme", "one", 4, beneath_override("api")),), unconfirmed=(7,)
+    )
+    assert "sync api again before clearing the override" in made.refused[0].reason
+
+
+def test_a_statement_that_came_into_force_since_is_refused_as_a_later_change() -> None:
+    made = plan(stated=[statement(is_in_force_since=True)])
+    assert made == RevertPlan((), (), (Refused("acme", "one", 4),), unconfirmed=(7,))
+
+
+def test_a_statement_whose_quote_is_restored_is_nothing_more_to_revert() -> None:
+    for also in ({}, {"is_overridden": True}):
+        assert plan(change(), stated=[statement(**also)]) == plan(change())
+
+
+def test_a_statement_whose_quote_keeps_what_it_states_is_confirmed_no_more() -> None:
+    kept = change(source="catalogue", before=Told("other", EARLIER))
+    made = plan(kept, stated=[statement()])
+    assert made.resets == (QuoteReset(7, None, None, 0),)
+    assert made.unconfirmed == (7,)
+
+
+def test_a_refused_model_is_named_once_and_with_what_to_do_beneath_an_override() -> None:
+    changed_since = change(later_revision=12)
+    beneath = statement(is_overridden=True)
+    assert plan(changed_since, stated=[beneath]).refused == (
+        Refused("acme", "one", 12, beneath_override("api")),
+    )
+    surfaced = statement(is_in_force_since=True)
+    assert plan(changed_since, stated=[surfaced]).refused == (Refused("acme", "one", 12),)
+
+
+def test_what_is_unconfirmed_already_is_left_and_named_all_the_same() -> None:
+    made = plan(stated=[statement(is_overridden=True, is_confirmed=False)])
+    assert made.unconfirmed == ()
+    assert len(made.refused) == 1

@@ -18,8 +18,10 @@ from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from pricing_server.errors import (
     DatabaseUnavailable,
     HeldChangeNotFound,
+    HeldChangeNotOpen,
     KeyMissing,
     PricingError,
+    RunNotRevertible,
     ShuttingDown,
     SourceNotFound,
     SyncInProgress,
@@ -126,6 +128,7 @@ class Store:
     held: set[str] = field(default_factory=set)
     revision: int = 7
     changes_to_revert: tuple[PriceChange, ...] = ()
+    to_unconfirm: int = 0
     kept: dict[str, LastAnswer] = field(default_factory=dict)
     """By what was asked."""
     is_confirmable: bool = True
@@ -153,9 +156,18 @@ class Store:
 
     async def revert(self, request: RevertRequest) -> RevertOutcome:
         self.step("revert")
-        if self.changes_to_revert and not request.dry_run:
+        is_written = bool(self.changes_to_revert or self.to_unconfirm) and not request.dry_run
+        if self.changes_to_revert and is_written:
             self.revision += 1
-        return RevertOutcome(request, self.revision, "epoch", self.changes_to_revert, ())
+        return RevertOutcome(
+            request,
+            self.revision,
+            "epoch",
+            self.changes_to_revert,
+            (),
+            unconfirmed=self.to_unconfirm,
+            is_written=is_written,
+        )
 
 
 class Session:
@@ -704,6 +716,43 @@ async def test_a_decision_on_nothing_is_an_error(rig: Rig) -> None:
     assert rig.committed == []
 
 
+@pytest.mark.parametrize(
+    ("step", "mistake"),
+    [
+        ("resolve", HeldChangeNotFound("12")),
+        ("resolve", HeldChangeNotOpen("12", "expired")),
+        ("revert", SyncRunNotFound("42")),
+        ("revert", RunNotRevertible("42", "failed")),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
+)
+async def test_a_mistake_of_the_caller_is_nothing_to_log(
+    rig: Rig, step: str, mistake: PricingError
+) -> None:
+    rig.store.breaks[step] = mistake
+    with capture_logs() as logged, pytest.raises(type(mistake)):
+        await decided(rig, step)
+    assert logged == []
+
+
+@pytest.mark.parametrize("step", ["resolve", "revert"])
+async def test_what_did_not_take_place_for_another_reason_is_logged(rig: Rig, step: str) -> None:
+    rig.store.breaks[step] = DatabaseUnavailable()
+    with capture_logs() as logged, pytest.raises(DatabaseUnavailable):
+        await decided(rig, step)
+    assert [(entry["event"], entry["log_level"]) for entry in logged] == [
+        ("sync.not_run", "warning")
+    ]
+
+
+async def decided(rig: Rig, step: str) -> None:
+    """Ask for a decision on a held change, or for a revert."""
+    if step == "resolve":
+        await rig.runner.resolve(ResolveRequest(12, HoldDecision.REJECT))
+    else:
+        await rig.runner.revert(RevertRequest(42))
+
+
 # A revert.
 
 
@@ -726,6 +775,14 @@ async def test_a_revert_that_changes_nothing_clears_nothing(
     rig.store.changes_to_revert = changes
     await rig.runner.revert(RevertRequest(42, dry_run=dry_run))
     assert rig.committed == []
+
+
+async def test_a_revert_that_only_makes_a_price_unconfirmed_is_served_too(rig: Rig) -> None:
+    rig.store.to_unconfirm = 1
+    await rig.runner.revert(RevertRequest(42, dry_run=True))
+    assert rig.committed == []
+    await rig.runner.revert(RevertRequest(42))
+    assert rig.committed == [Head(7, "epoch")]
 
 
 async def test_a_revert_that_does_not_take_place_is_an_error(rig: Rig) -> None:

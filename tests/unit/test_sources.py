@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmpricing.rate_card import PriceState, RateCard
@@ -196,6 +196,8 @@ def test_any_answer_is_refused_as_a_whole_or_listed(shape: Shape, document: obje
 
 @every_shape
 @given(odd=st.lists(jsons, max_size=5))
+@example(odd=[{"description": ""}])
+@example(odd=[{"description": "x"}])
 @many
 def test_every_row_is_a_model_or_a_fault(shape: Shape, odd: list[object]) -> None:
     rows = [Placed(row, shape.new_place(number)) for number, row in enumerate(odd)]
@@ -203,17 +205,16 @@ def test_every_row_is_a_model_or_a_fault(shape: Shape, odd: list[object]) -> Non
     check(SOURCES[shape.slug], listing)
     told = {model.key for model in listing.models}
     told |= {fault.key for fault in listing.faults if fault.key}
-    nameless = 0
+    nameless = [placed for placed in rows if shape.key_of(placed) is None]
     for placed in rows:
         if (key := shape.key_of(placed)) is not None:
             assert key in told
-        else:
-            nameless += 1
-    if shape.is_of_skus:
+    if shape.unread_code is not None:
         # A SKU tells of no model by itself: what is not read of it is named.
-        assert bool(nameless) <= ("sku:unreadable" in {notice.code for notice in listing.notices})
+        noticed = {notice.code for notice in listing.notices}
+        assert {shape.unread_code(placed) for placed in nameless} <= noticed
     else:
-        assert sum(fault.key is None for fault in listing.faults) >= nameless
+        assert sum(fault.key is None for fault in listing.faults) >= len(nameless)
 
 
 @every_shape

@@ -47,6 +47,48 @@ LEFT JOIN LATERAL (
 WHERE history.sync_run_id = %(sync_run_id)s
 ORDER BY history.model_key;
 
+-- name: read_run_statements
+-- The prices that a run was the first to state, where the quote of its source still has them: a
+-- quote is stated since the time of the data that brought its card. Not those that were held
+-- then, and are believed since somebody approved them or another source confirmed them. Data of
+-- the same time may have been read before (a bundled catalogue, a recording): a price that was in
+-- force before the run is then no news of it.
+SELECT quotes.model_key,
+       models.provider,
+       models.model_id,
+       quotes.is_confirmed,
+       pricing.source = 'override' AND in_force.state <> 'unpriced' AS is_overridden,
+       pricing.source = quotes.source AND pricing.revision > log.revision AS is_in_force_since,
+       pricing.revision AS price_revision
+FROM pricing_sync_log AS log
+JOIN price_quotes AS quotes ON quotes.source = log.source
+                           AND quotes.stated_since = log.obtained_at
+                           AND quotes.sync_run_id >= log.sync_run_id
+JOIN rate_cards AS stated ON stated.card_id = quotes.card_id
+JOIN models USING (model_key)
+JOIN model_pricing AS pricing USING (model_key)
+JOIN rate_cards AS in_force ON in_force.card_id = pricing.card_id
+WHERE log.sync_run_id = %(sync_run_id)s
+  AND stated.state <> 'unpriced'
+  AND NOT EXISTS (
+      SELECT FROM held_changes AS held
+      WHERE held.source = quotes.source AND held.provider = models.provider
+        AND held.model_id = models.model_id AND held.card_id = quotes.card_id
+        AND held.obtained_at = quotes.stated_since AND held.status IN ('approved', 'released'))
+  AND NOT (
+      pricing.source = quotes.source AND pricing.revision <= log.revision
+      AND EXISTS (
+          SELECT FROM pricing_sync_log AS earlier
+          WHERE earlier.source = log.source AND earlier.status = 'success'
+            AND earlier.obtained_at = log.obtained_at
+            AND earlier.sync_run_id < log.sync_run_id))
+ORDER BY quotes.model_key;
+
+-- name: unconfirm_quotes
+-- The statement stays as it was read; whatever comes to tell the price by it is unconfirmed.
+UPDATE price_quotes SET is_confirmed = false
+WHERE source = %(source)s AND model_key = ANY(%(unconfirmed)s);
+
 -- name: reset_quotes
 -- The statement that was read stays as evidence, marked as no longer that of the card,
 -- which nothing confirms any more.

@@ -9,6 +9,8 @@ SELECT (SELECT count(*) FROM model_pricing) AS prices,
        (SELECT revision FROM price_table_head) AS revision,
        (SELECT count(*) FROM rate_cards) AS cards,
        (SELECT count(*) FROM pricing_sync_log) AS runs,
+       (SELECT count(*) FROM held_changes) AS held,
+       (SELECT count(*) FROM held_changes WHERE status = 'open') AS held_open,
        (SELECT count(*) FROM pricing_sync_log WHERE status = 'in_progress') AS in_progress;
 
 -- name: prices_unlike_history
@@ -90,6 +92,40 @@ WHERE CASE WHEN status = 'success' THEN
               AND (first_revision, last_revision) IS DISTINCT FROM (log.revision, log.revision))
           OR coalesce(made.added, 0) < models_registered
       ELSE made.sync_run_id IS NOT NULL END
+ORDER BY 1;
+
+-- name: held_unlike_feeds
+-- The models of a held feed are of its source and held for its reason, and none of them is open
+-- once the feed is not. The other way round a feed may be open without any: each of its models
+-- can be decided alone.
+SELECT held.held_change_id AS what
+FROM held_changes AS held
+JOIN held_changes AS feed ON feed.held_change_id = held.feed_id
+WHERE feed.model_id IS NOT NULL
+   OR (feed.source, feed.reason) IS DISTINCT FROM (held.source, held.reason)
+   OR (held.status = 'open' AND feed.status <> 'open')
+ORDER BY 1;
+
+-- name: held_by_no_run
+-- What is held was stated first and last by runs of its source that succeeded, in this order.
+SELECT held.held_change_id AS what
+FROM held_changes AS held
+JOIN pricing_sync_log AS began ON began.sync_run_id = held.first_run
+JOIN pricing_sync_log AS stated ON stated.sync_run_id = held.last_run
+WHERE held.first_run > held.last_run
+   OR (began.source, began.status) IS DISTINCT FROM (held.source, 'success')
+   OR (stated.source, stated.status) IS DISTINCT FROM (held.source, 'success')
+ORDER BY 1;
+
+-- name: confirmed_though_held
+-- While a price of a source waits for a decision, the one before is not what the source states.
+-- They may be the same card: a revert restores what the source meanwhile states again.
+SELECT held.held_change_id AS what
+FROM held_changes AS held
+JOIN models USING (provider, model_id)
+JOIN price_quotes AS quotes ON quotes.model_key = models.model_key
+                           AND quotes.source = held.source
+WHERE held.status = 'open' AND quotes.is_confirmed
 ORDER BY 1;
 
 -- name: runs_without_process

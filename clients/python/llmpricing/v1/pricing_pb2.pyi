@@ -3618,29 +3618,39 @@ Global___RevertSyncRunRequest: _TypeAlias = RevertSyncRunRequest  # noqa: Y015
 
 @_typing.final
 class RefusedRevert(_message.Message):
-    """RefusedRevert is a model that a revert leaves as it is."""
+    """RefusedRevert is a model whose price a revert leaves as it is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROVIDER_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider is the seller."""
     model_id: _builtins.str
     """model_id is the seller's id of the model."""
     revision: _builtins.int
-    """revision is the later change that a revert would undo as well."""
+    """revision is the later change that a revert would undo as well. Of a model with
+    an override that was set before the run there is none: it is then that of the
+    price in force.
+    """
+    reason: _builtins.str
+    """reason says for people why, and what to do. Beneath an override the price that
+    the run stated stays, unconfirmed, as the one before it is not kept: sync the
+    source again before clearing the override.
+    """
     def __init__(
         self,
         *,
         provider: _builtins.str = ...,
         model_id: _builtins.str = ...,
         revision: _builtins.int = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "provider", b"provider", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "provider", b"provider", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3659,6 +3669,7 @@ class RevertSyncRunResponse(_message.Message):
     PRICE_CHANGES_FIELD_NUMBER: _builtins.int
     PRICE_CHANGES_TRUNCATED_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    QUOTES_UNCONFIRMED_FIELD_NUMBER: _builtins.int
     sync_run_id: _builtins.str
     """sync_run_id repeats the request."""
     dry_run: _builtins.bool
@@ -3669,13 +3680,20 @@ class RevertSyncRunResponse(_message.Message):
     """models_reverted is how many prices were restored."""
     price_changes_truncated: _builtins.bool
     """price_changes_truncated is set when there are more changes than fit."""
+    quotes_unconfirmed: _builtins.int
+    """quotes_unconfirmed is how many statements of the run the revert leaves and nothing
+    confirms from then on: they did not bring a price into force, and what their source
+    stated before is not kept. Its next sync confirms or replaces them.
+    """
     @_builtins.property
     def price_changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceChange]:
         """price_changes are these changes, as many as fit in 3 MiB."""
 
     @_builtins.property
     def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedRevert]:
-        """refused are models whose price changed again after the run."""
+        """refused are models whose price changed again after the run, and models with an
+        override beneath which a price stays that the run stated.
+        """
 
     def __init__(
         self,
@@ -3687,10 +3705,11 @@ class RevertSyncRunResponse(_message.Message):
         price_changes: _abc.Iterable[Global___PriceChange] | None = ...,
         price_changes_truncated: _builtins.bool = ...,
         refused: _abc.Iterable[Global___RefusedRevert] | None = ...,
+        quotes_unconfirmed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "models_reverted", b"models_reverted", "price_changes", b"price_changes", "price_changes_truncated", b"price_changes_truncated", "refused", b"refused", "revision", b"revision", "sync_run_id", b"sync_run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "models_reverted", b"models_reverted", "price_changes", b"price_changes", "price_changes_truncated", b"price_changes_truncated", "quotes_unconfirmed", b"quotes_unconfirmed", "refused", b"refused", "revision", b"revision", "sync_run_id", b"sync_run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3929,7 +3948,9 @@ class ListPriceChangesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """provider narrows to one seller, by name or alias."""
+    """provider narrows to one seller, by name or alias. Of one that nobody lists (yet)
+    there are none: the list is empty, and that is no error.
+    """
     model_id: _builtins.str
     """model_id narrows to one of the sellers' model ids."""
     sync_run_id: _builtins.str
@@ -4429,7 +4450,9 @@ class ListHeldChangesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """source narrows to one source."""
+    """source narrows to one source. Of a name that is none there are none: the list is
+    empty, and that is no error. It is the same with provider and model_id.
+    """
     provider: _builtins.str
     """provider narrows to one seller, by name or alias."""
     model_id: _builtins.str
@@ -4953,7 +4976,9 @@ class ListDiscrepanciesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """provider narrows to one seller, by name or alias."""
+    """provider narrows to one seller, by name or alias. Of one that nobody lists (yet)
+    there are none: the list is empty, and that is no error.
+    """
     min_ratio: _builtins.str
     """min_ratio leaves out smaller ones, a decimal string over 1; 1.01 if empty."""
     page_size: _builtins.int

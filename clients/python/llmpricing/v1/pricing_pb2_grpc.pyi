@@ -112,7 +112,9 @@ class PricingServiceStub:
     RevertSyncRun: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.RevertSyncRunRequest, _pricing_pb2.RevertSyncRunResponse]
     """RevertSyncRun restores the prices before a run, as a new revision with rows of
     its own in the history. Models whose price changed again since are refused,
-    named, and left as they are. Try it with dry_run first.
+    named, and left as they are; so are those of which the run stated a price
+    beneath an override. What the run stated and the revert does not restore is
+    unconfirmed until the source states it again. Try it with dry_run first.
     NOT_FOUND/SYNC_RUN_NOT_FOUND, FAILED_PRECONDITION/RUN_NOT_REVERTIBLE for a run
     that did not succeed, PERMISSION_DENIED as SyncProvider, and
     UNAVAILABLE/DATABASE_UNAVAILABLE.
@@ -263,7 +265,9 @@ class PricingServiceAsyncStub(PricingServiceStub):
     RevertSyncRun: _aio.UnaryUnaryMultiCallable[_pricing_pb2.RevertSyncRunRequest, _pricing_pb2.RevertSyncRunResponse]  # type: ignore[assignment]
     """RevertSyncRun restores the prices before a run, as a new revision with rows of
     its own in the history. Models whose price changed again since are refused,
-    named, and left as they are. Try it with dry_run first.
+    named, and left as they are; so are those of which the run stated a price
+    beneath an override. What the run stated and the revert does not restore is
+    unconfirmed until the source states it again. Try it with dry_run first.
     NOT_FOUND/SYNC_RUN_NOT_FOUND, FAILED_PRECONDITION/RUN_NOT_REVERTIBLE for a run
     that did not succeed, PERMISSION_DENIED as SyncProvider, and
     UNAVAILABLE/DATABASE_UNAVAILABLE.
@@ -471,7 +475,9 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pricing_pb2.RevertSyncRunResponse, _abc.Awaitable[_pricing_pb2.RevertSyncRunResponse]]:
         """RevertSyncRun restores the prices before a run, as a new revision with rows of
         its own in the history. Models whose price changed again since are refused,
-        named, and left as they are. Try it with dry_run first.
+        named, and left as they are; so are those of which the run stated a price
+        beneath an override. What the run stated and the revert does not restore is
+        unconfirmed until the source states it again. Try it with dry_run first.
         NOT_FOUND/SYNC_RUN_NOT_FOUND, FAILED_PRECONDITION/RUN_NOT_REVERTIBLE for a run
         that did not succeed, PERMISSION_DENIED as SyncProvider, and
         UNAVAILABLE/DATABASE_UNAVAILABLE.
