@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -37,6 +38,9 @@ pytestmark = pytest.mark.integration
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 KEY = "sk-live-0123456789abcdef"
 MIB = 1024 * 1024
+
+packed_up = partial(gzip.compress, mtime=0)
+"""The same bytes in every process that names a test by them."""
 
 Behaviour = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -176,7 +180,7 @@ async def continue_for_ever(writer: asyncio.StreamWriter) -> None:
 
 async def flood_empty_members(writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
-    empty = gzip.compress(b"") * 4096
+    empty = packed_up(b"") * 4096
     while True:
         writer.write(empty)
         await writer.drain()
@@ -412,7 +416,7 @@ async def test_a_body_of_exactly_the_cap_passes(
     serve: Serve, fetcher: Fetcher, packed: bool
 ) -> None:
     body = b"[" + b" " * 200_000 + b"]"
-    reply = answer(gzip.compress(body), "Content-Encoding: gzip") if packed else answer(body)
+    reply = answer(packed_up(body), "Content-Encoding: gzip") if packed else answer(body)
     server = await serve(reply)
     payload = await fetcher.fetch_json(server.url, policy=policy(cap=len(body)))
     assert payload.bytes_read == len(body)
@@ -425,7 +429,7 @@ async def test_a_body_of_exactly_the_cap_passes(
 
 async def test_gzip_of_several_members_is_one_body(serve: Serve, fetcher: Fetcher) -> None:
     parts = [b"[1", b"", b",2", b"]"]
-    packed = b"".join(map(gzip.compress, parts))
+    packed = b"".join(map(packed_up, parts))
 
     async def byte_by_byte(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: GZIP\r\n\r\n")
@@ -444,21 +448,21 @@ async def test_gzip_of_several_members_is_one_body(serve: Serve, fetcher: Fetche
 async def test_incompressible_gzip_survives_the_steps(serve: Serve, fetcher: Fetcher) -> None:
     noise = "".join(hashlib.sha512(str(n).encode()).hexdigest() for n in range(5_000))
     body = f'["{noise}"]'.encode()
-    server = await serve(answer(gzip.compress(body), "Content-Encoding: gzip"))
+    server = await serve(answer(packed_up(body), "Content-Encoding: gzip"))
     assert (await fetcher.fetch_json(server.url)).document == [noise]
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (gzip.compress(b"[1, 2, 3]")[:-1], "truncated"),
-        (gzip.compress(b"[1, 2, 3]")[:12], "truncated"),
-        (gzip.compress(b"[1]") + gzip.compress(b"[1]")[:5], "truncated"),
+        (packed_up(b"[1, 2, 3]")[:-1], "truncated"),
+        (packed_up(b"[1, 2, 3]")[:12], "truncated"),
+        (packed_up(b"[1]") + packed_up(b"[1]")[:5], "truncated"),
         (b"", "truncated"),
         (b"[1, 2, 3]", "corrupt"),
         (zlib.compress(b"[1]"), "corrupt"),
-        (gzip.compress(b"[1]") + b"rubbish", "corrupt"),
-        (gzip.compress(b"[1]")[:-8] + bytes(8), "corrupt"),
+        (packed_up(b"[1]") + b"rubbish", "corrupt"),
+        (packed_up(b"[1]")[:-8] + bytes(8), "corrupt"),
     ],
 )
 async def test_damaged_gzip_is_a_payload_error(
@@ -618,7 +622,7 @@ KEYS_SENT = [BEARER, KeySent(header="X-Api-Key"), KeySent(parameter="key")]
         f"HTTP/1.1 401 {KEY}\r\nContent-Length: 0\r\n\r\n".encode(),
         answer(f"bad key {KEY}".encode(), status=400),
         answer(f"<html>bad key {KEY}".encode()),
-        answer(gzip.compress(f"<html>bad key {KEY}".encode()), "Content-Encoding: gzip"),
+        answer(packed_up(f"<html>bad key {KEY}".encode()), "Content-Encoding: gzip"),
         answer(b"[]", f"Content-Encoding: {KEY}"),
         answer(b"", f"Retry-After: {KEY}", status=503),
         redirect(f"http://{KEY}.example/{KEY}?{KEY}"),
@@ -626,7 +630,7 @@ KEYS_SENT = [BEARER, KeySent(header="X-Api-Key"), KeySent(parameter="key")]
         redirect(f"http://[{KEY}/"),
         redirect(f"/{KEY}"),
         answer(f'[{{"id": "{KEY}"}}]'.encode()),
-        answer(gzip.compress(f'["{KEY}"]'.encode()), "Content-Encoding: gzip"),
+        answer(packed_up(f'["{KEY}"]'.encode()), "Content-Encoding: gzip"),
     ],
 )
 async def test_no_failure_tells_the_key_or_the_query(
