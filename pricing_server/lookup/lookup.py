@@ -162,7 +162,10 @@ class Lookup:
             return self._answer(later, None, when, is_down)
         if database_down is not None:
             raise database_down
-        raise await self._not_found(model_id, provider, seller, found.head if found else None)
+        # What the table has, and this request does not accept or is too early for, is not unknown.
+        is_missed = found is not None and found.quote is None and when is None
+        missed_at = found.head if found is not None and is_missed else None
+        raise await self._not_found(model_id, provider, seller, missed_at)
 
     async def get_all(
         self, asked: Sequence[Asked | PricingError]

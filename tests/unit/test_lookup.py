@@ -181,6 +181,17 @@ async def test_what_one_layer_does_not_know_is_not_unknown_to_the_others(
     assert answer.quote.price.layer is Layer.DATABASE
 
 
+@pytest.mark.parametrize("accept", [{Layer.OVERRIDE}, {Layer.OVERRIDE, Layer.MANUAL}])
+async def test_what_a_request_does_not_accept_is_not_unknown_to_others(
+    table: Table, lookup: Lookup, accept: set[Layer]
+) -> None:
+    table.prices.append(price("google", "only-bundled", priced("1")))
+    with pytest.raises(ModelNotFound):
+        await lookup.get("only-bundled", "google", accept=accept)
+    answer = await lookup.get("only-bundled", "google")
+    assert (answer.quote.price.layer, answer.head) == (Layer.DATABASE, table.at)
+
+
 async def test_without_the_database_the_catalogue_answers_and_says_so(
     table: Table, lookup: Lookup
 ) -> None:
