@@ -28,6 +28,8 @@ _TRAFFIC: Final = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
 _STANDARD_TRAFFIC: Final = frozenset({"ON_DEMAND", "TRAFFIC_TYPE_UNSPECIFIED"})
 _STANDARD: Final = frozenset({"standard", "unspecified", "service_tier_unspecified"})
 
+_BY_PROMPT: Final = re.compile(r"\bgemini-[12]\b")
+
 _GROUNDING: Final = (
     ("groundingMetadata", "webSearchQueries", "groundingChunks"),
     ("grounding_metadata", "web_search_queries", "grounding_chunks"),
@@ -61,7 +63,8 @@ def read(reading: Reading, outer: Mapping[object, object]) -> str | None:
     cached = _count(reading, "cachedContentTokenCount")
     reading.add(Meter.CACHE_READ_TOKENS, cached)
     _read_modalities(reading, cached, tools)
-    _count_searches(reading, outer)
+    model = name_at(outer, "modelVersion") or name_at(outer, "model_version")
+    _count_searches(reading, outer, model)
     key = _spelling(reading, "serviceTier")
     tier = reading.text(key)
     reading.tier(None if tier is None else tier.lower(), reading.name(key), _STANDARD)
@@ -71,7 +74,7 @@ def read(reading: Reading, outer: Mapping[object, object]) -> str | None:
         reading.tier(_TRAFFIC[traffic], reading.name(key))
     else:
         reading.mode("traffic_type", traffic, reading.name(key), _STANDARD_TRAFFIC)
-    return name_at(outer, "modelVersion") or name_at(outer, "model_version")
+    return model
 
 
 def _spelling(reading: Reading, key: str) -> str:
@@ -118,15 +121,20 @@ def _add(reading: Reading, details: str, *meters: str) -> None:
             reading.add(Meter(meter.format(modality)), count)
 
 
-def _count_searches(reading: Reading, outer: Mapping[object, object]) -> None:
-    """Searches that a grounded answer took, charged by query from Gemini 3 on."""
+def _count_searches(reading: Reading, outer: Mapping[object, object], model: str | None) -> None:
+    """Searches that a grounded answer took: one before Gemini 3, whatever it asked, for Google
+    charges those models by grounded prompt, and each query from Gemini 3 on.
+    """
+    is_by_prompt = model is not None and _BY_PROMPT.search(model) is not None
     for number, candidate in enumerate(list_at(outer, "candidates")):
         if not isinstance(candidate, Mapping):
             continue
         for metadata, queries, chunks in _GROUNDING:
             asked = [query for query in list_at(candidate, metadata, queries) if query]
             if asked:
-                reading.add(Meter.WEB_SEARCHES, Decimal(len(asked)))
+                is_counted = is_by_prompt and reading.quantity(Meter.WEB_SEARCHES)
+                searches = 1 if is_by_prompt else len(asked)
+                reading.add(Meter.WEB_SEARCHES, None if is_counted else Decimal(searches))
             found = list_at(candidate, metadata, chunks)
             places = sum(1 for chunk in found if isinstance(chunk, Mapping) and chunk.get("maps"))
             if places:  # grounding with a map is charged by request, at a price of its own
