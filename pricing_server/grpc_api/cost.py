@@ -153,6 +153,10 @@ def _receipt(message: pb.Receipt) -> Receipt:
         raise InvalidArgument("receipt.rate_card", f"is none: {error}") from None
     if card.card_id != card_message.rate_card_id:
         raise InvalidArgument("receipt.rate_card", "is not the one of its rate_card_id")
+    if card_message.currency != "USD":
+        raise InvalidArgument("receipt.rate_card.currency", "is not USD")
+    if not message.HasField("at"):
+        raise InvalidArgument("receipt.at", "is missing")
     check_context("receipt.context", message.context)
     has_head = message.HasField("revision")
     return Receipt(

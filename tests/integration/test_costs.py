@@ -173,6 +173,21 @@ async def test_an_altered_receipt_is_refused_or_contradicted(server: Server, fee
     elsewhere.epoch = "another"
     again = await replayed(server, elsewhere, usage)
     assert (again.total, again.price_proof) == ("0.001", pb.PRICE_PROOF_UNKNOWN)
+    early = pb.Receipt()
+    early.CopyFrom(one)
+    early.revision = one.revision + 1  # There is none yet, so nothing bears it out.
+    again = await replayed(server, early, usage)
+    assert (again.total, again.price_proof) == ("0.001", pb.PRICE_PROOF_UNKNOWN)
+    timeless = pb.Receipt()
+    timeless.CopyFrom(one)
+    timeless.ClearField("at")
+    refusal = await refused(replayed(server, timeless, usage))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("receipt.at",))
+    foreign = pb.Receipt()
+    foreign.CopyFrom(one)
+    foreign.rate_card.currency = "EUR"
+    refusal = await refused(replayed(server, foreign, usage))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("receipt.rate_card.currency",))
     later = pb.Receipt()
     later.CopyFrom(one)
     later.rules = 2

@@ -53,10 +53,25 @@ def test_a_receipt_that_was_altered_or_is_of_newer_rules_is_refused() -> None:
     newer.rules = 2
     with pytest.raises(ReceiptError, match="rules 2"):
         replay(newer, USAGE)
+    foreign = receipt()
+    foreign.rate_card.currency = "EUR"
+    with pytest.raises(ReceiptError, match="USD"):
+        replay(foreign, USAGE)
     broken = receipt(UNPRICED)
     broken.rate_card.rates.append(pb.Rate(meter=pb.METER_INPUT_TOKENS, price="abc"))
     with pytest.raises(ReceiptError, match="not a rate card"):
         replay(broken, USAGE)
+
+
+def test_a_receipt_that_lacks_what_decides_a_cost_is_refused() -> None:
+    timeless = receipt()
+    timeless.ClearField("at")
+    with pytest.raises(ReceiptError, match="time"):
+        replay(timeless, USAGE)
+    unconventional = receipt()
+    unconventional.input_convention = pb.InputConvention.ValueType(9)
+    with pytest.raises(ReceiptError, match="convention 9"):
+        replay(unconventional, USAGE)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,11 @@ RULES: Final = 1
 """The version of the rules of calculation here: those of `llmpricing.compiled_card`. A change
 that makes any cost another one is a new version, and the old one stays for its receipts."""
 
+_CONVENTIONS: Final[Mapping[int, InputConvention]] = {
+    pb.INPUT_CONVENTION_INCLUSIVE: InputConvention.INCLUSIVE,
+    pb.INPUT_CONVENTION_EXCLUSIVE: InputConvention.EXCLUSIVE,
+}
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,16 +48,22 @@ class ReceiptError(ValueError):
 def replay(receipt: pb.Receipt, usage: Iterable[pb.MeterQuantity]) -> Cost:
     """The cost of a usage by a receipt, in USD: to the digit what the server answered.
 
-    Raises ReceiptError for a receipt of newer rules or whose rate card is not the one of
-    its id, UsageError for a usage that contradicts itself, NotPriced.
+    Raises ReceiptError for a receipt of newer rules, whose rate card is not the one of its
+    id, or that lacks what decides a cost; UsageError for a usage that contradicts itself;
+    NotPriced.
     """
     if receipt.rules != RULES:
         raise ReceiptError(f"the receipt is of rules {receipt.rules}, these are {RULES}")
     card = rate_card(receipt.rate_card)
     if card.card_id != receipt.rate_card.rate_card_id:
         raise ReceiptError("the rate card of the receipt is not the one of its rate_card_id")
-    is_exclusive = receipt.input_convention == pb.INPUT_CONVENTION_EXCLUSIVE
-    convention = InputConvention.EXCLUSIVE if is_exclusive else InputConvention.INCLUSIVE
+    if receipt.rate_card.currency != "USD":
+        raise ReceiptError("the rate card of the receipt is not in USD")
+    if not receipt.HasField("at"):
+        raise ReceiptError("the receipt has no time")
+    convention = _CONVENTIONS.get(receipt.input_convention)
+    if convention is None:
+        raise ReceiptError(f"the convention {receipt.input_convention} is not known here")
     return CompiledCard(card).evaluate(
         quantities(usage),
         at=instant(receipt.at),

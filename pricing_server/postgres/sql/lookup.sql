@@ -47,7 +47,8 @@ WITH known AS (
                     ORDER BY changed_at DESC, revision DESC
                     LIMIT 1
                 ), 0)
-                ELSE coalesce(%(revision)s::bigint, head.revision) END AS revision
+                -- No later one than there is: nothing is known of it.
+                ELSE least(%(revision)s::bigint, head.revision) END AS revision
     FROM price_table_head AS head
     CROSS JOIN unnest(
         %(model_ids)s::text[], %(providers)s::text[],
