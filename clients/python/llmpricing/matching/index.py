@@ -18,6 +18,7 @@ from llmpricing.matching.answer import (
 from llmpricing.matching.area import REGIONAL, other_areas
 from llmpricing.matching.clause_index import ClauseIndex
 from llmpricing.matching.listed import ListedModels, Order
+from llmpricing.matching.own_price import is_priced_apart
 from llmpricing.matching.prefix import Prefixes, Read
 from llmpricing.matching.spelling import date_writings, fold, punctuation_key, shortened
 
@@ -231,6 +232,8 @@ class ModelIndex:
         may have prices of their own then, and that of gpt-4o-2024-05-13 is twice that of
         gpt-4o. Unless the catalogue says of the dated name that it is this model.
         """
+        if any(map(is_priced_apart, writings)):
+            return False
         provider = models[0][0]
         is_apart = self._listed.has_dates(provider, punctuation_key(base)) or any(
             self._listed.has_dated(punctuation_key(writing)) for writing in writings

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from llmpricing.matching.area import REGIONAL, without_area
+from llmpricing.matching.own_price import is_priced_apart
 from llmpricing.matching.spelling import dated
 
 _SEPARATORS: Final = re.compile(r"[-_./:@]+")
@@ -67,6 +68,8 @@ def can_be(name: str, model_id: str, *, is_stated: bool) -> bool:
     `is_stated` says that the catalogue spells the name out, rather than a part of it: then the
     name may have fewer words than the id, as aliases do, and a short date.
     """
+    if is_priced_apart(name) and not is_priced_apart(model_id):
+        return False
     if is_stated:
         name, model_id = name.rpartition("/")[2], model_id.rpartition("/")[2]
     takes_short_date = is_stated
