@@ -77,6 +77,27 @@ async def test_the_subscriber_goes_on_where_it_was_killed_and_prints_every_chang
     assert len(lines(1)) == len({*lines(1)}) > 2_000
 
 
+def test_the_cost_in_the_readme_is_told_as_it_is_written_there(
+    public_server: ServerProcess,
+) -> None:
+    readme = (ROOT / "README.md").read_text()
+    [command] = re.findall(r"^\$ (grpcurl [^$]*?/CalculateCost)$", readme, re.MULTILINE)
+    done = subprocess.run(
+        ["bash", "-c", command.replace(LISTENING, public_server.address)],
+        env={
+            **os.environ,
+            "PATH": os.pathsep.join((str(Path(find_grpcurl().program).parent), os.environ["PATH"])),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    # 1,000 tokens of input, 250,000 cached, 500 of output; above 200,000.
+    assert json.loads(done.stdout)["total"] == "0.16725"
+
+
 def test_the_list_in_the_readme_is_a_page_in_the_shape_of_the_old_catalogue(
     public_server: ServerProcess,
 ) -> None:
