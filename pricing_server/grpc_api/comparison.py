@@ -17,7 +17,7 @@ from pricing_server.comparison.identity import Identity
 from pricing_server.errors import InvalidArgument
 from pricing_server.grpc_api import convert, convert_rates
 from pricing_server.grpc_api.cost import quantities, used_of
-from pricing_server.grpc_api.read_rates import instant_of
+from pricing_server.grpc_api.read_rates import point_in_time
 from pricing_server.grpc_api.requests import check_name
 from pricing_server.lookup.lookup import Asked
 from pricing_server.lookup.price import When
@@ -42,7 +42,7 @@ async def compare_prices(
 
 def _asked(request: pb.ComparePricesRequest) -> Sequence[Asked]:
     """The model, or the models, that are to be looked up."""
-    when = When(instant_of(request.at, "at")) if request.HasField("at") else None
+    when = When(point_in_time(request.at, "at")) if request.HasField("at") else None
     if not request.models:
         model = check_name("model", request.model)
         has_provider = request.HasField("provider")

@@ -11,7 +11,7 @@ from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import InvalidArgument, PricingError
 from pricing_server.grpc_api import convert
 from pricing_server.grpc_api.batch import check_size, fitting_results, result_error
-from pricing_server.grpc_api.read_rates import instant_of
+from pricing_server.grpc_api.read_rates import point_in_time
 from pricing_server.grpc_api.requests import check_enum, check_name
 from pricing_server.lookup.answer import Answer
 from pricing_server.lookup.cache import utc_now
@@ -82,11 +82,11 @@ def asked_of(request: Any, as_of: str, named: str | None = None) -> Asked:
 def _when(request: Any, as_of: str) -> When | None:
     known_at = None
     if request.HasField("known_at"):
-        known_at = instant_of(request.known_at, "known_at")
+        known_at = point_in_time(request.known_at, "known_at")
         if known_at > utc_now() + MAX_CLOCK_SKEW:
             raise InvalidArgument("known_at", "is in the future")
     if request.HasField(as_of):
-        return When(instant_of(getattr(request, as_of), as_of), known_at)
+        return When(point_in_time(getattr(request, as_of), as_of), known_at)
     return When(known_at, known_at) if known_at is not None else None
 
 

@@ -136,6 +136,14 @@ def instant_of(message: Timestamp, field: str) -> datetime:
     return instant
 
 
+def point_in_time(message: Timestamp, field: str) -> datetime:
+    """An instant that prices are asked for. Clocks of callers may be finer than a microsecond;
+    nothing here begins or ends within one. Raises InvalidArgument.
+    """
+    whole = Timestamp(seconds=message.seconds, nanos=message.nanos - message.nanos % 1000)
+    return instant_of(whole, field)
+
+
 def _threshold(message: pb.Threshold, field: str) -> Threshold:
     if message.quantity < 0:
         raise InvalidArgument(f"{field}.quantity", "is negative")

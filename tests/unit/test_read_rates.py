@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
@@ -11,7 +13,7 @@ from llmpricing.rate_card import Rate
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import InvalidArgument
 from pricing_server.grpc_api.convert_rates import rate_message
-from pricing_server.grpc_api.read_rates import rate_of, rates_of
+from pricing_server.grpc_api.read_rates import point_in_time, rate_of, rates_of
 from tests.unit._strategies import many, rates, unique_rates
 
 ALWAYS = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000001", per=1)
@@ -138,3 +140,15 @@ def test_no_number_on_the_wire_breaks_the_reader(meter: int, per: int) -> None:
     except InvalidArgument:
         return
     assert rate_message(rate).meter == meter
+
+
+def test_a_point_in_time_finer_than_a_microsecond_is_that_microsecond() -> None:
+    for nanos in (1_000, 1_001, 1_999):
+        found = point_in_time(Timestamp(seconds=1, nanos=nanos), "at")
+        assert found == datetime(1970, 1, 1, 0, 0, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("nanos", [-1, 10**9, 2**31 - 1])
+def test_a_point_in_time_with_more_than_a_second_behind_its_seconds_is_refused(nanos: int) -> None:
+    with pytest.raises(InvalidArgument):
+        point_in_time(Timestamp(seconds=1, nanos=nanos), "at")
