@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import ALWAYS, PriceState, Rate, RateCard
+from llmpricing.rate_card import ALWAYS, Conditions, PriceState, Rate, RateCard, ThresholdScope
 from llmpricing.schedule import headline
 from llmpricing.units import EXACT
 from pricing_server.evidence import Discrepancy, DiscrepancyCursor, DiscrepancyFilter
@@ -30,6 +30,13 @@ REFERENCE = RateCard.of(
         Rate(Meter.OUTPUT_TOKENS, Decimal("0.000002")),
     ],
 )
+
+
+def is_graduated(when: Conditions) -> bool:
+    """Whether the rate is of the threshold's meter alone."""
+    return when.threshold is not None and when.threshold.scope is ThresholdScope.EXCESS
+
+
 CARDS = 12
 """Of one example."""
 
@@ -37,7 +44,7 @@ headline_rates = st.builds(
     Rate,
     st.sampled_from([Meter.INPUT_TOKENS, Meter.OUTPUT_TOKENS, Meter.CACHE_READ_TOKENS]),
     prices(zero=True),
-    st.just(ALWAYS) | conditions(),
+    st.just(ALWAYS) | conditions().filter(lambda when: not is_graduated(when)),
     st.sampled_from([1, 1, 1, 3600]),
 )
 card_lists = st.lists(

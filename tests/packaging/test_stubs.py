@@ -96,6 +96,25 @@ async def use_async(channel: grpc.aio.Channel) -> None:
 """
 
 
+def with_all_methods(program: str) -> str:
+    """The program with a call, both ways, of every method that it does not call itself."""
+    for start, wait in (("def use_sync", ""), ("async def use_async", "await ")):
+        before, begin, rest = program.partition(start)
+        head, stub, body = rest.partition("    stub = PricingServiceStub(channel)\n")
+        calls = "".join(
+            f"    answer_{number}: pb.{method.output_type.name} = "
+            f"{wait}stub.{method.name}(pb.{method.input_type.name}())\n"
+            f"    print(answer_{number})\n"
+            for number, method in enumerate(METHODS)
+            if f"stub.{method.name}(" not in body
+        )
+        program = before + begin + head + stub + calls + body
+    return program
+
+
+USER_PROGRAM = with_all_methods(USER_PROGRAM)
+
+
 def missing(reason: str) -> None:
     """Skip, loudly; fail where continuous integration promises that nothing is missing."""
     if os.environ.get("CI") == "true":
