@@ -79,7 +79,7 @@ PREPARE_RETRY_SECONDS: Final = 1
 OPTIONS: Final = (
     # A second server on the same port is a mistake, not a way to share load.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", 1024 * 1024),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     # A client that pings too often is told to slow down; idle ones may ping.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),

@@ -132,17 +132,20 @@ class Costs:
         if receipt.head is None or receipt.layer not in (Layer.DATABASE, Layer.OVERRIDE):
             return PriceProof.UNKNOWN
         try:
-            price = await self._lookup.in_history(
-                receipt.provider, receipt.model_id, receipt.at, receipt.head
+            head, price = await self._lookup.in_history(
+                receipt.provider, receipt.model_id, receipt.at, receipt.head.revision
             )
         except DatabaseUnavailable:
             return PriceProof.UNKNOWN
-        if price is not None and price.card.card_id == receipt.card.card_id:
-            return PriceProof.CONFIRMED
-        if price is None or (price.layer is Layer.OVERRIDE) != (receipt.layer is Layer.OVERRIDE):
+        if head != receipt.head:
+            return PriceProof.UNKNOWN
+        if price is None:
+            return PriceProof.CONTRADICTED
+        if price.layer is not receipt.layer:
             # What lies beneath an override is in no history.
             return PriceProof.UNKNOWN
-        return PriceProof.CONTRADICTED
+        is_same = price.card.card_id == receipt.card.card_id
+        return PriceProof.CONFIRMED if is_same else PriceProof.CONTRADICTED
 
     def _answered(self, request: CostRequest, answer: Answer) -> CostAnswer:
         price = answer.quote.price

@@ -243,12 +243,14 @@ class Lookup:
         return self._catalog.names()
 
     async def in_history(
-        self, provider: str, model_id: str, at: datetime, known: Head
-    ) -> Price | None:
-        """The price of a model in effect at an instant, as a revision knew it; None if the
-        price table is of another epoch or did not list it. Raises DatabaseUnavailable.
+        self, provider: str, model_id: str, at: datetime, revision: int
+    ) -> tuple[Head, Price | None]:
+        """The price of a model in effect at an instant, as a revision knew it, and the state of
+        the price table up to which that is; None if it did not list it.
+
+        Raises DatabaseUnavailable.
         """
-        return await self._table.in_history(provider, model_id, at, known)
+        return await self._table.in_history(provider, model_id, at, revision)
 
     async def _find(
         self,

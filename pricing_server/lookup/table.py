@@ -188,12 +188,12 @@ class PriceTable:
         return found
 
     async def in_history(
-        self, provider: str, model_id: str, at: datetime, known: Head
-    ) -> Price | None:
+        self, provider: str, model_id: str, at: datetime, revision: int
+    ) -> tuple[Head, Price | None]:
         """See `Lookup.in_history`."""
-        name = (provider, model_id)
-        [(head, prices)] = await self._reader.find_at([(name, When(at))], known.revision)
-        return prices[0] if prices and head == known else None
+        asked = [((provider, model_id), When(at))]
+        [(head, prices)] = await self._reader.find_at(asked, revision)
+        return head, prices[0] if prices else None
 
     async def find_reference(
         self, listed: Quote, min_revision: int, snapshot: TableSnapshot | None = None

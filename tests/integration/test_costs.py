@@ -168,6 +168,16 @@ async def test_an_altered_receipt_is_refused_or_contradicted(server: Server, fee
     swapped.rate_card.CopyFrom(two.rate_card)
     again = await replayed(server, swapped, usage)
     assert again.price_proof == pb.PRICE_PROOF_CONTRADICTED
+    unheard_of = pb.Receipt()
+    unheard_of.CopyFrom(one)
+    unheard_of.model_id = "acme/unheard-of"
+    again = await replayed(server, unheard_of, usage)
+    assert again.price_proof == pb.PRICE_PROOF_CONTRADICTED
+    no_override = pb.Receipt()
+    no_override.CopyFrom(one)
+    no_override.pricing_source = pb.PRICING_SOURCE_OVERRIDE
+    again = await replayed(server, no_override, usage)
+    assert again.price_proof == pb.PRICE_PROOF_UNKNOWN
     elsewhere = pb.Receipt()
     elsewhere.CopyFrom(one)
     elsewhere.epoch = "another"

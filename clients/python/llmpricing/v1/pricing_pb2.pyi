@@ -5225,7 +5225,7 @@ class StreamPriceChangesRequest(_message.Message):
     def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """model_ids narrows to models by the sellers' ids; empty means all. At most
         1000. A change passes if its provider and its model_id do. A request is at
-        most 1 MiB.
+        most 4 MiB.
         """
 
     @_builtins.property
