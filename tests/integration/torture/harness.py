@@ -34,7 +34,7 @@ SHOWN = 10
 LONGEST = 3_000
 LARGE = 600
 SMALL = 60
-MORE_SECONDS = 60.0
+MORE_SECONDS = 120.0
 """How much longer a run may take until everything has happened that must."""
 
 CATCH_UP_SECONDS = 60.0
