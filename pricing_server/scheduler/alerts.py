@@ -22,6 +22,9 @@ from pricing_server.scheduler.schedule import Schedule
 MAX_ERROR: Final = 300
 """Characters of a sync's error in an alert."""
 
+LAST_SECONDS: Final = 2.0
+"""How long a process that stops waits for what it is telling the webhook."""
+
 _MARKUP: Final = str.maketrans(dict.fromkeys("<>@&`*", "?"))
 """What chat programs read as a mention, a link or a tag. A source's words may be in an error."""
 
@@ -152,23 +155,40 @@ class Alerts:
             self._unsent.clear()
             try:
                 while (notice := await self._notices.claim()) is not None:
-                    refusal = await self._webhook.post(notice.document)
-                    if refusal is None:
-                        await self._notices.sent(notice)
-                    elif notice.is_last_attempt:
+                    refusal = await self._told(self._webhook, notice)
+                    if refusal is not None and notice.is_last_attempt:
                         log.error(
                             "alert.given_up",
                             notice=notice.notice_id,
                             error=refusal,
                             text=notice.document.get("text"),
                         )
-                    elif not is_refused:
+                    elif refusal is not None and not is_refused:
                         log.warning("alert.not_delivered", error=refusal)
                     is_refused = refusal is not None
             except DatabaseUnavailable:
                 continue  # Nothing is lost: the next look says what waits.
             except Exception as error:
                 log.error("alert.broken", exc_info=error)
+
+    async def _told(self, webhook: Webhook, notice: AlertNotice) -> str | None:
+        """Tell the webhook, and if it accepts, note that: why it did not, or None.
+
+        Who stops meanwhile waits a moment for both, or another process would tell it again.
+        """
+        telling = asyncio.create_task(self._tell(webhook, notice))
+        try:
+            return await asyncio.shield(telling)
+        except asyncio.CancelledError:
+            await asyncio.wait({telling}, timeout=LAST_SECONDS)
+            telling.cancel()
+            raise
+
+    async def _tell(self, webhook: Webhook, notice: AlertNotice) -> str | None:
+        refusal = await webhook.post(notice.document)
+        if refusal is None:
+            await self._notices.sent(notice)
+        return refusal
 
 
 def document_of(change: IncidentChange) -> Mapping[str, Any]:

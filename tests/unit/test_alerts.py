@@ -263,3 +263,26 @@ async def test_without_a_webhook_nothing_is_claimed() -> None:
     await alerts.look()
     await alerts.deliver()
     assert len(notices.waiting) == 1
+
+
+async def test_a_process_that_stops_notes_what_the_webhook_accepts_meanwhile() -> None:
+    asked, answers = asyncio.Event(), asyncio.Event()
+
+    class SlowHook(Hook):
+        async def post(self, document: Mapping[str, Any]) -> str | None:
+            asked.set()
+            await answers.wait()
+            return await super().post(document)
+
+    notices = Notices(waiting=[notice(1)])
+    schedule = Schedule(Unset(), {}, NOON)
+    alerts = Alerts(schedule, Incidents(), notices, SlowHook(), after_failures=3)
+    delivering = asyncio.create_task(alerts.deliver())
+    await alerts.look()
+    await asked.wait()
+    delivering.cancel()
+    await asyncio.sleep(0)
+    answers.set()
+    await asyncio.wait({delivering})
+    assert delivering.cancelled()
+    assert notices.arrived == [1]
