@@ -87,16 +87,7 @@ class Costs:
 
     async def calculate(self, request: CostRequest) -> CostAnswer:
         """The cost of one call. Raises as `Lookup.get`, ModelNotPriced and InvalidArgument."""
-        asked = request.asked
-        answer = await self._lookup.get(
-            asked.model_id,
-            asked.provider,
-            asked.accept,
-            asked.min_revision,
-            asked.when,
-            exact_only=asked.exact_only,
-        )
-        return self._answered(request, answer)
+        return self._answered(request, await self._lookup.answer(request.asked))
 
     async def calculate_all(
         self, requests: Sequence[CostRequest | PricingError]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from llmpricing.cost import Cost
 from llmpricing.rate_card import PriceState
@@ -28,6 +28,7 @@ from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.lookup import Asked, Lookup
 from pricing_server.lookup.price import Head, Layer, Price, When
 from pricing_server.lookup.quote import Quote
+from pricing_server.made_once import MadeOnce
 from pricing_server.sellers import answer_order
 
 _MISSING: Final = (ModelNotFound, ProviderNotFound, DatabaseUnavailable)
@@ -98,10 +99,6 @@ class Comparison:
     """The state of the price table that all prices of it are of; None if it was not asked."""
 
 
-_Made: TypeAlias = "tuple[PriceList | None, Sequence[tuple[str, str]], asyncio.Task[Families]]"
-"""Families with what they were made of: the price table, and the names in the price file."""
-
-
 class Comparisons:
     """Compares prices for one process. For one event loop."""
 
@@ -117,7 +114,7 @@ class Comparisons:
         self._costs = costs
         self._price_lists = price_lists
         self._clock = clock
-        self._made: _Made | None = None
+        self._known: MadeOnce[Families] = MadeOnce()
 
     async def at_sellers(self, asked: Asked, used: Used) -> Comparison:
         """The usage with one model at everybody who sells it.
@@ -219,17 +216,15 @@ class Comparisons:
         down, what was known last."""
         by_hand = await self._lookup.names_by_hand()
         listed: PriceList | None = None
-        made = self._made
         try:
             listed = await self._price_lists.at()
         except (DatabaseUnavailable, EpochChanged):
-            if made is not None and made[0] is not None and not _failed(made[2]):
-                return await asyncio.shield(made[2])
-        made = self._made
-        if made is None or made[0] is not listed or made[1] is not by_hand or _failed(made[2]):
-            task = asyncio.create_task(asyncio.to_thread(self._make, listed, by_hand))
-            made = self._made = (listed, by_hand, task)
-        return await asyncio.shield(made[2])
+            known = await self._known.newest()
+            if known is not None and self._known.parts[0] is not None:
+                return known
+        return await self._known.of(
+            listed, by_hand, make=lambda: asyncio.to_thread(self._make, listed, by_hand)
+        )
 
     def _make(self, listed: PriceList | None, by_hand: Sequence[tuple[str, str]]) -> Families:
         models = map(_offered, listed.prices if listed is not None else ())
@@ -255,7 +250,3 @@ def _own(asked: Asked) -> Asked:
 
 def _instant(when: When | None, now: datetime) -> datetime:
     return when.as_of if when is not None else now
-
-
-def _failed(task: asyncio.Task[Families]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -26,16 +26,7 @@ _LAYERS = {number: layer for layer, number in convert.LAYERS.items()}
 
 async def get_pricing(lookup: Lookup, request: pb.GetPricingRequest) -> pb.GetPricingResponse:
     """Answer GetPricing."""
-    asked = _asked(request)
-    answer = await lookup.get(
-        asked.model_id,
-        asked.provider,
-        asked.accept,
-        asked.min_revision,
-        asked.when,
-        exact_only=asked.exact_only,
-    )
-    return _response(answer, request)
+    return _response(await lookup.answer(_asked(request)), request)
 
 
 async def batch_get_pricing(

@@ -37,7 +37,7 @@ _EXACT_RULES = frozenset({MatchRule.EXACT, MatchRule.EXACT_AT_MAKER, MatchRule.E
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One look-up of a batch: the arguments of `Lookup.get`."""
+    """One look-up: the arguments of `Lookup.get`."""
 
     model_id: str
     provider: str | None = None
@@ -167,6 +167,18 @@ class Lookup:
         missed_at = found.head if found is not None and is_missed else None
         raise await self._not_found(model_id, provider, seller, missed_at)
 
+    async def answer(self, asked: Asked, batch: Batch | None = None) -> Answer:
+        """As `get`."""
+        return await self.get(
+            asked.model_id,
+            asked.provider,
+            asked.accept,
+            asked.min_revision,
+            asked.when,
+            exact_only=asked.exact_only,
+            batch=batch,
+        )
+
     async def get_all(
         self, asked: Sequence[Asked | PricingError]
     ) -> Sequence[Answer | PricingError]:
@@ -182,16 +194,7 @@ class Lookup:
                 answers.append(each)
                 continue
             try:
-                answer = await self.get(
-                    each.model_id,
-                    each.provider,
-                    each.accept,
-                    each.min_revision,
-                    each.when,
-                    exact_only=each.exact_only,
-                    batch=batch,
-                )
-                answers.append(answer)
+                answers.append(await self.answer(each, batch))
             except PricingError as error:
                 answers.append(error)
         return answers

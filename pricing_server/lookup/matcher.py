@@ -13,12 +13,10 @@ from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.names import NameIndex
 from pricing_server.lookup.table import PriceTable
+from pricing_server.made_once import MadeOnce
 from pricing_server.matching.model_index import model_index
 
 _NOTHING: Final = NoMatch()
-
-_Made = tuple[NameIndex, Sequence[Name], asyncio.Task[ModelIndex]]
-"""An index with what it was made of: the names of the price table, and of the price file."""
 
 
 class Matcher:
@@ -33,7 +31,7 @@ class Matcher:
         self._manual = manual
         self._catalog = catalog
         self._clauses: ClauseIndex | None = None
-        self._made: _Made | None = None
+        self._index: MadeOnce[ModelIndex] = MadeOnce()
 
     async def match(self, seller: str | None, name: str) -> Match | NoMatch:
         """The model that a name leads to, at a seller if one is given."""
@@ -52,20 +50,12 @@ class Matcher:
         with contextlib.suppress(DatabaseUnavailable):
             names = await self._table.names()
             by_hand = self._manual.names() if self._manual is not None else ()
-            made = self._made
-            if made is None or made[0] is not names or made[1] is not by_hand or _failed(made[2]):
-                task = asyncio.create_task(asyncio.to_thread(self._make, names, by_hand))
-                made = self._made = (names, by_hand, task)
-            return await asyncio.shield(made[2])
-        if self._made is None or _failed(self._made[2]):
-            return None
-        return await asyncio.shield(self._made[2])
+            return await self._index.of(
+                names, by_hand, make=lambda: asyncio.to_thread(self._make, names, by_hand)
+            )
+        return await self._index.newest()
 
     def _make(self, names: NameIndex, by_hand: Sequence[Name]) -> ModelIndex:
         if self._clauses is None:
             self._clauses = ClauseIndex(self._catalog.clauses())
         return model_index({*names.names, *self._catalog.names(), *by_hand}, self._clauses)
-
-
-def _failed(task: asyncio.Task[ModelIndex]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)

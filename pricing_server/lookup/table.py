@@ -16,6 +16,7 @@ from pricing_server.lookup.names import NameIndex
 from pricing_server.lookup.price import Head, Key, Layer, Name, Price, When
 from pricing_server.lookup.quote import Quote, evaluate
 from pricing_server.lookup.snapshot import TableSnapshot
+from pricing_server.made_once import MadeOnce
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class PriceTable:
             ends_at=lambda quote: quote.ends_at,
             clock=clock,
         )
-        self._names: tuple[Head | None, asyncio.Task[NameIndex]] | None = None
+        self._names: MadeOnce[NameIndex] = MadeOnce()
 
     @property
     def is_down(self) -> bool:
@@ -223,10 +224,7 @@ class PriceTable:
 
     async def names(self) -> NameIndex:
         """All names at the state of the cache; loaded once for all who ask."""
-        head = self._cache.head
-        if self._names is None or self._names[0] != head or _has_failed(self._names[1]):
-            self._names = (head, asyncio.create_task(self._load_names()))
-        return await asyncio.shield(self._names[1])
+        return await self._names.of(self._cache.head, make=self._load_names)
 
     async def _find(
         self,
@@ -342,7 +340,3 @@ def _found(snapshot: TableSnapshot, key: Key, min_revision: int) -> Found:
     if snapshot.head.revision < min_revision:
         raise RevisionNotReached(snapshot.head.revision, min_revision)
     return Found(snapshot.head, snapshot.quotes.get(key))
-
-
-def _has_failed(task: asyncio.Task[NameIndex]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
