@@ -23,9 +23,9 @@ from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.evidence_guard import GuardedEvidenceReader
 from pricing_server.fetch import Fetcher
 from pricing_server.grpc_api.boundary import Boundary
+from pricing_server.grpc_api.methods.price_stream import MessageEncoder
 from pricing_server.grpc_api.reflection import reflected_pool
 from pricing_server.grpc_api.service import PricingService
-from pricing_server.grpc_api.stream import MessageEncoder
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.guard import GuardedReader
@@ -191,7 +191,9 @@ async def running_server(
 
         token = settings.admin_token
         server = grpc.aio.server(
-            interceptors=[Boundary(token.get_secret_value() if token else None)],
+            interceptors=[
+                Boundary({token.get_secret_value(): pricing_pb2.ROLE_ADMIN} if token else {})
+            ],
             options=OPTIONS,
         )
         audit = GuardedAuditReader(PostgresAuditReader(pool), reader.breaker)

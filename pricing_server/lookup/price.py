@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
 from pricing_server.sync.held import PendingChange
 
@@ -44,6 +46,23 @@ class When:
     as_of: datetime
     known_at: datetime | None = None
     """None is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceDisagreement:
+    """A meter on which a source that ranks lower states another price than the one in force.
+
+    Prices are in USD per one of the meter.
+    """
+
+    source: str
+    meter: Meter
+    price: Decimal
+    """In force."""
+    other_price: Decimal
+    """What `source` states."""
+    ratio: Decimal
+    """Of the higher to the lower price, to 6 digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +103,10 @@ class Price:
     """Of a cross-reference: whose price it is, (provider, model id)."""
     pending: PendingChange | None = None
     """What a source states of the model now and the guard holds."""
+    stated_as: str | None = None
+    """The id under which the source in force states this price; None where it is `model_id`."""
+    disagreements: tuple[PriceDisagreement, ...] = ()
+    """Where lower sources state another price for this id."""
     superseded_at: datetime | None = None
     """Of a price of the past: when the next one took its place."""
 

@@ -85,6 +85,8 @@ class OverrideOutcome:
     """None if the price is the same."""
     price_override: PriceOverride | None = None
     """The one that was set; None after clearing."""
+    covered_model_ids: Sequence[str] = ()
+    """Other listed ids of the model for which the one that was set holds, too."""
 
 
 @dataclass(frozen=True, slots=True)

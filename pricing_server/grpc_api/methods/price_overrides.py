@@ -1,4 +1,4 @@
-"""SetPriceOverride and ClearPriceOverride: their requests and answers."""
+"""SetPriceOverride, ClearPriceOverride and ListPriceOverrides."""
 
 from __future__ import annotations
 
@@ -12,21 +12,70 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, PriceState, Rate, RateCard
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import InvalidArgument
-from pricing_server.grpc_api import convert, convert_rates
-from pricing_server.grpc_api.read_rates import instant_of, price_of, rates_of
-from pricing_server.grpc_api.requests import check_enum, check_name, check_text
-from pricing_server.sellers import canonical
-from pricing_server.sync.override import (
-    ClearRequest,
-    OverrideOutcome,
-    OverrideRequest,
-    PriceOverride,
+from pricing_server.evidence import EvidenceReader
+from pricing_server.grpc_api.wire.page_tokens import Pages
+from pricing_server.grpc_api.wire.price_changes import check_view
+from pricing_server.grpc_api.wire.price_overrides import (
+    clear_response,
+    price_override_message,
+    set_response,
 )
+from pricing_server.grpc_api.wire.prices import UNITS
+from pricing_server.grpc_api.wire.requests import (
+    MAX_WHO,
+    WHO,
+    check_enum,
+    check_name,
+    check_page_size,
+    check_text,
+    instant_of,
+    optional_name,
+    price_of,
+    rates_of,
+)
+from pricing_server.grpc_api.wire.results import fitting
+from pricing_server.sellers import canonical
+from pricing_server.sync.override import ClearRequest, OverrideRequest
+from pricing_server.sync.override_runner import OverrideRunner
 
 MAX_REASON: Final = 1_000
-MAX_ADMIN: Final = 200
 
 HEADLINE: Final = {"prompt": Meter.INPUT_TOKENS, "completion": Meter.OUTPUT_TOKENS}
+
+
+async def set_price_override(
+    overrides: OverrideRunner, request: pb.SetPriceOverrideRequest
+) -> pb.SetPriceOverrideResponse:
+    """Answer SetPriceOverride."""
+    check_view(request.view)
+    return set_response(await overrides.set(override_request(request)), request.view)
+
+
+async def clear_price_override(
+    overrides: OverrideRunner, request: pb.ClearPriceOverrideRequest
+) -> pb.ClearPriceOverrideResponse:
+    """Answer ClearPriceOverride."""
+    check_view(request.view)
+    return clear_response(await overrides.clear(clear_request(request)), request.view)
+
+
+async def list_price_overrides(
+    reader: EvidenceReader, request: pb.ListPriceOverridesRequest
+) -> pb.ListPriceOverridesResponse:
+    """Answer ListPriceOverrides."""
+    name = optional_name(request, "provider")
+    provider = canonical(name) if name is not None else None
+    limit = check_page_size(request.page_size)
+    pages = Pages("ListPriceOverrides", provider)
+    cursor = pages.cursor(request.page_token, str, str)
+    after = (str(cursor[0]), str(cursor[1])) if cursor else None
+    found = await reader.overrides(provider, after, limit + 1)
+    listed = fitting(map(price_override_message, found[:limit]))
+    last = found[len(listed) - 1] if len(found) > len(listed) else None
+    return pb.ListPriceOverridesResponse(
+        price_overrides=listed,
+        next_page_token=pages.token(last.provider, last.model_id) if last is not None else None,
+    )
 
 
 def override_request(request: pb.SetPriceOverrideRequest) -> OverrideRequest:
@@ -38,7 +87,7 @@ def override_request(request: pb.SetPriceOverrideRequest) -> OverrideRequest:
         card=_card(request),
         statement=_statement(request),
         reason=check_text("reason", request.reason, MAX_REASON),
-        set_by=check_text("set_by", request.set_by, MAX_ADMIN, default="grpc"),
+        set_by=check_text("set_by", request.set_by, MAX_WHO, default=WHO),
         until=_until(request),
     )
 
@@ -46,39 +95,8 @@ def override_request(request: pb.SetPriceOverrideRequest) -> OverrideRequest:
 def clear_request(request: pb.ClearPriceOverrideRequest) -> ClearRequest:
     """The checked request. Raises InvalidArgument."""
     provider, model_id = _names(request.provider, request.model_id)
-    cleared_by = check_text("cleared_by", request.cleared_by, MAX_ADMIN, default="grpc")
+    cleared_by = check_text("cleared_by", request.cleared_by, MAX_WHO, default=WHO)
     return ClearRequest(provider, model_id, cleared_by)
-
-
-def set_response(outcome: OverrideOutcome) -> pb.SetPriceOverrideResponse:
-    """What an override changed."""
-    assert outcome.price_override is not None, "one was set"
-    return pb.SetPriceOverrideResponse(
-        price_override=price_override(outcome.price_override),
-        revision=outcome.revision,
-        price_change=convert.price_change(outcome.change) if outcome.change else None,
-    )
-
-
-def clear_response(outcome: OverrideOutcome) -> pb.ClearPriceOverrideResponse:
-    """What the end of an override changed."""
-    return pb.ClearPriceOverrideResponse(
-        revision=outcome.revision,
-        price_change=convert.price_change(outcome.change) if outcome.change else None,
-    )
-
-
-def price_override(override: PriceOverride) -> pb.PriceOverride:
-    """An override that is in force."""
-    return pb.PriceOverride(
-        provider=override.provider,
-        model_id=override.model_id,
-        rate_card=convert_rates.rate_card(override.card),
-        reason=override.reason,
-        set_by=override.set_by,
-        set_time=convert_rates.timestamp(override.set_at),
-        until=convert_rates.timestamp(override.until) if override.until else None,
-    )
 
 
 def _names(provider: str, model_id: str) -> tuple[str, str]:
@@ -99,7 +117,7 @@ def _card(request: pb.SetPriceOverrideRequest) -> RateCard:
         _refuse_unreachable(rates)
         named = [(f"rates[{at}].price", rate) for at, rate in enumerate(rates)]
     else:
-        unit = convert.UNITS[request.unit or pb.PRICE_UNIT_PER_1M_TOKENS]
+        unit = UNITS[request.unit]
         named = [
             (field, Rate(HEADLINE[field], price_of(field, text, unit)))
             for field, text in headline.items()
@@ -141,11 +159,11 @@ def _refuse_unreachable(rates: Sequence[Rate]) -> None:
 
 
 def _until(request: pb.SetPriceOverrideRequest) -> datetime | None:
-    if not request.HasField("until"):
+    if not request.HasField("until_time"):
         return None
-    until = instant_of(request.until, "until")
+    until = instant_of(request.until_time, "until_time")
     if until <= datetime.now(UTC):
-        raise InvalidArgument("until", "is not in the future")
+        raise InvalidArgument("until_time", "is not in the future")
     return until
 
 

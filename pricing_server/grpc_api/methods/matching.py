@@ -1,4 +1,4 @@
-"""ExplainMatch: its request and answer."""
+"""ExplainMatch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final
 
 from llmpricing.matching import Match, Name, NoMatch, Outcome
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.grpc_api import convert
-from pricing_server.grpc_api.requests import check_name
+from pricing_server.grpc_api.wire.prices import MATCH_RULES
+from pricing_server.grpc_api.wire.requests import check_name, optional_name
 from pricing_server.lookup.lookup import Lookup
 
 MAX_CANDIDATES: Final = 20
@@ -19,12 +19,11 @@ _OUTCOMES: Final = {one: pb.MatchOutcome.Value(f"MATCH_OUTCOME_{one.name}") for 
 async def explain_match(lookup: Lookup, request: pb.ExplainMatchRequest) -> pb.ExplainMatchResponse:
     """Answer ExplainMatch."""
     name = check_name("name", request.name)
-    provider = check_name("provider", request.provider) if request.HasField("provider") else None
-    explained = await lookup.explain_match(name, provider)
+    explained = await lookup.explain_match(name, optional_name(request, "provider"))
     response = pb.ExplainMatchResponse(
         tried=[
             pb.TriedRule(
-                rule=convert.MATCH_RULES[each.rule],
+                rule=MATCH_RULES[each.rule],
                 outcome=_OUTCOMES[each.outcome],
                 candidates=_candidates(each.found[:MAX_CANDIDATES]),
             )
@@ -33,7 +32,7 @@ async def explain_match(lookup: Lookup, request: pb.ExplainMatchRequest) -> pb.E
     )
     match explained.result:
         case Match(provider=seller, model_id=model_id, rule=rule):
-            found = pb.Match(provider=seller, model_id=model_id, rule=convert.MATCH_RULES[rule])
+            found = pb.Match(provider=seller, model_id=model_id, rule=MATCH_RULES[rule])
             response.match.CopyFrom(found)
         case NoMatch(suggestions=suggestions):
             response.suggestions.extend(_candidates(suggestions))

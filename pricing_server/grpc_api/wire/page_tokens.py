@@ -1,4 +1,4 @@
-"""Checks of what callers send, and page tokens."""
+"""Page tokens: where the next page begins, and of which list."""
 
 from __future__ import annotations
 
@@ -6,57 +6,9 @@ import base64
 import binascii
 import hashlib
 import json
-import unicodedata
-from collections.abc import Sequence
-from typing import Final, Protocol
 
+from llmpricing.names import name_fault
 from pricing_server.errors import InvalidArgument
-from pricing_server.names import name_fault
-
-DEFAULT_PAGE_SIZE: Final = 50
-MAX_PAGE_SIZE: Final = 1_000
-
-
-class EnumType(Protocol):
-    """A generated enum."""
-
-    def values(self) -> Sequence[int]:
-        """The numbers that the contract knows."""
-
-
-def check_name(field: str, text: str) -> str:
-    """A name that can be looked up. Raises InvalidArgument."""
-    if fault := name_fault(text):
-        raise InvalidArgument(field, fault)
-    return text
-
-
-def check_text(field: str, text: str, limit: int, *, default: str | None = None) -> str:
-    """A line of text to keep; an empty one is `default`, or refused. Raises InvalidArgument."""
-    if not text.strip():
-        if default is None or text:
-            raise InvalidArgument(field, "is empty")
-        return default
-    if len(text) > limit:
-        raise InvalidArgument(field, f"is over {limit} characters")
-    for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs"):
-            raise InvalidArgument(field, f"has a control character (U+{ord(character):04X})")
-    return text
-
-
-def check_enum(field: str, enum: EnumType, number: int) -> int:
-    """A number that the contract knows: enums are open on the wire. Raises InvalidArgument."""
-    if number not in enum.values():
-        raise InvalidArgument(field, f"has the unknown value {number}")
-    return number
-
-
-def check_page_size(page_size: int) -> int:
-    """How many rows to answer. Raises InvalidArgument if negative."""
-    if page_size < 0:
-        raise InvalidArgument("page_size", "is negative")
-    return min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
 class Pages:

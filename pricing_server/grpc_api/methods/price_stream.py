@@ -12,8 +12,10 @@ import grpc
 
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import InvalidArgument, SlowReader
-from pricing_server.grpc_api import convert
-from pricing_server.grpc_api.requests import check_name
+from pricing_server.grpc_api.wire.price_changes import price_change
+from pricing_server.grpc_api.wire.prices import model_pricing
+from pricing_server.grpc_api.wire.reads import table_of
+from pricing_server.grpc_api.wire.requests import check_name
 from pricing_server.lookup.answer import answer_of
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.price import Head, Price
@@ -46,12 +48,12 @@ class MessageEncoder:
     def trailer(self, event: Event, head: Head, *, is_last: bool) -> bytes:
         """What a message ends with: what it is, of which revision, and if it is the last."""
         return pb.StreamPriceChangesResponse(
-            revision=head.revision, epoch=head.epoch, event=_EVENTS[event], last_fragment=is_last
+            event=_EVENTS[event], table=table_of(head), last_fragment=is_last
         ).SerializeToString()
 
     def change(self, change: PriceChange) -> bytes:
         """A piece with one change."""
-        message = convert.price_change(change)
+        message = price_change(change, pb.CHANGE_VIEW_FULL)
         return pb.StreamPriceChangesResponse(changes=[message]).SerializeToString()
 
     def price(self, price: Price) -> bytes:
@@ -59,29 +61,27 @@ class MessageEncoder:
         now = self._clock()
         quote = evaluate([price], price.provider, now)
         answer = answer_of(quote, None, self._sources, now)
-        message = convert.model_pricing(answer, pb.PRICE_UNIT_PER_1M_TOKENS)
+        message = model_pricing(answer, pb.PRICE_UNIT_PER_1M_TOKENS)
         return pb.StreamPriceChangesResponse(prices=[message]).SerializeToString()
 
 
 def stream_request(request: pb.StreamPriceChangesRequest) -> StreamRequest:
     """A checked request. Raises InvalidArgument."""
     providers = _names("providers", request.providers)
-    after_revision = request.after_revision if request.HasField("after_revision") else None
-    if after_revision is not None and after_revision < 0:
-        raise InvalidArgument("after_revision", "is negative")
-    if after_revision is not None and request.snapshot:
-        raise InvalidArgument(
-            "snapshot", "is not together with after_revision: a snapshot begins now"
-        )
-    if len(request.epoch) > MAX_EPOCH:
-        raise InvalidArgument("epoch", f"is over {MAX_EPOCH} characters")
+    after = request.after
+    if after.revision < 0:
+        raise InvalidArgument("after.revision", "is negative")
+    if len(after.epoch) > MAX_EPOCH:
+        raise InvalidArgument("after.epoch", f"is over {MAX_EPOCH} characters")
+    if request.HasField("after") and request.snapshot:
+        raise InvalidArgument("snapshot", "is not together with after: a snapshot begins now")
     return StreamRequest(
         narrow=Filter(
             frozenset(canonical(provider) for provider in providers),
             frozenset(_names("model_ids", request.model_ids)),
         ),
-        after_revision=after_revision,
-        epoch=request.epoch,
+        after_revision=after.revision if request.HasField("after") else None,
+        epoch=after.epoch,
         snapshot=request.snapshot,
         progress_seconds=_progress_seconds(request),
     )
