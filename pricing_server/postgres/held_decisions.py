@@ -111,8 +111,7 @@ async def _approve(
     card_ids = {model.card_id for model in models.values() if model.card_id is not None}
     card_ids |= {quote.card_id for each in quotes.values() for quote in each}
     cards = await read_cards(connection, card_ids)
-    changed_by = f"approve:{request.held_change_id}:{request.resolved_by}"
-    resolver = Resolver(cards, changed_by, changed_at)
+    resolver = Resolver(cards, request.origin, changed_at)
     quoted = []
     for row in rows:
         key, hold = (row["provider"], row["model_id"]), stated_hold(row)
@@ -132,7 +131,7 @@ async def _approve(
         cards,
         resolver,
         {row["provider"]: row["provider_name"] for row in rows},
-        {"revision": revision, "changed_at": changed_at, "changed_by": changed_by},
+        {"revision": revision, "changed_at": changed_at},
     )
     for source in {row["source"] for row in rows}:
         await drop_validators(connection, source)

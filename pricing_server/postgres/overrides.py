@@ -22,7 +22,7 @@ from pricing_server.postgres.connection import (
 )
 from pricing_server.postgres.price_table import write_changes
 from pricing_server.postgres.statements import statements
-from pricing_server.price_change import PriceChange
+from pricing_server.price_change import ChangeOrigin, PriceChange
 from pricing_server.sync.override import (
     ENDED,
     ClearRequest,
@@ -73,7 +73,7 @@ class PostgresOverrideStore:
                 overridden = await _read_overridden(connection, request.provider, request.model_id)
                 if not overridden:
                     raise OverrideNotFound(request.provider, request.model_id)
-                changes, head = await _end(connection, overridden, head, request.changed_by)
+                changes, head = await _end(connection, overridden, head, request.origin)
                 change = changes[0] if changes else None
                 return OverrideOutcome(head.revision, head.epoch, change)
 
@@ -129,14 +129,17 @@ async def _set(connection: Connection, request: OverrideRequest) -> OverrideOutc
         "set_by": request.set_by,
         "until": request.until,
         "at": at,
-        "changed_by": request.changed_by,
+        **_cleared(request.origin),
     }
     await keep_card(connection, request.card)
     await connection.execute(_SQL["keep_quote"], values)
     await connection.execute(_SQL["end_overrides"], values)
-    await connection.execute(_SQL["keep_override"], values)
+    cursor = await connection.execute(_SQL["keep_override"], values)
+    override_id: int = only(await cursor.fetchone())["override_id"]
     if change is None:
         await connection.execute(_SQL["told_by"], values)
+    else:
+        change = replace(change, origin=replace(change.origin, override_id=override_id))
     changes, head = await _commit_changes(connection, [change] if change else [], head)
     return OverrideOutcome(
         head.revision,
@@ -155,12 +158,12 @@ async def _set(connection: Connection, request: OverrideRequest) -> OverrideOutc
 
 
 async def _end(
-    connection: Connection, overridden: Sequence[Row], head: Head, changed_by: str
+    connection: Connection, overridden: Sequence[Row], head: Head, origin: ChangeOrigin
 ) -> tuple[Sequence[PriceChange], Head]:
     """End these overrides; the changes of prices, and the head with them."""
     at = datetime.now(UTC)
     model_keys = [row["model_key"] for row in overridden]
-    plans = await _end_plans(connection, overridden, at, changed_by)
+    plans = await _end_plans(connection, overridden, at, origin)
     await keep_card(connection, UNPRICED)
     for key, plan in zip(model_keys, plans, strict=True):
         if plan.change is None:
@@ -168,7 +171,7 @@ async def _end(
     values = {
         "model_keys": model_keys,
         "at": at,
-        "changed_by": changed_by,
+        **_cleared(origin),
         "unpriced": UNPRICED.card_id,
     }
     await connection.execute(_SQL["end_quotes"], values)
@@ -177,7 +180,7 @@ async def _end(
 
 
 async def _end_plans(
-    connection: Connection, overridden: Sequence[Row], at: datetime, changed_by: str
+    connection: Connection, overridden: Sequence[Row], at: datetime, origin: ChangeOrigin
 ) -> Sequence[EndPlan]:
     cursor = await connection.execute(
         _SQL["read_beneath"], {"model_keys": [row["model_key"] for row in overridden]}
@@ -194,7 +197,7 @@ async def _end_plans(
             beneath.get(row["model_key"], ()),
             cards,
             at,
-            changed_by,
+            replace(origin, override_id=row["override_id"]),
             ended_at=min(at, row["until"]) if row["until"] else at,
         )
         for row in overridden
@@ -227,6 +230,15 @@ async def _read_overridden(
         _SQL["read_overridden"], {"provider": provider, "model_id": model_id}
     )
     return await cursor.fetchall()
+
+
+def _cleared(origin: ChangeOrigin) -> Row:
+    """Where the end of an override comes from, as its columns say."""
+    return {
+        "cleared_kind": origin.kind.value,
+        "cleared_actor": origin.actor,
+        "cleared_by": origin.note,
+    }
 
 
 async def keep_card(connection: Connection, card: RateCard) -> None:

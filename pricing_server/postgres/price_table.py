@@ -6,7 +6,7 @@ The caller has locked the head first, so nothing read here can change before its
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from psycopg.types.json import Jsonb
@@ -23,7 +23,7 @@ from pricing_server.postgres.holds import (
     write_holds,
 )
 from pricing_server.postgres.statements import statements
-from pricing_server.price_change import PriceChange
+from pricing_server.price_change import ChangeOrigin, PriceChange
 from pricing_server.providers.source import ListedModel, Listing, Source
 from pricing_server.sync.plan import Plan
 from pricing_server.sync.quoted import QuotedModel
@@ -136,7 +136,6 @@ async def write_plan(
         "sync_run_id": sync_run_id,
         "revision": revision,
         "changed_at": plan.changed_at,
-        "changed_by": f"api_sync:{source.slug}",
         "model_keys": list(plan.missing),
         "unreadable": list(plan.unreadable),
         "providers": sellers,
@@ -157,7 +156,7 @@ async def write_approval(
 ) -> None:
     """Write quotes that were held and the changes of prices in force that they bring.
 
-    `values` are revision, changed_at and changed_by.
+    `values` are revision and changed_at.
     """
     await _stage(connection, cards, resolver.changes, resolver.source_changes)
     await _stage_quotes(connection, quoted)
@@ -168,7 +167,6 @@ async def write_approval(
             _SQL[name],
             {
                 **values,
-                "sync_run_id": None,
                 "providers": sellers,
                 "display_names": [provider_names[seller] for seller in sellers],
             },
@@ -180,14 +178,12 @@ async def write_changes(
     changes: Sequence[PriceChange],
     revision: int,
 ) -> None:
-    """Write changes of known models, all by the same hand, as one revision."""
+    """Write changes of known models, all of one instant, as one revision."""
     cards = {change.new.card_id: change.new for change in changes}
     await _stage(connection, cards, changes)
     values = {
-        "sync_run_id": changes[0].sync_run_id,
         "revision": revision,
         "changed_at": changes[0].changed_at,
-        "changed_by": changes[0].changed_by,
     }
     for name in _APPLY_CHANGES:
         await connection.execute(_SQL[name], values)
@@ -273,6 +269,20 @@ def _staged_prices(
             price.prompt,
             price.completion,
             change.effective_time,
+            *_origin_columns(change.origin),
         )
     for model, source, card_id in source_changes:
-        yield (model.provider, model.model_id, None, card_id, source, None, None, None)
+        unchanged = (None,) * (3 + len(fields(ChangeOrigin)))
+        yield (model.provider, model.model_id, None, card_id, source, *unchanged)
+
+
+def _origin_columns(origin: ChangeOrigin) -> tuple[Any, ...]:
+    return (
+        origin.kind.value,
+        origin.actor,
+        origin.note,
+        origin.sync_run_id,
+        origin.held_change_id,
+        origin.override_id,
+        origin.reverted_run_id,
+    )

@@ -12,21 +12,24 @@ The rules:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
 from llmpricing.rate_card import UNPRICED, RateCard
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import (
+    ADMIN,
+    SERVER,
+    ChangeKind,
+    ChangeOrigin,
+    OriginKind,
+    PriceChange,
+)
 from pricing_server.sync.plan import OVERRIDE, KnownModel, Quote, precedence
 
-ENDED: Final = "override_ended"
-"""Who changes a price when an override ends by itself."""
-
-BY_OVERRIDE: Final = re.compile(r"^(override:|clear_override:|override_ended$)")
-"""Who changes a price when an override begins or ends, in Python and in Postgres."""
+ENDED: Final = ChangeOrigin(OriginKind.OVERRIDE_ENDED, SERVER)
+"""Where a change comes from when an override ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,12 @@ class OverrideRequest:
     reason: str
     set_by: str
     until: datetime | None = None
+    actor: str = ADMIN
 
     @property
-    def changed_by(self) -> str:
-        """Who changes the price, as in the history."""
-        return f"override:{self.set_by}"
+    def origin(self) -> ChangeOrigin:
+        """Where the change comes from; the override has its id once it is stored."""
+        return ChangeOrigin(OriginKind.OVERRIDE_SET, self.actor, self.set_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,12 @@ class ClearRequest:
     provider: str
     model_id: str
     cleared_by: str
+    actor: str = ADMIN
 
     @property
-    def changed_by(self) -> str:
-        """Who changes the price, as in the history."""
-        return f"clear_override:{self.cleared_by}"
+    def origin(self) -> ChangeOrigin:
+        """Where the change comes from, but for the id of the override."""
+        return ChangeOrigin(OriginKind.OVERRIDE_CLEARED, self.actor, self.cleared_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ def plan_set(
         source=OVERRIDE,
         effective_time=changed_at,
         changed_at=changed_at,
-        changed_by=request.changed_by,
+        origin=request.origin,
     )
 
 
@@ -140,7 +145,7 @@ def plan_end(
     beneath: Sequence[Quote],
     cards: Mapping[str, RateCard],
     changed_at: datetime,
-    changed_by: str,
+    origin: ChangeOrigin,
     ended_at: datetime,
 ) -> EndPlan:
     """What is in force once the override of `model` has ended; `cards` are those beneath.
@@ -162,6 +167,6 @@ def plan_end(
         source=source,
         effective_time=ended_at,
         changed_at=changed_at,
-        changed_by=changed_by,
+        origin=origin,
     )
     return EndPlan(change, source)

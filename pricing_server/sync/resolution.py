@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from llmpricing.rate_card import PriceState, RateCard
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import ChangeKind, ChangeOrigin, PriceChange
 from pricing_server.sync.table_state import OVERRIDE, KnownModel, ModelName, Quote
 
 
@@ -15,13 +15,13 @@ class Resolver:
     """Collects the changes of prices in force. `cards` holds every card that quotes point to."""
 
     def __init__(
-        self, cards: Mapping[str, RateCard], changed_by: str, changed_at: datetime
+        self, cards: Mapping[str, RateCard], origin: ChangeOrigin, changed_at: datetime
     ) -> None:
         self.changes: list[PriceChange] = []
         self.source_changes: list[tuple[KnownModel, str, str]] = []
         """Models whose price stays and is told by another source: (model, source, card id)."""
         self._cards = cards
-        self._changed_by = changed_by
+        self._origin = origin
         self._changed_at = changed_at
 
     def add(self, key: ModelName, quotes: Collection[Quote]) -> None:
@@ -83,7 +83,7 @@ class Resolver:
                 source=quote.source,
                 effective_time=quote.stated_since or quote.obtained_at,
                 changed_at=self._changed_at,
-                changed_by=self._changed_by,
+                origin=self._origin,
             )
         )
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from llmpricing.rate_card import UNPRICED, RateCard
-from pricing_server.price_change import ChangeKind
+from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
 from pricing_server.providers.source import Evidence, ListedModel, Listing, Source
 from pricing_server.sync.override import (
     ENDED,
@@ -69,6 +69,7 @@ def synced(
         API,
         {card.card_id: card for card in (MINE, THEIRS, OTHERS, UNPRICED, *cards)},
         register_unknown=True,
+        origin=ChangeOrigin(OriginKind.SYNC, ADMIN),
         changed_at=NOW,
     )
 
@@ -80,7 +81,8 @@ def test_a_model_that_nobody_knows_is_added() -> None:
     change = plan_set(None, None, SET, NOW)
     assert change is not None
     assert (change.kind, change.old, change.new) == (ChangeKind.ADDED, None, MINE)
-    assert (change.source, change.changed_by) == (OVERRIDE, "override:ann")
+    assert change.source == OVERRIDE
+    assert change.origin == ChangeOrigin(OriginKind.OVERRIDE_SET, ADMIN, "ann")
     assert (change.effective_time, change.changed_at) == (NOW, NOW)
 
 

@@ -14,8 +14,8 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire import enums, instants, quantities, rates
 from llmpricing.wire.fault import WireFault
 from pricing_server.errors import InvalidArgument
+from pricing_server.price_change import SCHEDULER
 from pricing_server.providers.source import MAX_RATES
-from pricing_server.sync.run import SCHEDULER
 
 DEFAULT_PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 1_000

@@ -13,7 +13,9 @@ ORDER BY sync_run_id DESC
 LIMIT %(limit)s;
 
 -- name: list_price_changes
--- Newest revision first, behind a cursor of (revision, model_key).
+-- Newest revision first, behind a cursor of (revision, model_key). A rate moved by a share of
+-- its price if both cards have it under the same conditions; one that is new or gone moved by
+-- more than any.
 SELECT history.revision,
        history.model_key,
        history.kind,
@@ -22,8 +24,13 @@ SELECT history.revision,
        models.model_id,
        history.effective_time,
        history.changed_at,
-       history.changed_by,
+       history.origin_kind,
+       history.actor,
+       history.note,
        history.sync_run_id,
+       history.held_change_id,
+       history.override_id,
+       history.reverted_run_id,
        old.card_id AS old_card_id,
        old.currency AS old_currency,
        old.state AS old_state,
@@ -39,6 +46,22 @@ LEFT JOIN rate_cards AS old ON old.card_id = history.previous_card_id
 WHERE (%(provider)s::text IS NULL OR models.provider = %(provider)s)
   AND (%(model_id)s::text IS NULL OR models.model_id = %(model_id)s)
   AND (%(sync_run_id)s::bigint IS NULL OR history.sync_run_id = %(sync_run_id)s)
+  AND (%(after_time)s::timestamptz IS NULL OR history.changed_at >= %(after_time)s)
+  AND (%(before_time)s::timestamptz IS NULL OR history.changed_at < %(before_time)s)
+  AND (%(kind)s::text IS NULL OR history.kind = %(kind)s)
+  AND (%(source)s::text IS NULL OR history.source = %(source)s)
+  AND (%(actor)s::text IS NULL OR history.actor = %(actor)s)
+  AND (%(least_change)s::numeric IS NULL
+       OR old.state IS DISTINCT FROM new.state
+       OR EXISTS (
+           SELECT
+           FROM jsonb_array_elements(old.rates) AS before (rate)
+           FULL JOIN jsonb_array_elements(new.rates) AS after (rate)
+             ON before.rate - 'price' = after.rate - 'price'
+           WHERE before.rate IS NULL OR after.rate IS NULL
+              OR (before.rate -> 'price' <> after.rate -> 'price'
+                  AND abs((after.rate ->> 'price')::numeric - (before.rate ->> 'price')::numeric)
+                      >= (before.rate ->> 'price')::numeric * %(least_change)s)))
   AND (%(before_revision)s::bigint IS NULL
        OR (history.revision, history.model_key) < (%(before_revision)s, %(before_model)s))
 ORDER BY history.revision DESC, history.model_key DESC

@@ -13,7 +13,7 @@ WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s;
 -- name: read_overridden
 -- The models of overrides in force, with the card in force: of those that have reached their
 -- end, or of one model.
-SELECT overrides.until, models.model_key, models.provider, models.model_id,
+SELECT overrides.override_id, overrides.until, models.model_key, models.provider, models.model_id,
        models.is_active, pricing.source, pricing.card_id, cards.state, cards.currency, cards.rates
 FROM price_overrides AS overrides
 JOIN models USING (model_key)
@@ -66,12 +66,14 @@ WHERE source = 'override' AND model_key = ANY(%(model_keys)s);
 
 -- name: end_overrides
 UPDATE price_overrides
-SET cleared_at = greatest(%(at)s, set_at), cleared_by = %(changed_by)s
+SET cleared_at = greatest(%(at)s, set_at), cleared_kind = %(cleared_kind)s,
+    cleared_actor = %(cleared_actor)s, cleared_by = %(cleared_by)s
 WHERE cleared_at IS NULL AND model_key = ANY(%(model_keys)s);
 
 -- name: keep_override
 INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at, until)
-VALUES (%(model_key)s, %(card_id)s, %(reason)s, %(set_by)s, %(at)s, %(until)s);
+VALUES (%(model_key)s, %(card_id)s, %(reason)s, %(set_by)s, %(at)s, %(until)s)
+RETURNING override_id;
 
 -- name: told_by
 -- The same price, told by another source now: no change of price, no new revision.
