@@ -126,6 +126,7 @@ def _quote(row: Row) -> StatedQuote:
 
 def _override(provider: str, model_id: str, row: Row) -> PriceOverride:
     return PriceOverride(
+        override_id=row["override_id"],
         provider=provider,
         model_id=model_id,
         card=card_of(row),

@@ -146,6 +146,7 @@ async def _set(connection: Connection, request: OverrideRequest) -> OverrideOutc
         head.epoch,
         changes[0] if changes else None,
         PriceOverride(
+            override_id=override_id,
             provider=request.provider,
             model_id=request.model_id,
             card=request.card,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState
@@ -102,9 +102,7 @@ def _unit(request: pb.ListPricingRequest, meter: Meter | None) -> PricingFormat 
     return UNITS[request.unit]
 
 
-def _price(
-    request: pb.ListPricingRequest, field: str, unit: PricingFormat | None
-) -> Decimal | None:
+def _price(request: Any, field: str, unit: PricingFormat | None) -> Decimal | None:
     return price_of(field, getattr(request, field), unit) if request.HasField(field) else None
 
 
@@ -116,7 +114,7 @@ def _providers(names: Collection[str]) -> frozenset[str]:
     )
 
 
-def _tokens(request: pb.ListPricingRequest, field: str) -> int | None:
+def _tokens(request: Any, field: str) -> int | None:
     tokens: int = getattr(request, field)
     if tokens < 0:
         raise InvalidArgument(field, "is negative")

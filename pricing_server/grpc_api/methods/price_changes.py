@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import by_number
@@ -72,7 +72,7 @@ def _filter(request: pb.ListPriceChangesRequest) -> ChangeFilter:
     )
 
 
-def _time(request: pb.ListPriceChangesRequest, field: str) -> datetime | None:
+def _time(request: Any, field: str) -> datetime | None:
     return point_in_time(getattr(request, field), field) if request.HasField(field) else None
 
 

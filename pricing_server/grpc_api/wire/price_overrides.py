@@ -14,6 +14,7 @@ from pricing_server.sync.override import OverrideOutcome, PriceOverride
 def price_override_message(override: PriceOverride) -> pb.PriceOverride:
     """An override that is in force."""
     return pb.PriceOverride(
+        override_id=str(override.override_id),
         provider=override.provider,
         model_id=override.model_id,
         rate_card=rate_card_message(override.card),

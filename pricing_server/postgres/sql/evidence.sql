@@ -19,7 +19,7 @@ WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
 ORDER BY is_in_force DESC, sources.rank, quotes.source;
 
 -- name: override_of
-SELECT overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
+SELECT overrides.override_id, overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
        cards.state, cards.currency, cards.rates
 FROM models
 JOIN price_overrides AS overrides USING (model_key)
@@ -29,7 +29,7 @@ WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
 
 -- name: overrides_in_force
 -- By seller and model id, behind a cursor.
-SELECT models.provider, models.model_id,
+SELECT models.provider, models.model_id, overrides.override_id,
        overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
        cards.state, cards.currency, cards.rates
 FROM price_overrides AS overrides

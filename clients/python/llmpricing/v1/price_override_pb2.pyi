@@ -29,6 +29,7 @@ class PriceOverride(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    OVERRIDE_ID_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
     RATE_CARD_FIELD_NUMBER: _builtins.int
@@ -36,6 +37,8 @@ class PriceOverride(_message.Message):
     SET_BY_FIELD_NUMBER: _builtins.int
     SET_TIME_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    override_id: _builtins.str
+    """override_id identifies it, as ChangeOrigin.override_id does."""
     provider: _builtins.str
     """provider is the seller."""
     model_id: _builtins.str
@@ -59,6 +62,7 @@ class PriceOverride(_message.Message):
     def __init__(
         self,
         *,
+        override_id: _builtins.str = ...,
         provider: _builtins.str = ...,
         model_id: _builtins.str = ...,
         rate_card: _rate_card_pb2.RateCard | None = ...,
@@ -69,7 +73,7 @@ class PriceOverride(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_until_time", b"_until_time", "rate_card", b"rate_card", "set_time", b"set_time", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_until_time", b"_until_time", "model_id", b"model_id", "provider", b"provider", "rate_card", b"rate_card", "reason", b"reason", "set_by", b"set_by", "set_time", b"set_time", "until_time", b"until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_until_time", b"_until_time", "model_id", b"model_id", "override_id", b"override_id", "provider", b"provider", "rate_card", b"rate_card", "reason", b"reason", "set_by", b"set_by", "set_time", b"set_time", "until_time", b"until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__until_time: _TypeAlias = _typing.Literal["until_time"]  # noqa: Y015
     _WhichOneofArgType__until_time: _TypeAlias = _typing.Literal["_until_time", b"_until_time"]  # noqa: Y015
