@@ -35,7 +35,7 @@ def cost_request(provider: str, model_id: str, at: datetime | None) -> pb.Calcul
         usage=[pb.MeterQuantity(meter=meter, quantity=count) for meter, count in counts.items()],
     )
     if at is not None:
-        request.at.FromDatetime(at)
+        request.read.as_of.FromDatetime(at)
     return request
 
 

@@ -24,7 +24,7 @@ while True:
             if message.last_fragment:  # All of a revision is here: use it, then save where.
                 for change in changes:
                     print(change.revision, change.provider, change.model_id, change.new_input)
-                saved = {"after_revision": message.revision, "epoch": message.epoch}
+                saved = {"after_revision": message.table.revision, "epoch": message.table.epoch}
                 new.write_text(json.dumps(saved))
                 new.replace(cursor)  # At once, whenever this process is killed.
                 changes = []

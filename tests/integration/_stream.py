@@ -51,7 +51,10 @@ class Reader:
         changes = list(message.changes)
         while not message.last_fragment:
             following = await self.read()
-            assert (following.event, following.revision) == (message.event, message.revision)
+            assert (following.event, following.table.revision) == (
+                message.event,
+                message.table.revision,
+            )
             changes += following.changes
             message = following
         return changes
@@ -65,7 +68,7 @@ class Reader:
             for price in message.prices:
                 assert prices.setdefault((price.provider, price.model_id), price) is price
             if message.last_fragment:
-                return message.revision, prices
+                return message.table.revision, prices
 
     async def upto(self, revision: int) -> list[Key]:
         """The changes up to a revision, by which the stream tells that it has come this far."""
@@ -73,7 +76,7 @@ class Reader:
         while True:
             message = await self.read()
             found += map(key_of, message.changes)
-            if message.last_fragment and message.revision >= revision:
+            if message.last_fragment and message.table.revision >= revision:
                 return found
 
     async def refusal(self, saved: Saved | None = None) -> Refusal:
@@ -123,7 +126,7 @@ class Saved:
         if message.last_fragment:
             self.changes += self._pending
             self._pending = []
-            self.after_revision, self.epoch = message.revision, message.epoch
+            self.after_revision, self.epoch = message.table.revision, message.table.epoch
         return self
 
     def reconnect(self) -> None:

@@ -16,7 +16,7 @@ from llmpricing.meters import Meter
 from llmpricing.receipts import replay
 from llmpricing.usage import Quantity
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.grpc_api import convert_rates
+from llmpricing.wire.enums import METERS
 from pricing_server.providers.genai_prices import SOURCE
 from tests._cost_cases import CostCase, Refusal, cost_cases
 from tests.integration._feed import Feed, payload, row
@@ -33,7 +33,7 @@ Usage = Mapping[Meter, Quantity]
 
 def quantities(usage: Usage) -> list[pb.MeterQuantity]:
     return [
-        pb.MeterQuantity(meter=convert_rates.METERS[meter], quantity=f"{quantity:f}")
+        pb.MeterQuantity(meter=METERS[meter], quantity=f"{quantity:f}")
         for meter, quantity in ((meter, Decimal(quantity)) for meter, quantity in usage.items())
     ]
 
@@ -48,7 +48,7 @@ def cost_request(
 ) -> pb.CalculateCostRequest:
     request = pb.CalculateCostRequest(**(ACME | fields), usage=usage)
     if at is not None:
-        request.at.FromDatetime(at)
+        request.read.as_of.FromDatetime(at)
     return request
 
 
@@ -82,9 +82,9 @@ def case_request(case: CostCase) -> pb.CalculateCostRequest:
         model_id=case.model_id,
         usage=quantities(case.usage),
         context=case.context,
-        accept_sources=[pb.PRICING_SOURCE_DATABASE],
+        read=pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_DATABASE]),
     )
-    request.at.FromDatetime(case.at)
+    request.read.as_of.FromDatetime(case.at)
     return request
 
 
@@ -97,7 +97,7 @@ def agrees(case: CostCase, result: pb.CostResult) -> bool:
         return False
     found = result.cost
     unpriced = {each.meter: Decimal(each.quantity) for each in found.unpriced}
-    if unpriced != {convert_rates.METERS[m]: Decimal(q) for m, q in case.unpriced.items()}:
+    if unpriced != {METERS[m]: Decimal(q) for m, q in case.unpriced.items()}:
         return False
     if not found.HasField("total"):
         return not found.lines and bool(unpriced) and not case.expected
@@ -140,16 +140,21 @@ async def test_a_receipt_gives_the_same_cost_after_any_number_of_syncs(
         feed.answer(payload(row("acme/one", price, "0.000002", input_cache_read="0.0000003")))
         await server.synced()
         answer = await cost(server, cost_request(usage))
-        assert Decimal(answer.total) == (
+        assert Decimal(answer.cost.total) == (
             Decimal(price) * 122_456 + Decimal("0.0000003") * 1_000 + Decimal("0.000002") * 789
         )
         receipts.append(answer)
     for answer in receipts:
         assert answer.receipt.ByteSize() < 512
         again = await replayed(server, answer.receipt, usage)
-        assert (again.total, list(again.lines)) == (answer.total, list(answer.lines))
+        assert (again.cost.total, list(again.cost.lines)) == (
+            answer.cost.total,
+            list(answer.cost.lines),
+        )
         assert again.price_proof == pb.PRICE_PROOF_CONFIRMED
-        assert replay(answer.receipt, usage).total == Decimal(answer.total)  # By the client alone.
+        assert replay(answer.receipt, usage).total == Decimal(
+            answer.cost.total
+        )  # By the client alone.
 
 
 async def test_an_altered_receipt_is_refused_or_contradicted(server: Server, feed: Feed) -> None:
@@ -180,17 +185,17 @@ async def test_an_altered_receipt_is_refused_or_contradicted(server: Server, fee
     assert again.price_proof == pb.PRICE_PROOF_UNKNOWN
     elsewhere = pb.Receipt()
     elsewhere.CopyFrom(one)
-    elsewhere.epoch = "another"
+    elsewhere.table.epoch = "another"
     again = await replayed(server, elsewhere, usage)
-    assert (again.total, again.price_proof) == ("0.001", pb.PRICE_PROOF_UNKNOWN)
+    assert (again.cost.total, again.price_proof) == ("0.001", pb.PRICE_PROOF_UNKNOWN)
     early = pb.Receipt()
     early.CopyFrom(one)
-    early.revision = one.revision + 1  # There is none yet, so nothing bears it out.
+    early.table.revision = one.table.revision + 1  # There is none yet, so nothing bears it out.
     again = await replayed(server, early, usage)
-    assert (again.total, again.price_proof) == ("0.001", pb.PRICE_PROOF_UNKNOWN)
+    assert (again.cost.total, again.price_proof) == ("0.001", pb.PRICE_PROOF_UNKNOWN)
     timeless = pb.Receipt()
     timeless.CopyFrom(one)
-    timeless.ClearField("at")
+    timeless.ClearField("as_of")
     refusal = await refused(replayed(server, timeless, usage))
     assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("receipt.at",))
     foreign = pb.Receipt()
@@ -214,19 +219,19 @@ async def test_a_receipt_of_the_catalogue_or_an_override_says_so(server: Server)
             usage,
             provider="openai",
             model_id="gpt-4o",
-            accept_sources=[pb.PRICING_SOURCE_CATALOG],
+            read=pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_CATALOG]),
         ),
     )
-    assert not catalog.receipt.HasField("revision")
+    assert not catalog.receipt.HasField("table")
     again = await replayed(server, catalog.receipt, usage)
-    assert (again.total, again.price_proof) == (catalog.total, pb.PRICE_PROOF_UNKNOWN)
+    assert (again.cost.total, again.price_proof) == (catalog.cost.total, pb.PRICE_PROOF_UNKNOWN)
     await server.stub.SetPriceOverride(
         pb.SetPriceOverrideRequest(**ACME, prompt="3", reason="test"), timeout=CALL_SECONDS
     )
     overridden = await cost(server, cost_request(usage))
     assert overridden.receipt.pricing_source == pb.PRICING_SOURCE_OVERRIDE
     again = await replayed(server, overridden.receipt, usage)
-    assert (again.total, again.price_proof) == ("0.00003", pb.PRICE_PROOF_CONFIRMED)
+    assert (again.cost.total, again.price_proof) == ("0.00003", pb.PRICE_PROOF_CONFIRMED)
 
 
 # What is told beside the total -----------------------------------------------------------
@@ -238,11 +243,11 @@ async def test_what_has_no_rate_is_told_and_is_no_zero(server: Server, feed: Fee
     usage = tokens(1_000, 10, web_searches=3)
     context = {"service_tier": "flex"}
     answer = await cost(server, cost_request(usage, context=context))
-    assert answer.total == "0.00102"
-    assert [(each.meter, each.quantity) for each in answer.unpriced] == [
+    assert answer.cost.total == "0.00102"
+    assert [(each.meter, each.quantity) for each in answer.cost.unpriced] == [
         (pb.METER_WEB_SEARCHES, "3")
     ]
-    assert dict(answer.unused_context) == context
+    assert dict(answer.cost.unused_context) == context
     nothing = await cost(server, cost_request(quantities({Meter.WEB_SEARCHES: 1})))
     assert not nothing.HasField("total")
 
@@ -253,11 +258,11 @@ async def test_a_meter_without_a_rate_is_charged_as_what_it_is_part_of_and_says_
     feed.answer(payload(row("acme/one", "0.000001", "0.000002")))
     await server.synced()
     answer = await cost(server, cost_request(tokens(1_000, 0, cache_read_tokens=400)))
-    assert [(each.meter, each.quantity, each.rate.meter) for each in answer.lines] == [
+    assert [(each.meter, each.quantity, each.rate.meter) for each in answer.cost.lines] == [
         (pb.METER_INPUT_TOKENS, "600", pb.METER_INPUT_TOKENS),
         (pb.METER_CACHE_READ_TOKENS, "400", pb.METER_INPUT_TOKENS),
     ]
-    assert answer.total == "0.001"
+    assert answer.cost.total == "0.001"
 
 
 @pytest.mark.parametrize(
@@ -300,7 +305,7 @@ async def test_a_free_model_costs_zero_with_lines_that_say_why(server: Server, f
     feed.answer(payload(row("acme/one:free", "0", "0")))
     await server.synced()
     answer = await cost(server, cost_request(tokens(1_000, 5), model_id="acme/one:free"))
-    assert (answer.total, [each.amount for each in answer.lines]) == ("0", ["0", "0"])
+    assert (answer.cost.total, [each.amount for each in answer.cost.lines]) == ("0", ["0", "0"])
 
 
 # Time ------------------------------------------------------------------------------------
@@ -311,7 +316,7 @@ async def test_an_announced_price_takes_effect_on_time_under_load(server: Server
     starts = datetime.now(UTC) + timedelta(seconds=4)
     now_price = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000001")
     announced = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000009")
-    announced.conditions.effective_from.FromDatetime(starts)
+    announced.conditions.effective_from_time.FromDatetime(starts)
     await server.stub.SetPriceOverride(
         pb.SetPriceOverrideRequest(**ACME, rates=[announced, now_price], reason="test"),
         timeout=CALL_SECONDS,
@@ -325,7 +330,7 @@ async def test_an_announced_price_takes_effect_on_time_under_load(server: Server
                 answer = await cost(at, cost_request(tokens(1_000_000)))
                 price = await at.price("acme/one")
                 assert price.prompt in ("1.00", "9.00")
-                seen[at].append((before, datetime.now(UTC), answer.total))
+                seen[at].append((before, datetime.now(UTC), answer.cost.total))
 
         await asyncio.gather(*(ask(each) for each in (server, other) for _ in range(4)))
         later = await cost(server, cost_request(tokens(1_000_000), at=starts))
@@ -335,8 +340,8 @@ async def test_an_announced_price_takes_effect_on_time_under_load(server: Server
     for answers in seen.values():
         assert {total for _, after, total in answers if after < starts} == {"1"}
         assert {total for before, _, total in answers if before >= starts} == {"9"}
-    assert (earlier.total, later.total) == ("1", "9")
-    assert [each.condition for each in later.lines] == [f"since {starts.isoformat()}"]
+    assert (earlier.cost.total, later.cost.total) == ("1", "9")
+    assert [each.condition for each in later.cost.lines] == [f"since {starts.isoformat()}"]
 
 
 async def test_an_hourly_price_changes_at_its_boundary(server: Server) -> None:
@@ -352,7 +357,7 @@ async def test_an_hourly_price_changes_at_its_boundary(server: Server) -> None:
     for minutes, before, after in ((16 * 60 + 30, "2", "1"), (24 * 60 + 30, "1", "2")):
         boundary = tomorrow + timedelta(minutes=minutes)
         for at, total in ((boundary - tick, before), (boundary, after)):
-            assert (await cost(server, cost_request(tokens(1_000_000), at=at))).total == total
+            assert (await cost(server, cost_request(tokens(1_000_000), at=at))).cost.total == total
 
 
 # Batches ---------------------------------------------------------------------------------
@@ -414,7 +419,7 @@ async def test_a_batch_is_of_one_revision_while_prices_change(server: Server, fe
             response = await server.stub.BatchGetPricing(
                 pb.BatchGetPricingRequest(requests=requests), timeout=CALL_SECONDS
             )
-            assert len({each.pricing.revision for each in response.results}) == 1
+            assert len({each.pricing.table.revision for each in response.results}) == 1
             assert len({each.pricing.pricing.prompt for each in response.results}) == 1
             batches += 1
         return batches

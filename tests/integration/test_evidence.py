@@ -99,10 +99,10 @@ def test_a_sellers_price_leads_to_its_own_words(bench: Bench, server: ServerProc
     found = explain(server, SHARED, "OpenRouter")
     answer = server.get(SHARED)
     assert found.pricing == answer.pricing
-    assert (found.match, found.revision, found.epoch) == (
+    assert (found.match, found.table.revision, found.table.epoch) == (
         answer.match,
-        answer.revision,
-        answer.epoch,
+        answer.table.revision,
+        answer.table.epoch,
     )
     assert [quote.source for quote in found.quotes] == ["openrouter", "genai-prices"]
     own, other = found.quotes
@@ -113,8 +113,8 @@ def test_a_sellers_price_leads_to_its_own_words(bench: Bench, server: ServerProc
     assert own.fragment_sha256 == hashlib.sha256(own.fragment.encode()).hexdigest()
     assert (own.prompt, own.completion) == ("3.00", "6.00")
     assert own.rate_card.rate_card_id == answer.pricing.rate_card_id
-    assert (own.verified_time, own.stated_since) == (answer.pricing.verified_time,) * 2
-    assert (own.sync_run_id, own.is_confirmed) == (run.sync_run_id, True)
+    assert (own.verified_time, own.first_stated_time) == (answer.pricing.verified_time,) * 2
+    assert (own.sync_run_id, own.is_confirmed) == (run.run.sync_run_id, True)
     assert own.payload_url == bench.feed.url
     body = json.dumps(bench.feed.document()).encode()
     assert own.payload_sha256 == hashlib.sha256(body).hexdigest()
@@ -138,12 +138,12 @@ def test_it_says_since_when_a_source_has_stated_a_price(
     first = explain(server, "acme/one").quotes[0]
     server.synced()
     again = explain(server, "acme/one").quotes[0]
-    assert again.stated_since == first.stated_since
+    assert again.first_stated_time == first.first_stated_time
     assert again.verified_time.ToDatetime() > first.verified_time.ToDatetime()
     bench.feed.prices = {"acme/one": 4}
     server.synced()
     moved = explain(server, "acme/one").quotes[0]
-    assert moved.stated_since == moved.verified_time
+    assert moved.first_stated_time == moved.verified_time
 
 
 def test_a_catalogues_price_leads_to_its_statement(server: ServerProcess) -> None:
@@ -200,7 +200,7 @@ def test_a_price_from_a_file_has_no_quote_in_force(bench: Bench) -> None:
     assert [(quote.source, quote.is_in_force) for quote in found.quotes] == [("openrouter", False)]
     assert [one.price for one in found.quotes[0].conversions] == ["", ""]
     assert not found.HasField("last_change")
-    assert not found.HasField("revision")
+    assert not found.HasField("table")
     by_hand = explain(server, "acme/by-hand", "openrouter")
     assert by_hand.pricing.source_detail == "price file prices.json"
     assert not by_hand.quotes
@@ -272,7 +272,7 @@ def test_a_model_on_which_two_sources_disagree_is_listed_once_with_both_prices(
     # Stated are 5 and 10 USD per 1M tokens, and 0.25 and 1.25.
     assert (found.meter, found.ratio) == (pb.METER_INPUT_TOKENS, "20")
     assert (found.price, found.other_price) == ("0.000005", "0.00000025")
-    assert found.since == explain(server, SHARED, "openrouter").quotes[0].stated_since
+    assert found.since_time == explain(server, SHARED, "openrouter").quotes[0].first_stated_time
     assert discrepancies(server, "openrouter", min_ratio="20") == [found]
     assert not discrepancies(server, "openrouter", min_ratio="20.1")
     assert not discrepancies(server, "a-seller-that-nobody-lists")

@@ -226,11 +226,11 @@ async def test_price_changes_are_narrowed_by_seller_model_and_run(
         return list((await server.stub.ListPriceChanges(request)).changes)
 
     by_model = await narrowed(provider="OpenRouter", model_id="acme/3")
-    assert [change.status for change in by_model] == [pb.CHANGE_KIND_CHANGED, pb.CHANGE_KIND_ADDED]
+    assert [change.kind for change in by_model] == [pb.CHANGE_KIND_CHANGED, pb.CHANGE_KIND_ADDED]
     assert by_model[0].old_input == "1.00"
-    by_run = await narrowed(sync_run_id=last.sync_run_id)
+    by_run = await narrowed(sync_run_id=last.run.sync_run_id)
     assert {change.model_id for change in by_run} == {f"acme/{n}" for n in range(10)}
-    assert {change.sync_run_id for change in by_run} == {last.sync_run_id}
+    assert {change.origin.sync_run_id for change in by_run} == {last.run.sync_run_id}
     by_alias = await narrowed(provider="bedrock")
     assert {change.provider for change in by_alias} == {"aws"}
     assert await narrowed(model_id="acme/none") == []
@@ -293,8 +293,8 @@ async def test_providers_tell_their_coverage_and_sources_their_health(
     (api,) = [each for each in listed.sources if each.source == "openrouter"]
     assert api.models_quoted == 3
     assert api.url == feed.url
-    assert api.last_run.sync_run_id == done.sync_run_id
-    assert api.last_success_time == done.completed_at
+    assert api.last_run.sync_run_id == done.run.sync_run_id
+    assert api.last_success_time == done.run.completed_time
     assert not api.key_required
     (bundled,) = [each for each in listed.sources if each.source == "genai-prices"]
     assert (bundled.url, bundled.key_variable) == ("", "")

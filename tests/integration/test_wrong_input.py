@@ -106,7 +106,7 @@ async def test_every_field_that_is_a_name_is_checked(
             stub.SyncProvider(pb.SyncProviderRequest(provider=name, dry_run=True), metadata=token),
         ),
         ("sync_run_id", stub.GetSyncRun(pb.GetSyncRunRequest(sync_run_id=name))),
-        ("provider", stub.ListSyncRuns(pb.ListSyncRunsRequest(provider=name))),
+        ("provider", stub.ListSyncRuns(pb.ListSyncRunsRequest(source=name))),
         ("provider", stub.ListPriceChanges(pb.ListPriceChangesRequest(provider=name))),
         ("model_id", stub.ListPriceChanges(pb.ListPriceChangesRequest(model_id=name))),
         ("sync_run_id", stub.ListPriceChanges(pb.ListPriceChangesRequest(sync_run_id=name))),
@@ -490,16 +490,16 @@ async def test_a_fault_during_a_sync_fails_the_run_and_its_cause_stays_in_the_lo
             channel
         )
         response = await stub.SyncProvider(pb.SyncProviderRequest(provider="openrouter"))
-        assert response.status == pb.SYNC_STATUS_FAILED
+        assert response.run.status == pb.SYNC_STATUS_FAILED
         assert_nothing_internal(str(response), database)
         references = [
             event["reference"] for event in process.events() if event["event"] == "sync.broken"
         ]
         assert len(references) == 1
-        assert references[0] in response.error_message
-        (run,) = (await stub.ListSyncRuns(pb.ListSyncRunsRequest(provider="openrouter"))).runs
+        assert references[0] in response.run.error_message
+        (run,) = (await stub.ListSyncRuns(pb.ListSyncRunsRequest(source="openrouter"))).runs
         assert run.status == pb.SYNC_STATUS_FAILED
-        assert run.error_message == response.error_message
+        assert run.error_message == response.run.error_message
     assert value(database, "SELECT count(*) FROM models WHERE model_id = 'acme/one'") == 0
 
 
@@ -550,9 +550,9 @@ async def test_while_the_database_is_down_answers_say_so_and_it_is_found_again(
             assert answer.pricing.pricing_source == pb.PRICING_SOURCE_CATALOG
             assert answer.pricing.freshness == pb.FRESHNESS_DATABASE_DOWN
             assert answer.pricing.prompt
-            assert not answer.HasField("revision")
+            assert not answer.HasField("table")
             assert not answer.pricing.HasField("price_revision")
-            assert answer.epoch == ""
+            assert answer.table.epoch == ""
             await _assert_unavailable(server, postgres.conninfo)
 
             postgres.start()
@@ -563,7 +563,7 @@ async def test_while_the_database_is_down_answers_say_so_and_it_is_found_again(
 
             assert await eventually(is_back, "answers from the database again")
             assert (await server.price("acme/two")).freshness == pb.FRESHNESS_FRESH
-            assert (await server.synced()).models_unchanged == 2
+            assert (await server.synced()).run.models_unchanged == 2
             assert rows(
                 postgres.conninfo,
                 "SELECT DISTINCT status FROM pricing_sync_log",
@@ -577,7 +577,8 @@ async def _assert_unavailable(server: Server, conninfo: str) -> None:
         stub.GetPricing(pb.GetPricingRequest(provider="openrouter", model_id="acme/two")),
         stub.GetPricing(
             pb.GetPricingRequest(
-                model_id="gpt-oss-20b", accept_sources=[pb.PRICING_SOURCE_DATABASE]
+                model_id="gpt-oss-20b",
+                read=pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_DATABASE]),
             )
         ),
         stub.SyncProvider(pb.SyncProviderRequest(provider="openrouter")),

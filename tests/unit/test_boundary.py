@@ -40,7 +40,7 @@ async def test_a_failure_that_nobody_is_there_to_be_told_is_no_fault_of_the_serv
             method, request_deserializer=pb.GetPricingRequest.FromString
         )
 
-    handler = await Boundary(None).intercept_service(continuation, cast("Any", Call()))
+    handler = await Boundary({}).intercept_service(continuation, cast("Any", Call()))
     context = Gone()
     await cast("Any", handler).unary_unary(pb.GetPricingRequest(), context)
     assert context.asked == 1

@@ -16,8 +16,8 @@ from llmpricing.units import EXACT, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.conversions import conversions_of
 from pricing_server.errors import InvalidArgument
-from pricing_server.grpc_api.convert import UNITS
-from pricing_server.grpc_api.overrides import clear_request, override_request
+from pricing_server.grpc_api.methods.price_overrides import clear_request, override_request
+from pricing_server.grpc_api.wire.prices import UNITS
 from pricing_server.price_change import ADMIN, ChangeOrigin, OriginKind
 from tests.unit._strategies import many, prices
 

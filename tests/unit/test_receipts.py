@@ -11,9 +11,9 @@ from hypothesis import given
 from llmpricing.compiled_card import CompiledCard
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
-from llmpricing.receipts import ReceiptError, rate_card, replay
+from llmpricing.receipts import ReceiptError, replay
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.grpc_api import convert_rates
+from llmpricing.wire.rates import rate_card_message
 from tests.unit._strategies import cards
 
 AT = datetime(2026, 11, 20, 12, 30, 0, 5, tzinfo=UTC)
@@ -24,16 +24,16 @@ USAGE = [pb.MeterQuantity(meter=pb.METER_INPUT_TOKENS, quantity="1000.5")]
 def receipt(card: RateCard = CARD) -> pb.Receipt:
     message = pb.Receipt(
         rules=1,
-        rate_card=convert_rates.rate_card(card),
+        rate_card=rate_card_message(card),
         input_convention=pb.INPUT_CONVENTION_INCLUSIVE,
     )
-    message.at.FromDatetime(AT)
+    message.as_of.FromDatetime(AT)
     return message
 
 
 @given(cards)
 def test_every_rate_card_of_an_answer_is_the_card_itself(card: RateCard) -> None:
-    message = pb.RateCard.FromString(convert_rates.rate_card(card).SerializeToString())
+    message = pb.RateCard.FromString(rate_card_message(card).SerializeToString())
     read = rate_card(message)
     assert (read, read.card_id) == (card, message.rate_card_id)
 
@@ -65,7 +65,7 @@ def test_a_receipt_that_was_altered_or_is_of_newer_rules_is_refused() -> None:
 
 def test_a_receipt_that_lacks_what_decides_a_cost_is_refused() -> None:
     timeless = receipt()
-    timeless.ClearField("at")
+    timeless.ClearField("as_of")
     with pytest.raises(ReceiptError, match="time"):
         replay(timeless, USAGE)
     unconventional = receipt()

@@ -18,8 +18,8 @@ from pricing_server.evidence import (
     DiscrepancyFilter,
     Evidence,
 )
-from pricing_server.grpc_api.evidence import list_discrepancies
-from pricing_server.grpc_api.requests import (
+from pricing_server.grpc_api.methods.evidence import list_discrepancies
+from pricing_server.grpc_api.wire.requests import (
     DEFAULT_PAGE_SIZE,
     MAX_PAGE_SIZE,
     EnumType,

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import InvalidArgument
-from pricing_server.grpc_api import convert
-from pricing_server.grpc_api.stream import MessageEncoder, stream_request
+from pricing_server.grpc_api.methods.price_stream import MessageEncoder, stream_request
 from pricing_server.lookup.price import Head
 from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.stream.messages import Event, Filter, MessageCutter, RevisionEncoder
@@ -85,7 +84,7 @@ def test_pieces_and_a_trailer_are_one_message(some: list[PriceChange]) -> None:
             epoch="an epoch",
             event=pb.STREAM_EVENT_CHANGES,
             last_fragment=True,
-            changes=map(convert.price_change, some),
+            changes=map(full, some),
         )
     )
 
@@ -104,7 +103,7 @@ def test_what_passes_a_filter_is_cut_out_of_whole_messages(
         for data in encoded.matching(Filter(frozenset({provider})), encoder)
         for change in pb.StreamPriceChangesResponse.FromString(data).changes
     ]
-    assert found == [convert.price_change(one) for one in some if one.provider == provider]
+    assert found == [full(one) for one in some if one.provider == provider]
 
 
 @given(
