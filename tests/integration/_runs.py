@@ -32,6 +32,8 @@ from tests.integration._postgres import ROOT, scratch_directory
 T = TypeVar("T")
 
 CALL_SECONDS = 60
+FULL: dict[str, Any] = {"view": pb.CHANGE_VIEW_FULL}
+"""What tests look at of a change, unless they say otherwise."""
 
 
 def until(happened: Callable[[], T], what: str, seconds: float = 30) -> T:
@@ -132,7 +134,7 @@ class ServerProcess:
         return self.stub.SyncProvider.future(request, timeout=CALL_SECONDS)
 
     def sync(self, source: str = "openrouter", **fields: Any) -> pb.SyncProviderResponse:
-        request = pb.SyncProviderRequest(provider=source, **fields)
+        request = pb.SyncProviderRequest(provider=source, **(FULL | fields))
         return self.stub.SyncProvider(request, timeout=CALL_SECONDS)
 
     def synced(self, source: str = "openrouter", **fields: Any) -> pb.SyncProviderResponse:
@@ -141,7 +143,7 @@ class ServerProcess:
         return response
 
     def revert(self, sync_run_id: str, **fields: Any) -> pb.RevertSyncRunResponse:
-        request = pb.RevertSyncRunRequest(sync_run_id=sync_run_id, **fields)
+        request = pb.RevertSyncRunRequest(sync_run_id=sync_run_id, **(FULL | fields))
         return self.stub.RevertSyncRun(request, timeout=CALL_SECONDS)
 
     def get(self, model_id: str, provider: str = "openrouter") -> pb.GetPricingResponse:

@@ -29,6 +29,8 @@ from tests.integration._poll import eventually, until
 
 CALL_SECONDS = 30.0
 ADMIN_TOKEN = "integration-token"
+FULL: dict[str, Any] = {"view": pb.CHANGE_VIEW_FULL}
+"""What tests look at of a change, unless they say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +50,18 @@ class Server:
         return (await self.get(model_id, provider)).pricing
 
     async def sync(self, source: str = "openrouter", **fields: Any) -> pb.SyncProviderResponse:
-        request = pb.SyncProviderRequest(provider=source, **fields)
+        request = pb.SyncProviderRequest(provider=source, **(FULL | fields))
         return await self.stub.SyncProvider(request, timeout=CALL_SECONDS)
 
     async def synced(self, source: str = "openrouter", **fields: Any) -> pb.SyncProviderResponse:
         """A sync that must succeed and whose counts must add up."""
         response = await self.sync(source, **fields)
         assert response.run.status == pb.SYNC_STATUS_SUCCESS, response.run.error_message
-        assert_counts_add_up(response)
+        assert_counts_add_up(response.run)
         if not response.dry_run:
             run = await self.run(response.run.sync_run_id)
-            for name in ("status", "revision", "completed_at", "duration_ms", *COUNTS):
-                assert getattr(run, name) == getattr(response, name), name
+            for name in ("status", "revision", "completed_time", "duration_ms", *COUNTS):
+                assert getattr(run, name) == getattr(response.run, name), name
         return response
 
     async def runs(self, source: str | None = "openrouter") -> list[pb.SyncRun]:

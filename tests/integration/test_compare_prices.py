@@ -88,7 +88,11 @@ async def compare(server: Server, message: pb.ComparePricesRequest) -> pb.Compar
 
 def rows(response: pb.ComparePricesResponse) -> list[Row]:
     return [
-        (each.provider, each.model_id, Decimal(each.cost.total) if each.HasField("total") else None)
+        (
+            each.provider,
+            each.model_id,
+            Decimal(each.cost.total) if each.cost.HasField("total") else None,
+        )
         for each in response.prices
     ]
 
@@ -257,7 +261,8 @@ async def test_two_models_of_a_seller_by_one_repository_are_both_said(
         response = await compare(server, asked)
         assert [each.provider for each in response.prices] == ["acme"]
         assert left_out(response) == {("openrouter", "acme/one"), ("openrouter", "else/renamed")}
-        assert len({each.reason for each in response.left_out}) == 1
+        assert {each.reason for each in response.left_out} == {pb.LEFT_OUT_REASON_AMBIGUOUS}
+        assert len({each.message for each in response.left_out}) == 1
 
 
 async def test_what_the_seller_no_longer_lists_is_left_out_unless_it_was_asked_for(
@@ -273,7 +278,8 @@ async def test_what_the_seller_no_longer_lists_is_left_out_unless_it_was_asked_f
         response = await compare(server, request(PLAIN, model="Acme/one", provider="acme"))
         assert [each.provider for each in response.prices] == ["acme"]
         assert [each.provider for each in response.left_out] == ["openrouter"]
-        assert "no longer listed" in response.left_out[0].reason
+        assert response.left_out[0].reason == pb.LEFT_OUT_REASON_DELISTED
+        assert "no longer listed" in response.left_out[0].message
         asked = request(PLAIN, model="acme/one", provider="openrouter")
         response = await compare(server, asked)
         assert [each.provider for each in response.prices] == ["acme", "openrouter"]

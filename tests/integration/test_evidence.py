@@ -355,17 +355,17 @@ def test_the_commands_of_the_documentation_work(
         completion="1.25",
         reason="invoice of May",
         set_by="ann",
-        until="2030-01-01T00:00:00Z",
+        until_time="2030-01-01T00:00:00Z",
     ).answer
     assert set_["price_override"]["set_by"] == "ann"
-    assert set_["price_change"]["changed_by"] == "override:ann"
+    assert set_["price_change"]["origin"]["note"] == "ann"
     explained = grpcurl.call(address, "ExplainPrice", model_id=SHARED, provider="openrouter").answer
-    assert explained["price_override"]["until"] == "2030-01-01T00:00:00Z"
+    assert explained["price_override"]["until_time"] == "2030-01-01T00:00:00Z"
     assert explained["quotes"][1]["conversions"][0]["unit"] == "USD per token"
     cleared = grpcurl.call(
         address, "ClearPriceOverride", provider="openrouter", model_id=SHARED, cleared_by="ann"
     ).answer
-    assert cleared["price_change"]["changed_by"] == "clear_override:ann"
+    assert cleared["price_change"]["origin"]["kind"] == "ORIGIN_KIND_OVERRIDE_CLEARED"
     listed = grpcurl.call(address, "ListDiscrepancies", provider="openrouter", min_ratio="2").answer
     assert listed["discrepancies"][0]["ratio"] == "20"
     refused = grpcurl.call(

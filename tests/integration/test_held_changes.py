@@ -79,7 +79,7 @@ async def test_a_suspicious_price_is_not_in_force_and_shown_wherever_one_looks(
         reason=pb.HOLD_REASON_RATIO_TO_PAST,
         prompt="100.00",
         completion="2.00",
-        held_since=entry.held_time,
+        held_time=entry.held_time,
     )
     assert (entry.source, entry.provider, entry.model_id) == ("openrouter", "openrouter", ONE)
     assert (entry.status, entry.models, entry.feed_id) == (pb.HOLD_STATUS_OPEN, 1, "")
@@ -100,8 +100,9 @@ async def test_a_suspicious_price_is_not_in_force_and_shown_wherever_one_looks(
         pb.GetPricingRequest(model_id=ONE, provider="openrouter", unit=pb.PRICE_UNIT_PER_TOKEN)
     )
     assert per_token.pricing.pending_change.prompt == WRONG
+    sources = await holding.stub.ListSources(pb.ListSourcesRequest())
+    assert {each.source: each.models_held for each in sources.sources}["openrouter"] == 1
     listed = await holding.stub.ListProviders(pb.ListProvidersRequest())
-    assert {each.source: each.models_held for each in listed.sources}["openrouter"] == 1
     assert {each.provider: each.models_held for each in listed.providers}["openrouter"] == 1
     run = (await holding.runs("openrouter"))[0]
     assert (run.models_held, run.sync_run_id) == (1, entry.sync_run_id)
@@ -123,7 +124,7 @@ async def test_a_held_price_is_shown_as_evidence_in_a_snapshot_and_counted_of_it
         _, prices = await reader.snapshot()
     assert prices["openrouter", ONE].pending_change == price.pending_change
     assert not prices["openrouter", "acme/two"].HasField("pending_change")
-    sources = (await holding.stub.ListProviders(pb.ListProvidersRequest())).sources
+    sources = (await holding.stub.ListSources(pb.ListSourcesRequest())).sources
     assert {one.source: one.models_held for one in sources if one.models_held} == {"openrouter": 1}
 
 
@@ -193,7 +194,12 @@ async def test_an_approved_price_is_in_force_at_once_on_every_process_and_names_
         "promo over",
     )
     (change,) = done.price_changes
-    assert change.changed_by == f"approve:{entry.held_change_id}:ann"
+    assert change.origin == pb.ChangeOrigin(
+        kind=pb.ORIGIN_KIND_APPROVAL,
+        actor="admin",
+        note="ann",
+        held_change_id=entry.held_change_id,
+    )
     (told,) = rows(
         holding.conninfo,
         "SELECT origin_kind, actor, note, held_change_id, sync_run_id"
@@ -407,9 +413,10 @@ async def test_the_first_sync_of_a_documented_source_waits_for_approval_as_a_who
     assert {change.revision for change in done.price_changes} == {done.table.revision}
     price = await documented.price("acme/1", GATEWAY)
     assert (price.prompt, price.freshness) == ("2.00", pb.FRESHNESS_FRESH)
-    listed = await documented.stub.ListProviders(pb.ListProvidersRequest())
+    listed = await documented.stub.ListSources(pb.ListSourcesRequest())
     (source,) = [each for each in listed.sources if each.source == GATEWAY]
-    assert (source.evidence, source.models_held, source.models_quoted) == ("documented", 0, 3)
+    assert source.evidence == pb.SOURCE_EVIDENCE_DOCUMENTED
+    assert (source.models_held, source.models_quoted) == (0, 3)
     again = await documented.synced(GATEWAY)
     assert (again.run.models_unchanged, again.run.models_held) == (3, 0)
     # From here on it is judged like any other.

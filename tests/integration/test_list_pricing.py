@@ -261,7 +261,7 @@ async def test_a_list_goes_on_at_a_server_that_was_started_meanwhile(
     only: dict[str, Any] = {"providers": ["openrouter"], "text": "acme/", "page_size": 20}
     async with in_process_server(database, feed) as server:
         await server.synced()
-        names = {"provider": "openrouter", "model_id": "acme/9"}
+        names: dict[str, Any] = {"provider": "openrouter", "model_id": "acme/9"}
         await override(server, **names, prompt="5")
         begun = await page(server, **only)
         await server.stub.ClearPriceOverride(

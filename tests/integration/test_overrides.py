@@ -69,7 +69,9 @@ def accepted(
     server: ServerProcess, model_id: str, *layers: pb.PricingSource.ValueType
 ) -> pb.ModelPricing:
     request = pb.GetPricingRequest(
-        model_id=model_id, provider="openrouter", accept_sources=list(layers)
+        model_id=model_id,
+        provider="openrouter",
+        read=pb.ReadOptions(accept_sources=layers),
     )
     return server.stub.GetPricing(request, timeout=CALL_SECONDS).pricing
 
@@ -132,7 +134,13 @@ def test_an_override_answers_at_once_and_says_who_set_it_and_why(
     assert change == done.price_change
     assert change.kind == pb.CHANGE_KIND_CHANGED
     assert (change.old_input, change.new_input) == ("1.00", "2.50")
-    assert (change.changed_by, change.source) == ("override:ann", "override")
+    assert change.source == "override"
+    assert change.origin == pb.ChangeOrigin(
+        kind=pb.ORIGIN_KIND_OVERRIDE_SET,
+        actor="admin",
+        note="ann",
+        override_id=done.price_override.override_id,
+    )
     shown = snapshot(server)
     assert shown.pricing_source == pb.PRICING_SOURCE_OVERRIDE
     assert (shown.prompt, shown.source_detail) == (pricing.prompt, pricing.source_detail)
@@ -157,7 +165,12 @@ def test_no_sync_overwrites_it_and_what_sources_state_is_kept_beneath(
     assert server.prompt(SHARED) == "7.00"
     assert accepted(server, SHARED, pb.PRICING_SOURCE_DATABASE).prompt == "5.00"
     cleared = clear(server, SHARED)
-    assert cleared.price_change.changed_by == "clear_override:bob"
+    assert cleared.price_change.origin == pb.ChangeOrigin(
+        kind=pb.ORIGIN_KIND_OVERRIDE_CLEARED,
+        actor="admin",
+        note="bob",
+        override_id=done.price_override.override_id,
+    )
     assert (cleared.price_change.old_input, cleared.price_change.new_input) == ("7.00", "5.00")
     pricing = server.get(SHARED).pricing
     assert (pricing.prompt, pricing.pricing_source) == ("5.00", pb.PRICING_SOURCE_DATABASE)
@@ -326,9 +339,10 @@ def test_a_change_stream_tells_of_it_once(bench: Bench, server: ServerProcess) -
     clear(server)
     found = [next(stream) for _ in range(2)]
     stream.cancel()
-    assert [message.changes[0].changed_by for message in found] == [
-        "override:ann",
-        "clear_override:bob",
+    origins = [message.changes[0].origin for message in found]
+    assert [(origin.kind, origin.note) for origin in origins] == [
+        (pb.ORIGIN_KIND_OVERRIDE_SET, "ann"),
+        (pb.ORIGIN_KIND_OVERRIDE_CLEARED, "bob"),
     ]
 
 
@@ -413,12 +427,16 @@ def test_an_override_ends_in_time_on_a_running_server(bench: Bench, server: Serv
     bench.feed.prices = {"acme/one": 1}
     server.synced()
     ends = in_seconds(2)
-    done = override(server, until=ends)
+    done = override(server, until_time=ends)
     pricing = server.get("acme/one").pricing
     assert pricing.valid_until_time == ends == done.price_override.until_time
     until(lambda: len(changes_of(server)) == 3, "the end", 5)
     change = changes_of(server)[0]
-    assert (change.changed_by, change.new_input) == ("override_ended", "1.00")
+    assert (change.origin.kind, change.origin.actor, change.new_input) == (
+        pb.ORIGIN_KIND_OVERRIDE_ENDED,
+        "server",
+        "1.00",
+    )
     late = change.changed_time.ToDatetime() - ends.ToDatetime()
     assert timedelta(0) <= late
     print(f"ended {late.total_seconds():.3f} s after its end")
@@ -434,7 +452,7 @@ def test_an_override_that_ended_while_nothing_ran_is_gone_when_a_server_starts(
     bench.feed.prices = {"acme/one": 1}
     server.synced()
     override(server, "acme/open")
-    override(server, until=in_seconds(1))
+    override(server, until_time=in_seconds(1))
     server.dispose()
     until(
         lambda: bench.rows("SELECT until FROM price_overrides WHERE until < clock_timestamp()"),
@@ -503,12 +521,12 @@ def test_only_an_admin_sets_and_clears(bench: Bench) -> None:
     for call in (override, clear):
         with pytest.raises(grpc.RpcError) as error:
             call(server)
-        assert error.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_overrides_are_no_source_and_cannot_be_synced(server: ServerProcess) -> None:
     override(server)
-    listed = server.stub.ListProviders(pb.ListProvidersRequest(), timeout=CALL_SECONDS)
+    listed = server.stub.ListSources(pb.ListSourcesRequest(), timeout=CALL_SECONDS)
     assert "override" not in {source.source for source in listed.sources}
     with pytest.raises(grpc.RpcError) as error:
         server.sync("override")

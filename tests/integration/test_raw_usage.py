@@ -23,7 +23,9 @@ CHAT = {
 def request_of(case: UsageCase, model_id: str) -> pb.CalculateCostRequest:
     flavour = pb.ApiFlavour.Value(f"API_FLAVOUR_{case.flavour.name}")
     raw = pb.RawUsage(api_flavour=flavour, json=json.dumps(case.body))
-    return pb.CalculateCostRequest(provider="acme", model_id=model_id, raw_usage=raw)
+    return pb.CalculateCostRequest(
+        provider="acme", model_id=model_id, raw_usage=raw, receipt=pb.RECEIPT_VIEW_PLAIN
+    )
 
 
 async def test_every_account_costs_what_was_worked_out_by_hand(server: Server) -> None:
@@ -48,11 +50,11 @@ async def test_every_account_costs_what_was_worked_out_by_hand(server: Server) -
     for case, result in zip(cases, response.results, strict=True):
         cost = result.cost
         assert Decimal(cost.total) == case.cost, case
-        used = {each.meter: Decimal(each.quantity) for each in cost.usage}
+        used = {each.meter: Decimal(each.quantity) for each in result.usage}
         assert used == {METERS[m]: count for m, count in case.usage.items()}, case
         assert tuple((each.path, each.value) for each in cost.unknown_usage) == case.unknown, case
         assert not cost.unpriced
-        replay = pb.ReplayReceiptRequest(receipt=cost.receipt, usage=cost.usage)
+        replay = pb.ReplayReceiptRequest(receipt=result.receipt, usage=result.usage)
         again = await server.stub.ReplayReceipt(replay, timeout=CALL_SECONDS)
         assert again.cost.total == cost.total
 
@@ -77,7 +79,7 @@ async def test_the_model_that_the_account_names_is_priced_and_a_caller_s_context
     assert (named.cost.total, named.match) == (stated.cost.total, stated.match)
     flex = json.dumps(CHAT | {"service_tier": "flex"})
     raw = pb.RawUsage(api_flavour=pb.API_FLAVOUR_OPENAI_CHAT, json=flex)
-    request = pb.CalculateCostRequest(raw_usage=raw)
+    request = pb.CalculateCostRequest(raw_usage=raw, receipt=pb.RECEIPT_VIEW_PLAIN)
     answer = await server.stub.CalculateCost(request, timeout=CALL_SECONDS)
     assert dict(answer.receipt.context) == {"service_tier": "flex"}
     request.context["service_tier"] = "priority"

@@ -97,8 +97,12 @@ def test_the_prices_before_the_run_are_in_force_again(bench: Bench, server: Serv
     change = changes_of(server, "acme/one")[0]
     assert change.kind == pb.CHANGE_KIND_CHANGED
     assert (change.old_input, change.new_input) == ("10.00", "1.00")
-    assert change.changed_by == f"revert:{run.run.sync_run_id}:ann"
-    assert change.origin.sync_run_id == ""
+    assert change.origin == pb.ChangeOrigin(
+        kind=pb.ORIGIN_KIND_REVERT,
+        actor="admin",
+        note="ann",
+        reverted_run_id=run.run.sync_run_id,
+    )
     assert change.revision == done.table.revision
     assert [one for one in done.price_changes if one.model_id == "acme/one"] == [change]
     assert [(one.model_id, one.new_input) for one in dry.price_changes] == [
@@ -297,7 +301,8 @@ def test_what_a_run_stated_beneath_an_override_is_refused_and_unconfirmed_when_i
     (refused,) = done.refused
     assert (refused.provider, refused.model_id) == ("openrouter", "acme/one")
     assert refused.revision == set_.table.revision
-    assert "sync openrouter again before clearing the override" in refused.reason
+    assert "sync openrouter again before clearing the override" in refused.message
+    assert refused.reason == pb.REFUSED_REVERT_REASON_BENEATH_OVERRIDE
     assert (server.prompt("acme/one"), server.prompt("acme/two")) == ("7.00", "2.00")
 
     clear_override(server, "acme/one")

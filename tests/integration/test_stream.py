@@ -42,8 +42,7 @@ async def test_the_first_message_comes_at_once_with_revision_and_epoch(server: S
     async with stream(server.stub) as reader:
         started = await reader.read()
     assert started == Response(
-        revision=head.table.revision,
-        epoch=head.table.epoch,
+        table=head.table,
         event=pb.STREAM_EVENT_STARTED,
         last_fragment=True,
     )
@@ -130,8 +129,7 @@ async def test_bookmarkable_when_nothing_passes_the_filters(server: Server, feed
         while (message := await reader.read()).table.revision < revision:
             assert (message.event, message.table.revision) == (pb.STREAM_EVENT_PROGRESS, before)
         assert message == Response(
-            revision=revision,
-            epoch=message.table.epoch,
+            table=pb.TableRevision(revision=revision, epoch=message.table.epoch),
             event=pb.STREAM_EVENT_PROGRESS,
             last_fragment=True,
         )
@@ -225,10 +223,10 @@ async def test_every_kind_of_change_comes_with_the_price_before_and_after(
             runs.append((await server.synced(triggered_by="test")).run.sync_run_id)
         added, changed, delisted, restored = [(await reader.revision())[0] for _ in range(4)]
     assert [
-        (one.kind, one.origin.sync_run_id, one.changed_by, one.source)
+        (one.kind, one.origin.sync_run_id, one.origin.note, one.source)
         for one in (added, changed, delisted, restored)
     ] == [
-        (kind, run, "api_sync:openrouter", "openrouter")
+        (kind, run, "test", "openrouter")
         for kind, run in (
             (pb.CHANGE_KIND_ADDED, runs[0]),
             (pb.CHANGE_KIND_CHANGED, runs[1]),
@@ -242,7 +240,7 @@ async def test_every_kind_of_change_comes_with_the_price_before_and_after(
     assert [rate.price for rate in changed.new_rate_card.rates] == ["0.000002", "0.000002"]
     assert delisted.old_rate_card == delisted.new_rate_card == changed.new_rate_card
     assert restored.new_rate_card == changed.new_rate_card
-    assert changed.new_rate_card.rate_card_id == changed.new_rate_card.rate_card_id
+    assert changed.new_rate_card.rate_card_id != changed.old_rate_card.rate_card_id
     assert changed.effective_time.ToDatetime() > added.effective_time.ToDatetime()
 
 
@@ -256,7 +254,10 @@ async def test_a_revert_is_streamed_as_any_other_change(server: Server, feed: Fe
             pb.RevertSyncRunRequest(sync_run_id=run, triggered_by="somebody")
         )
         (change,) = await reader.revision()
-    assert (change.changed_by, change.new_input) == (f"revert:{run}:somebody", "1.00")
+    assert change.origin == pb.ChangeOrigin(
+        kind=pb.ORIGIN_KIND_REVERT, actor="admin", note="somebody", reverted_run_id=run
+    )
+    assert change.new_input == "1.00"
 
 
 async def test_a_failed_and_a_dry_run_are_no_revision(server: Server, feed: Feed) -> None:

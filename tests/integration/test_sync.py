@@ -71,7 +71,8 @@ async def test_a_changed_price_is_answered_at_once_though_the_old_one_was_cached
     (rate,) = change.rates
     assert rate.meter == pb.METER_INPUT_TOKENS
     assert (rate.old_price, rate.new_price) == ("0.000001", "0.0000011")
-    assert change.changed_by == "api_sync:openrouter"
+    assert (change.source, change.origin.kind) == ("openrouter", pb.ORIGIN_KIND_SYNC)
+    assert (change.origin.actor, change.origin.note) == ("admin", "grpc")
     assert change.origin.sync_run_id == second.run.sync_run_id
     # What was not touched by it has kept the revision of its own change.
     assert (await server.price("acme/two")).price_revision == first.run.revision
@@ -565,7 +566,7 @@ async def test_a_key_goes_to_the_source_and_into_no_answer(database: str, feed: 
     ) as server:
         response = await server.sync()
         assert feed.requests[0]["Authorization"] == "Bearer sk-or-secret"
-        listed = await server.stub.ListProviders(pb.ListProvidersRequest())
+        listed = await server.stub.ListSources(pb.ListSourcesRequest())
         (source,) = [each for each in listed.sources if each.source == "openrouter"]
         assert source.key_variable == "PRICING_OPENROUTER_API_KEY"
         assert "sk-or-secret" not in f"{response}{listed}{await server.runs()}"

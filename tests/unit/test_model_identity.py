@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing_server.comparison.families import Families
-from pricing_server.comparison.identity import Doubt, Identity, Offered, Same
+from pricing_server.comparison.identity import Doubt, Identity, LeftOutReason, Offered, Same
 from tests._coverage import listings
 from tests._recorded import RecordingMissing
 from tests.unit._strategies import few
@@ -347,4 +347,6 @@ def test_all_that_real_sellers_list_keeps_the_laws() -> None:
 def test_a_doubt_tells_why() -> None:
     one, other = model("one", "here"), model("acme/one", "there")
     found = Families([one, other]).relation(one, other)
-    assert found == Doubt("of the same name under acme/, which is no known maker")
+    assert found == Doubt(
+        LeftOutReason.UNCERTAIN_MAKER, "of the same name under acme/, which is no known maker"
+    )

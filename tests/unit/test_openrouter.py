@@ -32,6 +32,7 @@ from llmpricing.rate_card import (
     differences,
 )
 from llmpricing.schedule import headline
+from llmpricing.wire.rates import rate_message
 from pricing_server.fetch import PayloadError, decode_json
 from pricing_server.providers.openrouter import SOURCE, read
 from pricing_server.providers.source import KeyUse, ListedModel, Listing, SourceError

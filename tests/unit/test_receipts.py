@@ -13,7 +13,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from llmpricing.receipts import ReceiptError, replay
 from llmpricing.v1 import pricing_pb2 as pb
-from llmpricing.wire.rates import rate_card_message
+from llmpricing.wire.rates import rate_card_message, rate_card_of
 from tests.unit._strategies import cards
 
 AT = datetime(2026, 11, 20, 12, 30, 0, 5, tzinfo=UTC)
@@ -34,7 +34,7 @@ def receipt(card: RateCard = CARD) -> pb.Receipt:
 @given(cards)
 def test_every_rate_card_of_an_answer_is_the_card_itself(card: RateCard) -> None:
     message = pb.RateCard.FromString(rate_card_message(card).SerializeToString())
-    read = rate_card(message)
+    read = rate_card_of(message, "rate_card")
     assert (read, read.card_id) == (card, message.rate_card_id)
 
 
@@ -59,18 +59,18 @@ def test_a_receipt_that_was_altered_or_is_of_newer_rules_is_refused() -> None:
         replay(foreign, USAGE)
     broken = receipt(UNPRICED)
     broken.rate_card.rates.append(pb.Rate(meter=pb.METER_INPUT_TOKENS, price="abc"))
-    with pytest.raises(ReceiptError, match="not a rate card"):
+    with pytest.raises(ReceiptError, match=r"receipt\.rate_card"):
         replay(broken, USAGE)
 
 
 def test_a_receipt_that_lacks_what_decides_a_cost_is_refused() -> None:
     timeless = receipt()
     timeless.ClearField("as_of")
-    with pytest.raises(ReceiptError, match="time"):
+    with pytest.raises(ReceiptError, match=r"receipt\.as_of is missing"):
         replay(timeless, USAGE)
     unconventional = receipt()
     unconventional.input_convention = pb.InputConvention.ValueType(9)
-    with pytest.raises(ReceiptError, match="convention 9"):
+    with pytest.raises(ReceiptError, match=r"receipt\.input_convention has the unknown value 9"):
         replay(unconventional, USAGE)
 
 
