@@ -15,7 +15,7 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import METER_OF, STATE_OF
 from pricing_server.errors import InvalidArgument
 from pricing_server.grpc_api.wire.page_tokens import Pages, foreign_token
-from pricing_server.grpc_api.wire.prices import UNITS, model_pricing
+from pricing_server.grpc_api.wire.prices import format_of, model_pricing
 from pricing_server.grpc_api.wire.reads import ReadAs, read_as, table_of
 from pricing_server.grpc_api.wire.requests import (
     check_enum,
@@ -99,7 +99,7 @@ def _unit(request: pb.ListPricingRequest, meter: Meter | None) -> PricingFormat 
     check_enum("unit", pb.PriceUnit, request.unit)
     if meter is None or not meter.endswith("_tokens"):
         return None
-    return UNITS[request.unit]
+    return format_of(request.unit)
 
 
 def _price(request: Any, field: str, unit: PricingFormat | None) -> Decimal | None:

@@ -20,7 +20,7 @@ from pricing_server.grpc_api.wire.price_overrides import (
     price_override_message,
     set_response,
 )
-from pricing_server.grpc_api.wire.prices import UNITS
+from pricing_server.grpc_api.wire.prices import format_of
 from pricing_server.grpc_api.wire.requests import (
     MAX_WHO,
     WHO,
@@ -117,7 +117,7 @@ def _card(request: pb.SetPriceOverrideRequest) -> RateCard:
         _refuse_unreachable(rates)
         named = [(f"rates[{at}].price", rate) for at, rate in enumerate(rates)]
     else:
-        unit = UNITS[request.unit]
+        unit = format_of(request.unit)
         named = [
             (field, Rate(HEADLINE[field], price_of(field, text, unit)))
             for field, text in headline.items()

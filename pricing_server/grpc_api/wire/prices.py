@@ -23,15 +23,19 @@ HOLD_REASONS: Final = {
     reason: pb.HoldReason.Value(f"HOLD_REASON_{reason.name}") for reason in HoldReason
 }
 UNITS: Final[Mapping[pb.PriceUnit.ValueType, PricingFormat]] = {
-    pb.PRICE_UNIT_UNSPECIFIED: PricingFormat.PER_1M_TOKENS,
     pb.PRICE_UNIT_PER_1M_TOKENS: PricingFormat.PER_1M_TOKENS,
     pb.PRICE_UNIT_PER_1K_TOKENS: PricingFormat.PER_1K_TOKENS,
     pb.PRICE_UNIT_PER_TOKEN: PricingFormat.PER_TOKEN,
 }
 
 
+def format_of(unit: pb.PriceUnit.ValueType) -> PricingFormat:
+    """How prices are written in a unit that the contract knows."""
+    return UNITS[unit or pb.PRICE_UNIT_PER_1M_TOKENS]
+
+
 def get_pricing_response(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.GetPricingResponse:
-    """The answer with its headline in `unit`, which is a key of UNITS."""
+    """The answer with its headline in `unit`."""
     return pb.GetPricingResponse(
         pricing=model_pricing(answer, unit),
         match=match_message(answer.quote),
@@ -51,10 +55,10 @@ def match_message(quote: Quote) -> pb.Match:
 def model_pricing(
     answer: Answer, unit: pb.PriceUnit.ValueType, *, with_rates: bool = True
 ) -> pb.ModelPricing:
-    """What a model costs, with its headline in `unit`, which is a key of UNITS."""
+    """What a model costs, with its headline in `unit`."""
     quote = answer.quote
     price, shown = quote.price, quote.headline
-    per = UNITS[unit]
+    per = format_of(unit)
     pricing = pb.ModelPricing(
         provider=price.provider,
         model_id=price.model_id,
