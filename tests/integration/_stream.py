@@ -97,9 +97,13 @@ async def stream(
     stub: pricing_pb2_grpc.PricingServiceAsyncStub,
     *,
     progress_seconds: float | None = None,
+    after_revision: int | None = None,
+    epoch: str | None = None,
     **fields: Any,
 ) -> AsyncIterator[Reader]:
     """An open stream, cancelled at the end."""
+    if after_revision is not None:
+        fields["after"] = pb.TableRevision(revision=after_revision, epoch=epoch)
     interval = None
     if progress_seconds is not None:
         interval = Duration(nanos=round(progress_seconds % 1 * 1e9), seconds=int(progress_seconds))

@@ -101,7 +101,7 @@ async def test_every_price_is_the_answer_of_get_pricing(server: Server, feed: Fe
         await server.synced()
     await override(server, prompt="7")
     end = datetime.now(UTC) + timedelta(hours=1)
-    await override(server, model_id="until", prompt="8", until=end)
+    await override(server, model_id="until", prompt="8", until_time=end)
     names = table_names(server, delisted=True)
     while True:
         hour = datetime.now(UTC).hour

@@ -216,7 +216,8 @@ async def test_a_reverted_price_never_was_in_effect_and_was_believed_all_the_sam
 
 
 async def test_only_the_price_table_tells_what_was_known(server: Server) -> None:
-    only: dict[str, Any] = {"provider": "openai", "accept_sources": [pb.PRICING_SOURCE_CATALOG]}
+    catalogue = pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_CATALOG])
+    only: dict[str, Any] = {"provider": "openai", "read": catalogue}
     found = await at(server, "gpt-4o", as_of=BEGINNING, **only)
     assert found.pricing.pricing_source == pb.PRICING_SOURCE_CATALOG
     error = await refused(at(server, "gpt-4o", known_at=datetime.now(UTC), **only))
@@ -226,6 +227,8 @@ async def test_only_the_price_table_tells_what_was_known(server: Server) -> None
 async def test_the_future_cannot_be_known_and_a_revision_is_no_time(server: Server) -> None:
     soon = datetime.now(UTC) + HOUR
     error = await refused(at(server, "gpt-4o", None, soon))
-    assert error.code == "INVALID_ARGUMENT"
-    error = await refused(at(server, "gpt-4o", None, datetime.now(UTC), min_revision=1))
+    assert (error.code, error.fields) == ("INVALID_ARGUMENT", ("read.known_at",))
+    error = await refused(
+        at(server, "gpt-4o", None, datetime.now(UTC), read=pb.ReadOptions(min_revision=1))
+    )
     assert error.code == "INVALID_ARGUMENT"

@@ -128,7 +128,7 @@ def test_a_second_sync_of_a_source_is_refused_at_once_on_every_process(bench: Be
     assert response.status == pb.SYNC_STATUS_SUCCESS
     reason, metadata = refusal(refused.value)
     assert reason == "SYNC_IN_PROGRESS"
-    assert metadata == {"provider": "openrouter", "sync_run_id": response.sync_run_id}
+    assert metadata == {"source": "openrouter", "sync_run_id": response.run.sync_run_id}
     second.synced()
 
 

@@ -220,7 +220,7 @@ def test_while_a_source_is_synced_every_other_process_refuses_to_sync_it(
         refused.append(refusal(second.value))
     bench.feed.opened.set()
     run = running.result()
-    metadata = {"provider": "openrouter", "sync_run_id": run.sync_run_id}
+    metadata = {"source": "openrouter", "sync_run_id": run.sync_run_id}
     assert refused == [("SYNC_IN_PROGRESS", metadata)] * 2
     for other in others:
         served(other, (run.revision, 101), "the new price", SOON_SECONDS)

@@ -138,12 +138,12 @@ async def test_a_server_that_has_not_heard_of_a_revision_yet_looks_before_it_ref
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"after_revision": -1}, "after_revision"),
-        ({"after_revision": 1, "snapshot": True}, "snapshot"),
+        ({"after": pb.TableRevision(revision=-1)}, "after.revision"),
+        ({"after": pb.TableRevision(revision=1), "snapshot": True}, "snapshot"),
         ({"providers": [""]}, "providers[0]"),
         ({"model_ids": ["a", "b\n"]}, "model_ids[1]"),
         ({"model_ids": ["a"] * 1001}, "model_ids"),
-        ({"epoch": "x" * 101}, "epoch"),
+        ({"after": pb.TableRevision(epoch="x" * 101)}, "after.epoch"),
         ({"progress_interval": Duration(nanos=1)}, "progress_interval"),
         ({"progress_interval": Duration(seconds=3601)}, "progress_interval"),
         ({"progress_interval": Duration(seconds=-1)}, "progress_interval"),

@@ -102,7 +102,7 @@ async def test_a_second_sync_of_the_source_is_refused_at_once(server: Server, fe
     for dry_run in (False, True):
         refusal = await refused(server.sync(dry_run=dry_run))
         assert (refusal.code, refusal.reason) == ("ABORTED", "SYNC_IN_PROGRESS")
-        assert refusal.metadata == {"provider": "openrouter", "sync_run_id": sync_run_id}
+        assert refusal.metadata == {"source": "openrouter", "sync_run_id": sync_run_id}
     # Another source is not held up.
     await server.synced("genai-prices")
     feed.release()

@@ -89,7 +89,7 @@ def test_free_takes_zeros_or_no_price_at_all() -> None:
 
 
 def test_names_are_canonical_and_defaults_are_filled_in() -> None:
-    read = override_request(request(provider="XAI", prompt="1", until=LATER))
+    read = override_request(request(provider="XAI", prompt="1", until_time=LATER))
     assert (read.provider, read.set_by) == ("x-ai", "grpc")
     assert read.origin == ChangeOrigin(OriginKind.OVERRIDE_SET, ADMIN, "grpc")
     assert read.until is not None
@@ -122,8 +122,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "long reason": ({"reason": "a" * 1_001}, "reason"),
     "line break": ({"reason": "a\nb"}, "reason"),
     "long name": ({"set_by": "a" * 201}, "set_by"),
-    "past": ({"until": Timestamp(seconds=1)}, "until"),
-    "no time": ({"until": Timestamp(seconds=2**62)}, "until"),
+    "past": ({"until_time": Timestamp(seconds=1)}, "until_time"),
+    "no time": ({"until_time": Timestamp(seconds=2**62)}, "until_time"),
 }
 
 
