@@ -141,7 +141,10 @@ class Reader:
     def open(self, channel: grpc.aio.Channel) -> grpc.aio.UnaryStreamCall:
         """A new stream that goes on where the last one was saved."""
         self._pending = []
-        request = pb.StreamPriceChangesRequest(after_revision=self.after_revision, epoch=self.epoch)
+        after = None
+        if self.after_revision is not None:
+            after = pb.TableRevision(revision=self.after_revision, epoch=self.epoch)
+        request = pb.StreamPriceChangesRequest(after=after)
         return channel.unary_stream(
             METHOD,
             request_serializer=pb.StreamPriceChangesRequest.SerializeToString,
