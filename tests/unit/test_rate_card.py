@@ -31,14 +31,29 @@ from llmpricing.rate_card import (
     differences,
 )
 from llmpricing.units import PricingFormat
+from llmpricing.usage import InputConvention
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire import enums
 from llmpricing.wire.rates import rate_message
-from pricing_server.grpc_api.wire import price_changes, prices, reads, sync_runs
+from pricing_server.comparison.identity import Identity, LeftOutReason
+from pricing_server.costs import PriceProof
+from pricing_server.grpc_api.wire import (
+    comparisons,
+    costs,
+    held_changes,
+    price_changes,
+    prices,
+    reads,
+    sources,
+    sync_runs,
+)
 from pricing_server.lookup.answer import Freshness
 from pricing_server.lookup.price import Layer
 from pricing_server.lookup.quote import MatchRule
-from pricing_server.price_change import ChangeKind
+from pricing_server.price_change import ChangeKind, OriginKind
+from pricing_server.providers.source import Evidence
+from pricing_server.sync.held import HoldReason, HoldStatus
+from pricing_server.sync.revert import RefusalReason
 from pricing_server.sync.run import SyncStatus
 from tests.unit._strategies import cards, few
 
@@ -349,6 +364,15 @@ MAPPED: list[tuple[type[Enum], str, ProtoEnum, Mapping[Any, int]]] = [
     (MatchRule, "MATCH_RULE", pb.MatchRule, prices.MATCH_RULES),
     (ChangeKind, "CHANGE_KIND", pb.ChangeKind, price_changes.CHANGE_KINDS),
     (SyncStatus, "SYNC_STATUS", pb.SyncStatus, sync_runs.SYNC_STATUSES),
+    (RefusalReason, "REFUSED_REVERT_REASON", pb.RefusedRevertReason, sync_runs.REFUSAL_REASONS),
+    (OriginKind, "ORIGIN_KIND", pb.OriginKind, price_changes.ORIGIN_KINDS),
+    (HoldReason, "HOLD_REASON", pb.HoldReason, prices.HOLD_REASONS),
+    (HoldStatus, "HOLD_STATUS", pb.HoldStatus, held_changes.STATUSES),
+    (Identity, "MODEL_IDENTITY", pb.ModelIdentity, comparisons.IDENTITIES),
+    (LeftOutReason, "LEFT_OUT_REASON", pb.LeftOutReason, comparisons.LEFT_OUT_REASONS),
+    (Evidence, "SOURCE_EVIDENCE", pb.SourceEvidence, sources.EVIDENCE),
+    (InputConvention, "INPUT_CONVENTION", pb.InputConvention, enums.CONVENTIONS),
+    (PriceProof, "PRICE_PROOF", pb.PriceProof, costs.PROOFS),
 ]
 
 

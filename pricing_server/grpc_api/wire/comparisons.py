@@ -14,8 +14,8 @@ from pricing_server.grpc_api.wire.costs import cost_message
 from pricing_server.grpc_api.wire.prices import match_message
 from pricing_server.grpc_api.wire.reads import FRESHNESS, LAYERS, table_of
 
-_IDENTITIES: Final = {one: pb.ModelIdentity.Value(f"MODEL_IDENTITY_{one.name}") for one in Identity}
-_REASONS: Final = {
+IDENTITIES: Final = {one: pb.ModelIdentity.Value(f"MODEL_IDENTITY_{one.name}") for one in Identity}
+LEFT_OUT_REASONS: Final = {
     one: pb.LeftOutReason.Value(f"LEFT_OUT_REASON_{one.name}") for one in LeftOutReason
 }
 
@@ -36,7 +36,7 @@ def _compared(compared: Compared) -> pb.ComparedPrice:
     return pb.ComparedPrice(
         provider=price.provider,
         model_id=price.model_id,
-        identity=_IDENTITIES[compared.identity],
+        identity=IDENTITIES[compared.identity],
         state=STATES[compared.state],
         pricing_source=LAYERS[price.layer],
         source_detail=answer.source_detail,
@@ -51,6 +51,6 @@ def _left_out(left_out: LeftOut) -> pb.LeftOut:
     return pb.LeftOut(
         provider=left_out.provider or None,
         model_id=left_out.model_id,
-        reason=_REASONS[left_out.reason],
+        reason=LEFT_OUT_REASONS[left_out.reason],
         message=left_out.message,
     )

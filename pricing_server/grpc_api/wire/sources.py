@@ -11,7 +11,7 @@ from pricing_server.grpc_api.wire.sync_runs import sync_run_message
 from pricing_server.providers.source import Evidence, KeyUse, Source
 from pricing_server.scheduler.schedule import Schedule
 
-_EVIDENCE: Final = {one: pb.SourceEvidence.Value(f"SOURCE_EVIDENCE_{one.name}") for one in Evidence}
+EVIDENCE: Final = {one: pb.SourceEvidence.Value(f"SOURCE_EVIDENCE_{one.name}") for one in Evidence}
 
 
 def provider_message(coverage: ProviderCoverage) -> pb.Provider:
@@ -48,7 +48,7 @@ def source_message(
         url=url,
         key_variable=declared.key_variable if declared and has_key else None,
         key_required=declared is not None and declared.key_use is KeyUse.REQUIRED,
-        evidence=_EVIDENCE[declared.evidence] if declared else None,
+        evidence=EVIDENCE[declared.evidence] if declared else None,
         last_run=sync_run_message(run, with_details=False) if run is not None else None,
         success_rate=_share(health.recent_successes, health.recent_runs),
         is_stale=schedule.is_stale(health.log, now),

@@ -20,7 +20,7 @@ MAX_ERROR_DETAILS: Final = 1_000
 SYNC_STATUSES: Final = {
     status: pb.SyncStatus.Value(f"SYNC_STATUS_{status.name}") for status in SyncStatus
 }
-_REFUSALS: Final = {
+REFUSAL_REASONS: Final = {
     reason: pb.RefusedRevertReason.Value(f"REFUSED_REVERT_REASON_{reason.name}")
     for reason in RefusalReason
 }
@@ -103,7 +103,7 @@ def _refused(refused: Refused) -> pb.RefusedRevert:
         provider=refused.provider,
         model_id=refused.model_id,
         revision=refused.revision,
-        reason=_REFUSALS[refused.reason],
+        reason=REFUSAL_REASONS[refused.reason],
         message=refused.message,
     )
 
