@@ -398,6 +398,36 @@ async def test_an_unknown_model_is_not_found(server: Server) -> None:
     assert (refusal.code, refusal.reason) == ("NOT_FOUND", "PROVIDER_NOT_FOUND")
 
 
+async def test_prices_are_compared_as_they_are_to_be_read(server: Server, feed: Feed) -> None:
+    feed.answer(payload(row("openai/gpt-4o", "0.000003")))
+    run = (await server.synced()).run
+    known = run.completed_time
+    feed.answer(payload(row("openai/gpt-4o", "0.000004")))
+    await server.synced()
+
+    async def openrouters(**read: Any) -> str:
+        message = request({"input_tokens": 1_000_000}, model="gpt-4o", read=pb.ReadOptions(**read))
+        found = await compare(server, message)
+        return {each.provider: each.cost.total for each in found.prices}["openrouter"]
+
+    assert await openrouters() == "4"
+    assert await openrouters(known_at=known) == "3"
+    assert await openrouters(min_revision=run.revision) == "4"
+    catalogue = pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_CATALOG])
+    found = await compare(server, request(PLAIN, model="gpt-4o", read=catalogue))
+    assert {each.pricing_source for each in found.prices} == {pb.PRICING_SOURCE_CATALOG}
+    assert not found.HasField("table")
+
+
+async def test_what_compares_nothing_is_refused(server: Server) -> None:
+    other = pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_CROSS_REFERENCE])
+    refusal = await refused(compare(server, request(PLAIN, model="gpt-4o", read=other)))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("read.accept_sources",))
+    later = pb.ReadOptions(min_revision=1_000)
+    refusal = await refused(compare(server, request(PLAIN, model="gpt-4o", read=later)))
+    assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "REVISION_NOT_REACHED")
+
+
 def test_the_example_of_the_readme_answers(public_server: ServerProcess, grpcurl: Grpcurl) -> None:
     asked: dict[str, Any] = {
         "model": "gpt-oss-120b",

@@ -458,3 +458,66 @@ async def test_a_batch_that_cannot_be_is_refused(server: Server) -> None:
     empty = pb.BatchCalculateCostRequest()
     refusal = await refused(server.stub.BatchCalculateCost(empty, timeout=CALL_SECONDS))
     assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("requests",))
+
+
+# Views ------------------------------------------------------------------------------------
+
+
+async def test_a_receipt_comes_only_where_it_is_asked_for(server: Server, feed: Feed) -> None:
+    feed.answer(payload(row("acme/one")))
+    await server.synced()
+    usage = tokens(1_000)
+    views = (pb.RECEIPT_VIEW_UNSPECIFIED, pb.RECEIPT_VIEW_NONE, pb.RECEIPT_VIEW_PLAIN)
+    requests = [cost_request(usage, receipt=view) for view in views]
+    singles = [await cost(server, each) for each in requests]
+    batch = await server.stub.BatchCalculateCost(
+        pb.BatchCalculateCostRequest(requests=requests), timeout=CALL_SECONDS
+    )
+    for found in (singles, batch.results):
+        assert [each.HasField("receipt") for each in found] == [False, False, True]
+        assert {each.cost.total for each in found} == {"0.001"}
+        assert len({each.table.revision for each in found}) == 1
+    assert singles[2].receipt.table == singles[2].table
+
+
+async def test_a_signed_receipt_is_refused_until_there_is_one(server: Server) -> None:
+    request = cost_request(tokens(1), receipt=pb.RECEIPT_VIEW_SIGNED)
+    refusal = await refused(cost(server, request))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("receipt",))
+    assert "signs none yet" in refusal.message
+    refusal = await refused(cost(server, cost_request(tokens(1), receipt=UNKNOWN)))
+    assert refusal.fields == ("receipt",)
+
+
+async def test_a_batch_is_read_as_its_requests_say_and_else_as_it_says_itself(
+    server: Server,
+) -> None:
+    catalogue = pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_CATALOG])
+    table = pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_DATABASE])
+    prices = await server.stub.BatchGetPricing(
+        pb.BatchGetPricingRequest(
+            requests=[
+                pb.GetPricingRequest(model_id="gpt-4o"),
+                pb.GetPricingRequest(model_id="gpt-4o", read=table),
+            ],
+            read=catalogue,
+        ),
+        timeout=CALL_SECONDS,
+    )
+    expected = [pb.PRICING_SOURCE_CATALOG, pb.PRICING_SOURCE_DATABASE]
+    assert [each.pricing.pricing.pricing_source for each in prices.results] == expected
+    named = pb.BatchGetPricingRequest(names=["gpt-4o"], read=catalogue)
+    by_name = await server.stub.BatchGetPricing(named, timeout=CALL_SECONDS)
+    assert not by_name.results[0].pricing.HasField("table")
+    model = {"provider": "openai", "model_id": "gpt-4o"}
+    costs = await server.stub.BatchCalculateCost(
+        pb.BatchCalculateCostRequest(
+            requests=[
+                cost_request(tokens(1_000), **model),
+                cost_request(tokens(1_000), **model, read=table),
+            ],
+            read=catalogue,
+        ),
+        timeout=CALL_SECONDS,
+    )
+    assert [each.receipt.pricing_source for each in costs.results] == expected

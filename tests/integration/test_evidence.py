@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._grpcurl import Grpcurl
@@ -91,6 +92,29 @@ def catalogued(bench: Bench, models: int) -> list[str]:
 
 
 # ExplainPrice.
+
+
+def test_a_price_is_explained_as_it_is_read_and_only_now(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {SHARED: 3}
+    revision = server.synced().run.revision
+
+    def explained(**read: Any) -> pb.ExplainPriceResponse:
+        request = pb.ExplainPriceRequest(
+            model_id=SHARED, provider="openrouter", read=pb.ReadOptions(**read)
+        )
+        return server.stub.ExplainPrice(request, timeout=CALL_SECONDS)
+
+    assert explained(min_revision=revision).pricing.prompt == "3.00"
+    catalogue = explained(accept_sources=[pb.PRICING_SOURCE_CATALOG])
+    assert catalogue.pricing.pricing_source == pb.PRICING_SOURCE_CATALOG
+    assert not catalogue.HasField("table")
+    for field in ("as_of", "known_at"):
+        with pytest.raises(grpc.RpcError) as error:
+            explained(**{field: Timestamp(seconds=1)})
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert f"read.{field}" in str(error.value.details())
 
 
 def test_a_sellers_price_leads_to_its_own_words(bench: Bench, server: ServerProcess) -> None:

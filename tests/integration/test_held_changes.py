@@ -128,6 +128,25 @@ async def test_a_held_price_is_shown_as_evidence_in_a_snapshot_and_counted_of_it
     assert {one.source: one.models_held for one in sources if one.models_held} == {"openrouter": 1}
 
 
+async def test_one_held_change_is_answered_whatever_became_of_it(holding: Server) -> None:
+    (entry,) = await held(holding)
+
+    async def got() -> pb.HeldChange:
+        request = pb.GetHeldChangeRequest(held_change_id=entry.held_change_id)
+        return (await holding.stub.GetHeldChange(request)).held_change
+
+    assert await got() == entry
+    for absent in ("feed_id", "resolved_by", "note"):
+        assert not entry.HasField(absent)  # type: ignore[arg-type]
+    done = await approve(holding, entry.held_change_id)
+    assert await got() == done.held_change
+    for unknown in ("999999", "no id"):
+        request = pb.GetHeldChangeRequest(held_change_id=unknown)
+        refusal = await refused(holding.stub.GetHeldChange(request))
+        assert (refusal.code, refusal.reason) == ("NOT_FOUND", "HELD_CHANGE_NOT_FOUND")
+        assert refusal.metadata == {"held_change_id": unknown}
+
+
 async def test_an_override_neither_confirms_a_held_price_nor_hides_it(holding: Server) -> None:
     override = pb.SetPriceOverrideRequest(
         provider="openrouter", model_id=ONE, prompt="100", completion="2", reason="a test"

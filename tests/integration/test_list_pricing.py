@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg import sql
 
 from llmpricing.v1 import pricing_pb2 as pb
@@ -423,6 +424,11 @@ async def test_filters_leave_what_they_say(server: Server, feed: Feed) -> None:
         ({"view": UNKNOWN}, "view"),
         ({"page_size": -1}, "page_size"),
         ({"page_token": "made-up"}, "page_token"),
+        ({"read": pb.ReadOptions(min_revision=-1)}, "read.min_revision"),
+        ({"read": pb.ReadOptions(exact_only=True)}, "read.exact_only"),
+        ({"read": pb.ReadOptions(accept_sources=TABLE_LAYERS)}, "read.accept_sources"),
+        ({"read": pb.ReadOptions(as_of=Timestamp(seconds=1))}, "read.as_of"),
+        ({"read": pb.ReadOptions(known_at=Timestamp(seconds=1))}, "read.known_at"),
     ],
     ids=str,
 )
@@ -431,6 +437,17 @@ async def test_a_request_that_makes_no_sense_is_refused_with_its_field(
 ) -> None:
     error = await refused(page(server, **fields))
     assert (error.code, error.fields) == ("INVALID_ARGUMENT", (field,))
+
+
+async def test_a_list_is_at_or_after_the_revision_asked_for(server: Server, feed: Feed) -> None:
+    feed.answer(payload(row("acme/one")))
+    revision = (await server.synced()).run.revision
+    reached = pb.ReadOptions(min_revision=revision)
+    begun = await page(server, text="acme/", page_size=1, read=reached)
+    assert begun.table.revision == revision
+    error = await refused(page(server, read=pb.ReadOptions(min_revision=revision + 1)))
+    assert (error.code, error.reason) == ("UNAVAILABLE", "REVISION_NOT_REACHED")
+    assert error.metadata == {"revision": str(revision), "min_revision": str(revision + 1)}
 
 
 async def test_a_page_token_serves_the_same_filters_only(server: Server) -> None:

@@ -420,6 +420,39 @@ def test_a_run_that_came_after_an_override_ended_unseen_is_reverted_to_a_source(
     assert (pricing.prompt, pricing.pricing_source) == ("1.00", pb.PRICING_SOURCE_DATABASE)
 
 
+# Listed.
+
+
+def test_overrides_in_force_are_listed_by_seller_and_model_page_by_page(
+    bench: Bench, server: ServerProcess
+) -> None:
+    def listed(**fields: Any) -> list[pb.PriceOverride]:
+        found: list[pb.PriceOverride] = []
+        token = ""
+        while True:
+            request = pb.ListPriceOverridesRequest(page_size=2, page_token=token, **fields)
+            response = server.stub.ListPriceOverrides(request, timeout=CALL_SECONDS)
+            found += response.price_overrides
+            token = response.next_page_token
+            if not token:
+                return found
+
+    assert listed() == []
+    wanted = [("acme", "b"), ("acme", "a"), ("openrouter", "acme/one"), ("x-ai", "c")]
+    done = {
+        (provider, model): override(server, model, provider, until_time=in_seconds(3_600))
+        for provider, model in wanted
+    }
+    assert listed() == [done[name].price_override for name in sorted(done)]
+    assert listed(provider="XAI") == [done["x-ai", "c"].price_override]
+    assert listed(provider="nobody") == []
+    again = override(server, "a", "acme", prompt="8").price_override
+    assert listed(provider="acme")[0] == again
+    assert again.override_id != done["acme", "a"].price_override.override_id
+    clear(server, "b", "acme")
+    assert [each.model_id for each in listed(provider="acme")] == ["a"]
+
+
 # Ends.
 
 
