@@ -509,7 +509,7 @@ async def test_a_batch_is_read_as_its_requests_say_and_else_as_it_says_itself(
     named = pb.BatchGetPricingRequest(names=["gpt-4o"], read=catalogue)
     by_name = await server.stub.BatchGetPricing(named, timeout=CALL_SECONDS)
     assert not by_name.results[0].pricing.HasField("table")
-    model = {"provider": "openai", "model_id": "gpt-4o"}
+    model: dict[str, Any] = {"provider": "openai", "model_id": "gpt-4o"}
     costs = await server.stub.BatchCalculateCost(
         pb.BatchCalculateCostRequest(
             requests=[
