@@ -37,6 +37,7 @@ from pricing_server.lookup.price import Head
 from pricing_server.lookup.price_list import PriceLists
 from pricing_server.lookup.table import PriceTable
 from pricing_server.matching.catalogue import clauses
+from pricing_server.matching.covering import CatalogueCoverage
 from pricing_server.postgres.audit_reader import PostgresAuditReader
 from pricing_server.postgres.change_history import PostgresChangeHistory
 from pricing_server.postgres.connection import READER, WRITER, read_pool
@@ -118,7 +119,10 @@ async def running_server(
         stack.push_async_callback(abandoned_work_ended, CALL_GRACE_SECONDS)
         manual = await asyncio.to_thread(_manual_prices, settings)
         logins = settings.logins(conninfo)
-        store = PostgresSyncStore(logins.writer)
+        catalog = Catalog(genai_prices.SOURCE, clauses)
+        coverage = CatalogueCoverage(genai_prices.SOURCE.slug, catalog)
+        covers = {genai_prices.SOURCE.slug: coverage.covered}
+        store = PostgresSyncStore(logins.writer, covers)
         pool = read_pool(logins.reader, size=settings.database_connections)
         await stack.enter_async_context(pool)
         reader = GuardedReader(PostgresPriceReader(pool))
@@ -132,7 +136,7 @@ async def running_server(
             cache_ttl_seconds=settings.cache_ttl_seconds,
             clock=utc_now,
         )
-        lookup = Lookup(table, manual, Catalog(genai_prices.SOURCE, clauses), SOURCES)
+        lookup = Lookup(table, manual, catalog, SOURCES)
         lists = PriceLists(
             PostgresChangeHistory(pool), reader.breaker, ttl_seconds=settings.cache_ttl_seconds
         )
@@ -174,7 +178,7 @@ async def running_server(
 
         syncs = SyncRunner(store, fetcher, settings, SOURCES, committed)
         stack.push_async_callback(syncs.drain, SYNC_GRACE_SECONDS)
-        price_overrides = OverrideRunner(PostgresOverrideStore(logins.writer), committed)
+        price_overrides = OverrideRunner(PostgresOverrideStore(logins.writer, covers), committed)
         stack.push_async_callback(price_overrides.drain, CALL_GRACE_SECONDS)
         prepared = partial(_prepare, logins, migrations, store, syncs)
         try:

@@ -105,6 +105,8 @@ def _quote(row: Row) -> StatedQuote:
         sync_run_id=row["sync_run_id"],
         payload_url=row["payload_url"],
         payload_sha256=row["payload_sha256"],
+        stated_as=row["stated_as"],
+        is_inferred=row["is_inferred"],
     )
 
 

@@ -128,10 +128,12 @@ class Conditions:
 
     def in_effect(self, at: datetime) -> bool:
         """Whether date and time of day hold at the instant."""
-        return (
-            (self.effective_from is None or self.effective_from <= at)
-            and (self.effective_until is None or at < self.effective_until)
-            and (self.utc_window is None or self.utc_window.contains(at))
+        return self.holds_by_date(at) and (self.utc_window is None or self.utc_window.contains(at))
+
+    def holds_by_date(self, at: datetime) -> bool:
+        """Whether the date holds at the instant, whatever the time of day."""
+        return (self.effective_from is None or self.effective_from <= at) and (
+            self.effective_until is None or at < self.effective_until
         )
 
 
