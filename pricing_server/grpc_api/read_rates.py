@@ -49,9 +49,7 @@ _COMPARISONS: Final[Mapping[int, Comparison]] = {
 _SCOPES: Final[Mapping[int, ThresholdScope]] = {
     number: scope for scope, number in convert_rates.SCOPES.items()
 }
-_DAYS: Final[Mapping[int, DayOfWeek]] = {
-    number: day for day, number in convert_rates.DAYS.items()
-}
+_DAYS: Final[Mapping[int, DayOfWeek]] = {number: day for day, number in convert_rates.DAYS.items()}
 _CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
