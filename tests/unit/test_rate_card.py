@@ -436,7 +436,7 @@ def test_every_rate_can_be_sent(card: RateCard) -> None:
         if meant.utc_window is not None:
             start = sent.utc_window.start
             assert int(start[:2]) * 60 + int(start[3:]) == meant.utc_window.start
-            assert tuple(sent.utc_window.days) == meant.utc_window.days
+            assert [int(day) for day in sent.utc_window.days] == list(meant.utc_window.days)
         if meant.effective_from is not None:
             assert sent.effective_from.ToDatetime(tzinfo=UTC) == meant.effective_from
 

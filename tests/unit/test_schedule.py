@@ -50,8 +50,8 @@ def at(text: str) -> datetime:
 
 
 def window(start: str, end: str) -> UtcWindow:
-    minutes = [int(text[:2]) * 60 + int(text[3:]) for text in (start, end)]
-    return UtcWindow(*minutes)
+    opens, closes = (int(text[:2]) * 60 + int(text[3:]) for text in (start, end))
+    return UtcWindow(opens, closes)
 
 
 def rate(price: int | str, conditions: Conditions | None = None, meter: str = "input") -> Rate:

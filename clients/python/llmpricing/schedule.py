@@ -12,7 +12,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import ALWAYS, Conditions, PriceState, Rate, RateCard
+from llmpricing.rate_card import (
+    ALWAYS,
+    Conditions,
+    DayOfWeek,
+    PriceState,
+    Rate,
+    RateCard,
+    UtcWindow,
+)
 
 _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
@@ -112,8 +120,12 @@ def _in_effect(card: RateCard, at: datetime) -> dict[object, tuple[Decimal, int,
 
 def _cycle(card: RateCard) -> timedelta:
     """After how long the windows of a card repeat: a day, or a week if any is of certain days."""
-    windows = (rate.conditions.utc_window for rate in card.rates)
-    return _WEEK if any(window is not None and window.days for window in windows) else _DAY
+    return _WEEK if any(window.days for window in _windows(card)) else _DAY
+
+
+def _windows(card: RateCard) -> set[UtcWindow]:
+    windows = {rate.conditions.utc_window for rate in card.rates}
+    return {window for window in windows if window is not None}
 
 
 def _boundaries(card: RateCard, since: datetime, until: datetime) -> Iterator[datetime]:
@@ -122,18 +134,29 @@ def _boundaries(card: RateCard, since: datetime, until: datetime) -> Iterator[da
     Windows repeat, so one cycle of them says all, in `since`..`until` and in the cycle on
     either side of each date at which the card changes.
     """
-    minutes: set[int] = set()
     dates: set[datetime] = set()
     for rate in card.rates:
         conditions = rate.conditions
-        if conditions.utc_window is not None:
-            minutes |= {conditions.utc_window.start, conditions.utc_window.end}
         dates |= {conditions.effective_from, conditions.effective_until} - {None}  # type: ignore[arg-type]
     yield from dates
+    minutes = _edges(_windows(card))
+    if not minutes:
+        return
     cycle = _cycle(card)
     for first, last in [(since, until), *((date - cycle, date + cycle) for date in dates)]:
         midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
-        while minutes and midnight <= last:
-            for minute in minutes:
+        while midnight <= last:
+            for minute in minutes.get(midnight.isoweekday(), ()):
                 yield midnight + timedelta(minutes=minute)
             midnight += _DAY
+
+
+def _edges(windows: set[UtcWindow]) -> dict[int, set[int]]:
+    """By ISO number of a day, the minutes of it at which a window starts or ends."""
+    edges: dict[int, set[int]] = {}
+    for window in windows:
+        for day in window.days or DayOfWeek:
+            ends_on = day if window.start < window.end else day % len(DayOfWeek) + 1
+            edges.setdefault(day, set()).add(window.start)
+            edges.setdefault(ends_on, set()).add(window.end)
+    return edges
