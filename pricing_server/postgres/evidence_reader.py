@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import Any, Final
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import clock_time
+from llmpricing.rate_card import DayOfWeek, clock_time
 from pricing_server.evidence import (
     Discrepancy,
     DiscrepancyCursor,
@@ -56,9 +56,12 @@ class PostgresEvidenceReader:
     ) -> Sequence[Discrepancy]:
         """The models on which sources disagree, by falling ratio."""
         at = narrow.at.astimezone(UTC)
+        today = DayOfWeek(at.isoweekday())
         values = {
             "at": at,
             "clock": clock_time(at.hour * 60 + at.minute),
+            "today": today.name.lower(),
+            "yesterday": today.day_before.name.lower(),
             "min_ratio": narrow.min_ratio,
             "provider": narrow.provider,
             "delisted": MISSING_SYNCS_TO_DELIST,

@@ -92,9 +92,14 @@ WITH quoted AS (
       AND (NOT rate ? 'effective_until'
            OR (rate ->> 'effective_until')::timestamptz > %(at)s)
       AND (NOT rate ? 'utc_window'
-           OR CASE WHEN rate #>> '{utc_window,0}' < rate #>> '{utc_window,1}'
-              THEN rate #>> '{utc_window,0}' <= %(clock)s AND %(clock)s < rate #>> '{utc_window,1}'
-              ELSE rate #>> '{utc_window,0}' <= %(clock)s OR %(clock)s < rate #>> '{utc_window,1}'
+           OR CASE WHEN %(clock)s >= rate #>> '{utc_window,0}'
+              THEN (%(clock)s < rate #>> '{utc_window,1}'
+                    OR rate #>> '{utc_window,1}' <= rate #>> '{utc_window,0}')
+                   AND (NOT rate ? 'utc_days' OR rate -> 'utc_days' ? %(today)s)
+              -- Before its start, what still lasts has begun the day before.
+              ELSE rate #>> '{utc_window,1}' <= rate #>> '{utc_window,0}'
+                   AND %(clock)s < rate #>> '{utc_window,1}'
+                   AND (NOT rate ? 'utc_days' OR rate -> 'utc_days' ? %(yesterday)s)
               END)
     ORDER BY cards.card_id, rate ->> 'meter', position
 ), priced AS MATERIALIZED (
