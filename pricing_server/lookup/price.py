@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from llmpricing.matching import Standing
 from llmpricing.rate_card import RateCard
 from pricing_server.sync.held import PendingChange
 from pricing_server.sync.table_state import Disagreement
@@ -142,8 +143,8 @@ class PriceReader(Protocol):
     async def head(self) -> Head:
         """The state of the whole price table."""
 
-    async def names(self) -> Sequence[tuple[str, str]]:
-        """(provider, model id) of every model."""
+    async def names(self) -> Mapping[tuple[str, str], Standing]:
+        """(provider, model id) of every model, and what its listing is worth."""
 
     async def find_references(
         self, model_id: str, provider: str, reference_provider: str

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
+from llmpricing.matching import Standing
 from llmpricing.rate_card import UNPRICED, PriceState, RateCard
 from pricing_server.lookup.price import Head, Layer, Name, Price, When
 from pricing_server.postgres.connection import (
@@ -21,6 +23,13 @@ from pricing_server.sync.held import HoldReason, PendingChange
 from pricing_server.sync.table_state import OVERRIDE, Disagreement
 
 _SQL = statements("lookup")
+_STANDINGS: Final = {
+    (True, True): Standing.PRICED,
+    (True, False): Standing.UNPRICED,
+    (False, True): Standing.DELISTED,
+    (False, False): Standing.DELISTED_UNPRICED,
+}
+"""By whether the seller still lists the model, and whether a price is known."""
 
 
 class PostgresPriceReader:
@@ -83,12 +92,17 @@ class PostgresPriceReader:
             async with self._pool.connection() as connection:
                 return await read_head(connection)
 
-    async def names(self) -> Sequence[tuple[str, str]]:
-        """(provider, model id) of every model."""
+    async def names(self) -> Mapping[tuple[str, str], Standing]:
+        """(provider, model id) of every model, and what its listing is worth."""
         with translated_errors():
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(_SQL["list_names"])
-                return [(row["provider"], row["model_id"]) async for row in cursor]
+                return {
+                    (row["provider"], row["model_id"]): _STANDINGS[
+                        row["is_listed"], row["has_price"]
+                    ]
+                    async for row in cursor
+                }
 
     async def find_references(
         self, model_id: str, provider: str, reference_provider: str

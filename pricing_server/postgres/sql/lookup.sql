@@ -122,8 +122,15 @@ LEFT JOIN LATERAL (
 SELECT revision, epoch::text AS epoch FROM price_table_head;
 
 -- name: list_names
--- Every model's names, for near matches.
-SELECT provider, model_id FROM models ORDER BY provider, model_id;
+-- Every model's names, for matching: a price decides between sellers, and one that is listed.
+SELECT models.provider,
+       models.model_id,
+       models.is_active AS is_listed,
+       cards.state <> 'unpriced' AS has_price
+FROM models
+JOIN model_pricing AS pricing USING (model_key)
+JOIN rate_cards AS cards USING (card_id)
+ORDER BY models.provider, models.model_id;
 
 -- name: find_references
 -- Sellers' models, and the models of another seller that may be the same: by Hugging
