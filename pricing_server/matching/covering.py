@@ -57,10 +57,11 @@ class _Index:
     """The catalogue's names, and the rules that lead to them."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self.names = frozenset(catalog.names())
+        standings = catalog.standings()
+        self.names = frozenset(standings)
         self.sellers = frozenset(seller for seller, _ in self.names)
         self._clauses = ClauseIndex(catalog.clauses())
-        self.models: ModelIndex = model_index(self.names, self._clauses)
+        self.models: ModelIndex = model_index(standings, self._clauses)
 
     def is_given(self, covering: Name, model_id: str) -> bool:
         """Whether a clause gives the id to the model that another rule led to as well."""
