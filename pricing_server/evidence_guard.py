@@ -10,8 +10,8 @@ from pricing_server.evidence import (
     Discrepancy,
     DiscrepancyCursor,
     DiscrepancyFilter,
-    Evidence,
     EvidenceReader,
+    PriceEvidence,
 )
 
 ANSWER_SECONDS: Final = 5.0
@@ -25,7 +25,7 @@ class GuardedEvidenceReader:
         self._reader = reader
         self._breaker = breaker
 
-    async def evidence(self, provider: str, model_id: str) -> Evidence:
+    async def evidence(self, provider: str, model_id: str) -> PriceEvidence:
         """See EvidenceReader."""
         return await self._breaker.ask_slow(
             lambda: self._reader.evidence(provider, model_id), ANSWER_SECONDS

@@ -74,7 +74,7 @@ class ListedPage:
     is_last: bool
 
 
-class Listing:
+class PriceLister:
     """Lists the price table for one process."""
 
     def __init__(

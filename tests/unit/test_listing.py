@@ -27,9 +27,9 @@ from llmpricing.rate_card import (
 )
 from pricing_server.listing import (
     ListedPage,
-    Listing,
     Position,
     PriceFilter,
+    PriceLister,
     UnknownPosition,
     select,
 )
@@ -204,7 +204,7 @@ async def test_pages_of_any_size_are_the_whole_list_each_once(
     begin = None
     while not found or not found[-1].is_last:
         lists = price_lists(reader)
-        listing = Listing(lists, {}, clock=clock)
+        listing = PriceLister(lists, {}, clock=clock)
         found.append(await listing.page(narrow, begin, sizes[len(found) % len(sizes)]))
         if found[-1].answers:
             last = found[-1].answers[-1].quote.price
@@ -229,7 +229,7 @@ async def test_what_has_no_revision_may_change_between_pages_and_nothing_comes_t
     behind = before[position % len(before)]
     changed = [replace(one, context_length=4096) for one in table]
     lists = price_lists(ListedTable(*changed))
-    page = await Listing(lists, {}).page(narrow, Position(HEAD, at, behind), 100)
+    page = await PriceLister(lists, {}).page(narrow, Position(HEAD, at, behind), 100)
     told = names(answer.quote.price for answer in page.answers)
     place = before.index(behind)
     assert not set(told) & set(before[: place + 1])
@@ -268,7 +268,7 @@ def test_sorting_in_runs_is_sorting_and_keeps_the_order_of_equals(
 
 async def test_a_page_behind_a_model_that_nobody_lists_is_refused() -> None:
     lists = price_lists(ListedTable(price("a", "one")))
-    listing = Listing(lists, {})
+    listing = PriceLister(lists, {})
     for behind in (("a", "two"), ("a", ""), ("z", "one")):
         with pytest.raises(UnknownPosition):
             await listing.page(PriceFilter(), Position(HEAD, NOON, behind), 1)
@@ -286,7 +286,7 @@ async def test_later_pages_are_evaluated_at_the_instant_of_the_first() -> None:
     )
     lists = price_lists(ListedTable(*(price("a", each, timed) for each in ("one", "two"))))
     clock = Clock()
-    listing = Listing(lists, {}, clock=clock)
+    listing = PriceLister(lists, {}, clock=clock)
     first = await listing.page(PriceFilter(), None, 1)
     clock.now += 24 * HOUR
     second = await listing.page(PriceFilter(), Position(first.head, first.at, ("a", "one")), 1)
@@ -301,7 +301,7 @@ async def test_later_pages_are_evaluated_at_the_instant_of_the_first() -> None:
 
 async def test_a_list_of_nothing_has_one_page() -> None:
     lists = price_lists(ListedTable())
-    page = await Listing(lists, {}).page(PriceFilter(), None, 10)
+    page = await PriceLister(lists, {}).page(PriceFilter(), None, 10)
     assert page.is_last
     assert not page.answers
     await lists.aclose()
