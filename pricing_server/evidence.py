@@ -104,7 +104,7 @@ class EvidenceReader(Protocol):
         """What the price table has of a model."""
 
     async def discrepancies(
-        self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
+        self, criteria: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
     ) -> Sequence[Discrepancy]:
         """The models on which sources disagree, by falling ratio."""
 

@@ -32,9 +32,9 @@ class GuardedEvidenceReader:
         )
 
     async def discrepancies(
-        self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
+        self, criteria: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
     ) -> Sequence[Discrepancy]:
         """See EvidenceReader."""
         return await self._breaker.ask_slow(
-            lambda: self._reader.discrepancies(narrow, after, limit), ANSWER_SECONDS
+            lambda: self._reader.discrepancies(criteria, after, limit), ANSWER_SECONDS
         )

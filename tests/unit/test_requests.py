@@ -314,7 +314,7 @@ class NeverAsked:
         raise AssertionError
 
     async def discrepancies(
-        self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
+        self, criteria: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
     ) -> Sequence[Discrepancy]:
         raise AssertionError
 
