@@ -53,6 +53,7 @@ from pricing_server.postgres.pruner import Pruner
 from pricing_server.postgres.reaper import Reaper
 from pricing_server.postgres.schedule_store import PostgresNoticeStore, PostgresScheduleStore
 from pricing_server.postgres.sync_store import PostgresSyncStore
+from pricing_server.price_change import SERVER
 from pricing_server.providers import SOURCES, genai_prices
 from pricing_server.scheduler.alerts import Alerts
 from pricing_server.scheduler.schedule import Schedule
@@ -313,7 +314,9 @@ async def _sync_bundled(store: PostgresSyncStore, syncs: SyncRunner) -> None:
         release = source.release
         while release is not None and await store.latest_release(source) != release.version:
             try:
-                outcome = await syncs.sync(SyncRequest(source.slug, triggered_by="start"))
+                outcome = await syncs.sync(
+                    SyncRequest(source.slug, triggered_by="start", actor=SERVER)
+                )
             except SyncInProgress:
                 # Another process starts on the same database; its sync serves both.
                 await asyncio.sleep(BUNDLED_POLL_SECONDS)

@@ -115,8 +115,7 @@ async def _approve(
         {model.card_id for model in state.models.values() if model.card_id is not None}
         | {quote.card_id for each in state.quotes.values() for quote in each},
     )
-    changed_by = f"approve:{request.held_change_id}:{request.resolved_by}"
-    resolver = Resolver(cards, changed_by, changed_at)
+    resolver = Resolver(cards, request.origin, changed_at)
     quoted, covered, uncovered = [], [], []
     approved: dict[ModelName, Quote] = {}
     for row in rows:
@@ -152,7 +151,6 @@ async def _approve(
         {
             "revision": revision,
             "changed_at": changed_at,
-            "changed_by": changed_by,
             "source": source,
             "uncovered": uncovered,
         },

@@ -27,7 +27,7 @@ from pricing_server.postgres.price_table import (
     write_changes,
 )
 from pricing_server.postgres.statements import statements
-from pricing_server.price_change import PriceChange
+from pricing_server.price_change import ChangeOrigin, PriceChange
 from pricing_server.sync.coverage import NOTHING_COVERED, Covers
 from pricing_server.sync.override import (
     ENDED,
@@ -37,7 +37,7 @@ from pricing_server.sync.override import (
     PriceOverride,
 )
 from pricing_server.sync.resolution import InForce, Resolver
-from pricing_server.sync.table_state import OVERRIDE, ModelName
+from pricing_server.sync.table_state import OVERRIDE, Attribution, ModelName
 
 _SQL = statements("overrides")
 _SYNC_SQL = statements("sync")
@@ -79,7 +79,7 @@ class PostgresOverrideStore:
                 overridden = await _read_overridden(connection, request.provider, request.model_id)
                 if not overridden:
                     raise OverrideNotFound(request.provider, request.model_id)
-                changes, head = await _end(connection, overridden, head, request.changed_by)
+                changes, head = await _end(connection, overridden, head, request.origin)
                 key = (request.provider, request.model_id)
                 return OverrideOutcome(head.revision, head.epoch, _change_of(changes, key))
 
@@ -125,14 +125,16 @@ async def _set(
         "set_by": request.set_by,
         "until": request.until,
         "at": at,
-        "changed_by": request.changed_by,
+        **_cleared(request.origin),
     }
     await keep_card(connection, request.card)
     await connection.execute(_SQL["keep_quote"], values)
     await connection.execute(_SQL["end_overrides"], values)
-    await connection.execute(_SQL["keep_override"], values)
-    settled = await _settle(connection, {model_key: at}, request.changed_by, at)
-    changes, head = await _commit_changes(connection, settled.resolver, head)
+    cursor = await connection.execute(_SQL["keep_override"], values)
+    override_id: int = only(await cursor.fetchone())["override_id"]
+    begun = _Turn(at, replace(request.origin, override_id=override_id))
+    settled = await _settle(connection, {model_key: begun}, at)
+    changes, head = await _commit_changes(connection, settled, head)
     key = (request.provider, request.model_id)
     return OverrideOutcome(
         head.revision,
@@ -184,29 +186,44 @@ async def _registered(
 
 
 async def _end(
-    connection: Connection, overridden: Sequence[Row], head: Head, changed_by: str
+    connection: Connection, overridden: Sequence[Row], head: Head, origin: ChangeOrigin
 ) -> tuple[Sequence[PriceChange], Head]:
     """End these overrides; the changes of prices, and the head with them."""
     at = datetime.now(UTC)
-    ends = {row["model_key"]: min(at, row["until"]) if row["until"] else at for row in overridden}
+    ended = {
+        row["model_key"]: _Turn(
+            min(at, row["until"]) if row["until"] else at,
+            replace(origin, override_id=row["override_id"]),
+        )
+        for row in overridden
+    }
     values = {
-        "model_keys": list(ends),
+        "model_keys": list(ended),
         "at": at,
-        "changed_by": changed_by,
+        **_cleared(origin),
         "unpriced": UNPRICED.card_id,
     }
     await keep_card(connection, UNPRICED)
     await connection.execute(_SQL["end_quotes"], values)
     await connection.execute(_SQL["end_overrides"], values)
-    settled = await _settle(connection, ends, changed_by, at)
-    return await _commit_changes(connection, settled.resolver, head)
+    settled = await _settle(connection, ended, at)
+    return await _commit_changes(connection, settled, head)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """When an override begins or ends, and where that comes from."""
+
+    at: datetime
+    origin: ChangeOrigin
 
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
     """What is in force of the models that an override concerns."""
 
-    resolver: Resolver
+    changes: Sequence[PriceChange]
+    attributions: Mapping[ModelName, Attribution]
     in_force: Mapping[ModelName, InForce]
 
     def covered_by(self, key: ModelName) -> tuple[str, ...]:
@@ -220,34 +237,34 @@ class _Settled:
         )
 
 
-async def _settle(
-    connection: Connection, since: Mapping[int, datetime], changed_by: str, at: datetime
-) -> _Settled:
-    """Put in force what the quotes of these models now say, and of those that they cover.
-
-    `since` is by key of the model whose override begins or ends, and when it does.
-    """
-    cursor = await connection.execute(_SQL["read_concerned"], {"model_keys": list(since)})
-    concerned = [(known_model(row), since[row["concerned_by"]]) async for row in cursor]
+async def _settle(connection: Connection, turns: Mapping[int, _Turn], at: datetime) -> _Settled:
+    """Put in force what the quotes of these models, by key, now say, and of those that they
+    cover."""
+    cursor = await connection.execute(_SQL["read_concerned"], {"model_keys": list(turns)})
+    concerned = [(known_model(row), turns[row["concerned_by"]]) async for row in cursor]
     quotes = await read_quotes(connection, [model for model, _ in concerned])
     card_ids = {quote.card_id for each in quotes.values() for quote in each}
     card_ids |= {model.card_id for model, _ in concerned if model.card_id is not None}
-    resolver = Resolver(await read_cards(connection, card_ids), changed_by, at)
-    in_force = {
-        model.key: resolver.settle(model, quotes[model.model_key], begins)
-        for model, begins in concerned
-    }
-    return _Settled(resolver, in_force)
+    cards = await read_cards(connection, card_ids)
+    changes: list[PriceChange] = []
+    attributions: dict[ModelName, Attribution] = {}
+    in_force: dict[ModelName, InForce] = {}
+    for model, turn in concerned:
+        resolver = Resolver(cards, turn.origin, at)
+        in_force[model.key] = resolver.settle(model, quotes[model.model_key], turn.at)
+        changes += resolver.changes
+        attributions |= resolver.attributions
+    return _Settled(changes, attributions, in_force)
 
 
 async def _commit_changes(
-    connection: Connection, resolver: Resolver, head: Head
+    connection: Connection, settled: _Settled, head: Head
 ) -> tuple[Sequence[PriceChange], Head]:
     """Write changes as the next revision, and notify all processes even if there are none."""
-    changes = resolver.changes
+    changes = settled.changes
     revision = head.revision + bool(changes)
-    if changes or resolver.attributions:
-        await write_changes(connection, changes, resolver.attributions, revision)
+    if changes or settled.attributions:
+        await write_changes(connection, changes, settled.attributions, revision)
     if changes:
         head = replace(head, revision=revision)
         await connection.execute(_SYNC_SQL["advance_head"])
@@ -269,6 +286,15 @@ async def _read_overridden(
         _SQL["read_overridden"], {"provider": provider, "model_id": model_id}
     )
     return await cursor.fetchall()
+
+
+def _cleared(origin: ChangeOrigin) -> Row:
+    """Where the end of an override comes from, as its columns say."""
+    return {
+        "cleared_kind": origin.kind.value,
+        "cleared_actor": origin.actor,
+        "cleared_by": origin.note,
+    }
 
 
 async def keep_card(connection: Connection, card: RateCard) -> None:

@@ -6,7 +6,7 @@ The caller has locked the head first, so nothing read here can change before its
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from psycopg.types.json import Jsonb
@@ -23,7 +23,7 @@ from pricing_server.postgres.holds import (
     write_holds,
 )
 from pricing_server.postgres.statements import statements
-from pricing_server.price_change import PriceChange
+from pricing_server.price_change import ChangeOrigin, PriceChange
 from pricing_server.providers.source import ListedModel, Listing, Source
 from pricing_server.sync.plan import Plan
 from pricing_server.sync.quoted import QuotedModel
@@ -167,7 +167,6 @@ async def write_plan(
         "sync_run_id": sync_run_id,
         "revision": revision,
         "changed_at": plan.changed_at,
-        "changed_by": f"api_sync:{source.slug}",
         "model_keys": list(plan.missing),
         "unreadable": list(plan.unreadable),
         "uncovered": list(plan.uncovered),
@@ -190,7 +189,7 @@ async def write_approval(
 ) -> None:
     """Write quotes that were held and the changes of prices in force that they bring.
 
-    `values` are revision, changed_at, changed_by, and the source with the keys of models that it
+    `values` are revision, changed_at, and the source with the keys of models that it
     does not state under another id any more.
     """
     await _stage(connection, cards, resolver.changes, resolver.attributions)
@@ -203,7 +202,6 @@ async def write_approval(
             _SQL[name],
             {
                 **values,
-                "sync_run_id": None,
                 "providers": sellers,
                 "display_names": [provider_names[seller] for seller in sellers],
             },
@@ -216,17 +214,15 @@ async def write_changes(
     attributions: Mapping[ModelName, Attribution],
     revision: int,
 ) -> None:
-    """Write changes of known models, all by the same hand, as one revision.
+    """Write changes of known models, all of one instant, as one revision.
 
     `attributions` say of at least these models whose price is in force now.
     """
     cards = {change.new.card_id: change.new for change in changes}
     await _stage(connection, cards, changes, attributions)
     values = {
-        "sync_run_id": None,
         "revision": revision,
         "changed_at": changes[0].changed_at if changes else None,
-        "changed_by": changes[0].changed_by if changes else None,
     }
     for name in _APPLY_CHANGES:
         await connection.execute(_SQL[name], values)
@@ -323,7 +319,22 @@ def _staged_prices(
             price.prompt if price is not None else None,
             price.completion if price is not None else None,
             change.effective_time if change is not None else None,
+            *_origin_columns(change.origin if change is not None else None),
             found.stated_as,
             *(found.beneath or (None, None)),
             Jsonb([one.to_document() for one in found.disagreements]),
         )
+
+
+def _origin_columns(origin: ChangeOrigin | None) -> tuple[Any, ...]:
+    if origin is None:
+        return (None,) * len(fields(ChangeOrigin))
+    return (
+        origin.kind.value,
+        origin.actor,
+        origin.note,
+        origin.sync_run_id,
+        origin.held_change_id,
+        origin.override_id,
+        origin.reverted_run_id,
+    )

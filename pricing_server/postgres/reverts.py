@@ -20,7 +20,6 @@ from pricing_server.postgres.price_table import read_cards, write_changes
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.validators import drop_validators
 from pricing_server.price_change import ChangeKind
-from pricing_server.sync.override import BY_OVERRIDE
 from pricing_server.sync.revert import (
     QuoteReset,
     RevertOutcome,
@@ -93,11 +92,7 @@ async def _revertible(connection: Connection, request: RevertRequest) -> str:
 async def _plan(connection: Connection, request: RevertRequest, source: str) -> RevertPlan:
     cursor = await connection.execute(
         _SQL["read_run_changes"],
-        {
-            "sync_run_id": request.sync_run_id,
-            "source": source,
-            "by_override": BY_OVERRIDE.pattern,
-        },
+        {"sync_run_id": request.sync_run_id, "source": source},
     )
     rows = await cursor.fetchall()
     ids = {row[name] for row in rows for name in ("previous_card_id", "card_id")}

@@ -13,19 +13,15 @@ The rules (`resolution.py` has them as pure functions):
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
 from llmpricing.rate_card import RateCard
-from pricing_server.price_change import PriceChange
+from pricing_server.price_change import ADMIN, SERVER, ChangeOrigin, OriginKind, PriceChange
 
-ENDED: Final = "override_ended"
-"""Who changes a price when an override ends by itself."""
-
-BY_OVERRIDE: Final = re.compile(r"^(override:|clear_override:|override_ended$)")
-"""Who changes a price when an override begins or ends, in Python and in Postgres."""
+ENDED: Final = ChangeOrigin(OriginKind.OVERRIDE_ENDED, SERVER)
+"""Where a change comes from when an override ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +36,12 @@ class OverrideRequest:
     reason: str
     set_by: str
     until: datetime | None = None
+    actor: str = ADMIN
 
     @property
-    def changed_by(self) -> str:
-        """Who changes the price, as in the history."""
-        return f"override:{self.set_by}"
+    def origin(self) -> ChangeOrigin:
+        """Where the change comes from; the override has its id once it is stored."""
+        return ChangeOrigin(OriginKind.OVERRIDE_SET, self.actor, self.set_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +51,12 @@ class ClearRequest:
     provider: str
     model_id: str
     cleared_by: str
+    actor: str = ADMIN
 
     @property
-    def changed_by(self) -> str:
-        """Who changes the price, as in the history."""
-        return f"clear_override:{self.cleared_by}"
+    def origin(self) -> ChangeOrigin:
+        """Where the change comes from, but for the id of the override."""
+        return ChangeOrigin(OriginKind.OVERRIDE_CLEARED, self.actor, self.cleared_by)
 
 
 @dataclass(frozen=True, slots=True)

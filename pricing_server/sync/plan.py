@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from llmpricing.rate_card import PriceState, RateCard
-from pricing_server.price_change import PriceChange
+from pricing_server.price_change import ChangeOrigin, PriceChange
 from pricing_server.providers.source import ListedModel, Listing, Notice, Source
 from pricing_server.sync.guard import are_near
 from pricing_server.sync.held import Suspicion
@@ -80,13 +80,14 @@ def make_plan(
     stored_cards: Mapping[str, RateCard],
     *,
     register_unknown: bool,
+    origin: ChangeOrigin,
     changed_at: datetime,
 ) -> Plan:
     """Plan what a listing of `source` changes.
 
     `stored_cards` holds at least `cards_to_compare` of the same arguments.
     """
-    planner = _Planner(state, listing, source, dict(stored_cards), changed_at)
+    planner = _Planner(state, listing, source, dict(stored_cards), origin, changed_at)
     planner.plan_listed(register_unknown)
     planner.plan_missing({fault.key for fault in listing.faults if fault.key})
     planner.plan_covered()
@@ -100,6 +101,7 @@ class _Planner:
         listing: Listing,
         source: Source,
         cards: dict[str, RateCard],
+        origin: ChangeOrigin,
         changed_at: datetime,
     ) -> None:
         self.state = state
@@ -108,7 +110,7 @@ class _Planner:
         self.cards = cards
         self.changed_at = changed_at
         self.stored = frozenset(cards)
-        self.resolver = Resolver(cards, f"api_sync:{source.slug}", changed_at)
+        self.resolver = Resolver(cards, origin, changed_at)
         self.judge = Judge(state, source, cards, changed_at)
         self.holding = Holding(state.holds, None)
         self.is_feed_held = False

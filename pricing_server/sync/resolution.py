@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from llmpricing.rate_card import PriceState, RateCard
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import ChangeKind, ChangeOrigin, PriceChange
 from pricing_server.sync.agreement import differences
 from pricing_server.sync.table_state import (
     OVERRIDE,
@@ -110,13 +110,13 @@ class Resolver:
     """Collects the changes of prices in force. `cards` holds every card that quotes point to."""
 
     def __init__(
-        self, cards: Mapping[str, RateCard], changed_by: str, changed_at: datetime
+        self, cards: Mapping[str, RateCard], origin: ChangeOrigin, changed_at: datetime
     ) -> None:
         self.changes: list[PriceChange] = []
         self.attributions: dict[ModelName, Attribution] = {}
         """Whose the price in force is: of models whose price changes, or is attributed anew."""
         self._cards: Final = cards
-        self._changed_by = changed_by
+        self._origin = origin
         self._changed_at = changed_at
 
     def add(self, key: ModelName, quotes: Collection[Quote]) -> None:
@@ -200,7 +200,7 @@ class Resolver:
                 source=quote.source,
                 effective_time=quote.stated_since or quote.obtained_at,
                 changed_at=self._changed_at,
-                changed_by=self._changed_by,
+                origin=self._origin,
             )
         )
 

@@ -30,7 +30,7 @@ from datetime import datetime
 from typing import Final, assert_never
 
 from llmpricing.rate_card import UNPRICED, RateCard
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.sync.plan import MISSING_SYNCS_TO_DELIST
 
 CHANGED_SINCE: Final = "its price changed again after the run"
@@ -43,6 +43,14 @@ class RevertRequest:
     sync_run_id: int
     dry_run: bool = False
     triggered_by: str = "grpc"
+    actor: str = ADMIN
+
+    @property
+    def origin(self) -> ChangeOrigin:
+        """Where the changes come from that the revert makes."""
+        return ChangeOrigin(
+            OriginKind.REVERT, self.actor, self.triggered_by, reverted_run_id=self.sync_run_id
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +193,7 @@ def make_revert_plan(
                 source=told.source,
                 effective_time=told.effective_time,
                 changed_at=changed_at,
-                changed_by=f"revert:{request.sync_run_id}:{request.triggered_by}",
+                origin=request.origin,
             )
         )
         resets.append(_reset(change, kind, card, told, run_source))

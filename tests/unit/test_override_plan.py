@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from llmpricing.rate_card import UNPRICED, RateCard
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.providers.source import Evidence, ListedModel, Listing, Source
 from pricing_server.sync.override import ENDED, OverrideRequest
 from pricing_server.sync.plan import (
@@ -53,11 +53,11 @@ def settled(
     *quotes: Quote,
     cards: Sequence[RateCard] = (),
     since: datetime = NOW,
-    changed_by: str = SET.changed_by,
+    origin: ChangeOrigin = SET.origin,
 ) -> tuple[InForce, PriceChange | None, Attribution | None]:
     """What is in force of a model whose override began or ended, and what that changes."""
     stored = {card.card_id: card for card in (MINE, THEIRS, OTHERS, UNPRICED, *cards)}
-    resolver = Resolver(stored, changed_by, NOW)
+    resolver = Resolver(stored, origin, NOW)
     found = resolver.settle(known, quotes, since)
     (change,) = resolver.changes or (None,)
     return found, change, resolver.attributions.get(known.key)
@@ -66,9 +66,7 @@ def settled(
 def ended(*beneath: Quote, in_force: RateCard = MINE) -> tuple[PriceChange | None, Attribution]:
     """What the end of an override changes: its price, and whose price is in force then."""
     left = quote(OVERRIDE, UNPRICED, 0)
-    _, change, attribution = settled(
-        model(in_force), left, *beneath, since=ENDED_AT, changed_by=ENDED
-    )
+    _, change, attribution = settled(model(in_force), left, *beneath, since=ENDED_AT, origin=ENDED)
     assert attribution is not None
     return change, attribution
 
@@ -84,6 +82,7 @@ def synced(
         API,
         {card.card_id: card for card in (MINE, THEIRS, OTHERS, UNPRICED, *cards)},
         register_unknown=True,
+        origin=ChangeOrigin(OriginKind.SYNC, ADMIN),
         changed_at=NOW,
     )
 
@@ -96,7 +95,8 @@ def test_a_model_that_nobody_knows_is_added() -> None:
     _, change, _ = settled(unknown, OVERRIDDEN)
     assert change is not None
     assert (change.kind, change.old, change.new) == (ChangeKind.ADDED, None, MINE)
-    assert (change.source, change.changed_by) == (OVERRIDE, "override:ann")
+    assert change.source == OVERRIDE
+    assert change.origin == ChangeOrigin(OriginKind.OVERRIDE_SET, ADMIN, "ann")
     assert (change.effective_time, change.changed_at) == (NOW, NOW)
 
 
@@ -134,7 +134,7 @@ def test_the_quote_of_the_lowest_rank_is_in_force_since_the_override_ended() -> 
 
 
 def test_of_a_model_that_no_source_states_nothing_is_known() -> None:
-    _, change, attribution = settled(model(), ENDED_OVERRIDE, since=ENDED_AT, changed_by=ENDED)
+    _, change, attribution = settled(model(), ENDED_OVERRIDE, since=ENDED_AT, origin=ENDED)
     assert change is not None
     assert attribution is not None
     assert (change.new, attribution.source) == (UNPRICED, OVERRIDE)

@@ -22,7 +22,7 @@ from llmpricing.rate_card import (
     RateCard,
     UtcWindow,
 )
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.providers.source import (
     CATALOGUE_RANK,
     OWN_API_RANK,
@@ -47,6 +47,7 @@ from pricing_server.sync.run import COUNTS
 DAY_0 = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 WRITTEN = datetime(2026, 12, 24, tzinfo=UTC)
+ORIGIN = ChangeOrigin(OriginKind.SYNC, ADMIN)
 
 
 def unread(document: object, received_at: datetime) -> Listing:
@@ -103,7 +104,13 @@ class Table:
         needed = cards_to_compare(state, data, source)
         stored = {card_id: self.cards[card_id] for card_id in needed}
         return make_plan(
-            state, data, source, stored, register_unknown=register_unknown, changed_at=WRITTEN
+            state,
+            data,
+            source,
+            stored,
+            register_unknown=register_unknown,
+            origin=ORIGIN,
+            changed_at=WRITTEN,
         )
 
     def apply(self, plan: Plan, source: Source, data: Listing) -> None:
@@ -199,7 +206,7 @@ def test_the_first_price_is_a_change_too(table: Table) -> None:
         source="acme",
         effective_time=DAY_0,
         changed_at=WRITTEN,
-        changed_by="api_sync:acme",
+        origin=ORIGIN,
     )
     assert [(change.kind, change.new) for change in plan.changes[1:]] == [
         (ChangeKind.ADDED, UNPRICED),

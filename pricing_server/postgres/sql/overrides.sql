@@ -6,7 +6,7 @@ SELECT model_key FROM models WHERE provider = %(provider)s AND model_id = %(mode
 
 -- name: read_overridden
 -- The models of overrides in force: of those that have reached their end, or of one model.
-SELECT overrides.model_key, overrides.until
+SELECT overrides.override_id, overrides.model_key, overrides.until
 FROM price_overrides AS overrides
 JOIN models USING (model_key)
 WHERE overrides.cleared_at IS NULL
@@ -68,12 +68,14 @@ WHERE source = 'override' AND model_key = ANY(%(model_keys)s);
 
 -- name: end_overrides
 UPDATE price_overrides
-SET cleared_at = greatest(%(at)s, set_at), cleared_by = %(changed_by)s
+SET cleared_at = greatest(%(at)s, set_at), cleared_kind = %(cleared_kind)s,
+    cleared_actor = %(cleared_actor)s, cleared_by = %(cleared_by)s
 WHERE cleared_at IS NULL AND model_key = ANY(%(model_keys)s);
 
 -- name: keep_override
 INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at, until)
-VALUES (%(model_key)s, %(card_id)s, %(reason)s, %(set_by)s, %(at)s, %(until)s);
+VALUES (%(model_key)s, %(card_id)s, %(reason)s, %(set_by)s, %(at)s, %(until)s)
+RETURNING override_id;
 
 -- name: next_end
 -- In how many seconds the next override ends, by the clock of the database that ends it; null

@@ -21,11 +21,11 @@ SELECT history.model_key,
        (SELECT max(later.revision) FROM model_pricing_history AS later
         WHERE later.model_key = history.model_key
           AND later.revision > history.revision
-          AND later.changed_by !~ %(by_override)s) AS later_revision,
+          AND later.override_id IS NULL) AS later_revision,
        (SELECT max(later.revision) FROM model_pricing_history AS later
         WHERE later.model_key = history.model_key
           AND later.revision > history.revision
-          AND later.changed_by ~ %(by_override)s) AS override_revision,
+          AND later.override_id IS NOT NULL) AS override_revision,
        pricing.source = 'override' AND in_force.state <> 'unpriced' AS is_overridden,
        pricing.card_id AS card_in_force,
        quotes.card_id AS quoted_card,

@@ -181,6 +181,8 @@ CREATE TEMPORARY TABLE staged_quotes (
 CREATE TEMPORARY TABLE staged_prices (
     provider text, model_id text, kind text, card_id text, source text,
     input_price numeric, output_price numeric, effective_time timestamptz,
+    origin_kind text, actor text, note text, sync_run_id bigint, held_change_id bigint,
+    override_id bigint, reverted_run_id bigint,
     stated_as text, beneath_source text, beneath_stated_as text, disagreements jsonb
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE staged_covered (
@@ -271,11 +273,14 @@ WHERE source = %(source)s AND model_key = ANY(%(unreadable)s) AND is_confirmed;
 INSERT INTO model_pricing_history (
     revision, model_key, kind, previous_card_id, card_id,
     previous_input_price, previous_output_price, input_price, output_price,
-    source, effective_time, changed_at, changed_by, sync_run_id)
+    source, effective_time, changed_at, origin_kind, actor, note,
+    sync_run_id, held_change_id, override_id, reverted_run_id)
 SELECT %(revision)s, models.model_key, staged.kind, pricing.card_id, staged.card_id,
        pricing.price_per_input_token, pricing.price_per_output_token,
        staged.input_price, staged.output_price,
-       staged.source, staged.effective_time, %(changed_at)s, %(changed_by)s, %(sync_run_id)s
+       staged.source, staged.effective_time, %(changed_at)s,
+       staged.origin_kind, staged.actor, staged.note,
+       staged.sync_run_id, staged.held_change_id, staged.override_id, staged.reverted_run_id
 FROM staged_prices AS staged
 JOIN models USING (provider, model_id)
 LEFT JOIN model_pricing AS pricing USING (model_key)
