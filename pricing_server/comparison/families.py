@@ -21,7 +21,7 @@ from pricing_server.comparison.model_name import Date, ModelName, read_name
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FamilyMember:
     """A seller's model that is the one asked for."""
 
     model: Offered
@@ -43,7 +43,7 @@ class LeftOut:
 class Family:
     """The model that was asked for, the same at other sellers, and what may be the same."""
 
-    found: Sequence[Found]
+    found: Sequence[FamilyMember]
     """The one asked for first; of each other seller at most one."""
     left_out: Sequence[LeftOut]
 
@@ -100,14 +100,14 @@ class Families:
                     left_out.append(_left_out(model, LeftOutReason.SAME_SELLER, message))
                 else:
                     same.setdefault(model.provider, []).append((found, model))
-        chosen = [Found(asked, Identity.ASKED)]
+        chosen = [FamilyMember(asked, Identity.ASKED)]
         for each in same.values():
             closest = min(found.rank for found, _ in each)
             best = [(found, model) for found, model in each if found.rank == closest]
             others_of_it = [model for found, model in each if found.rank != closest]
             if len(best) == 1:
                 [(found, model)] = best
-                chosen.append(Found(model, found.identity))
+                chosen.append(FamilyMember(model, found.identity))
                 message = f"{model.model_id} is closer"
                 left_out += (
                     _left_out(it, LeftOutReason.LESS_CLOSE, message) for it in others_of_it

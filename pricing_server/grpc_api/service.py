@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from llmpricing.v1 import pricing_pb2 as pb
@@ -41,7 +42,7 @@ from pricing_server.grpc_api.methods.sync_runs import (
     sync_provider,
 )
 from pricing_server.held_changes import HeldReader
-from pricing_server.listing import Listing
+from pricing_server.listing import PriceLister
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price_list import PriceLists
 from pricing_server.providers.source import Source
@@ -51,50 +52,43 @@ from pricing_server.sync.override_runner import OverrideRunner
 from pricing_server.sync.runner import SyncRunner
 
 
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What the methods ask."""
+
+    lookup: Lookup
+    lists: PriceLists
+    syncs: SyncRunner
+    price_overrides: OverrideRunner
+    streams: ChangeStreams
+    audit: AuditReader
+    evidence: EvidenceReader
+    held: HeldReader
+    schedule: Schedule
+    sources: Mapping[str, Source]
+    url_of: Callable[[Source], str | None]
+
+
 class PricingService(pricing_pb2_grpc.PricingServiceServicer):
     """Serves the contract. Errors are those of `pricing_server.errors`."""
 
-    def __init__(
-        self,
-        lookup: Lookup,
-        syncs: SyncRunner,
-        audit: AuditReader,
-        sources: Mapping[str, Source],
-        url_of: Callable[[Source], str | None],
-        streams: ChangeStreams,
-        schedule: Schedule,
-        price_overrides: OverrideRunner,
-        evidence: EvidenceReader,
-        held: HeldReader,
-        lists: PriceLists,
-        *,
-        stream_write_seconds: float,
-    ) -> None:
-        self._lookup = lookup
-        self._syncs = syncs
-        self._audit = audit
-        self._held = held
-        self._sources = sources
-        self._url_of = url_of
-        self._streams = streams
-        self._schedule = schedule
-        self._price_overrides = price_overrides
-        self._evidence = evidence
-        self._costs = Costs(lookup)
-        self._listing = Listing(lists, sources)
-        self._comparisons = Comparisons(lookup, self._costs, lists)
-        self._explainer = Explainer(lookup, evidence)
+    def __init__(self, backend: Backend, *, stream_write_seconds: float) -> None:
+        self._backend = backend
+        self._costs = Costs(backend.lookup)
+        self._lister = PriceLister(backend.lists, backend.sources)
+        self._comparisons = Comparisons(backend.lookup, self._costs, backend.lists)
+        self._explainer = Explainer(backend.lookup, backend.evidence)
         self._stream_write_seconds = stream_write_seconds
 
     async def GetPricing(
         self, request: pb.GetPricingRequest, context: Any
     ) -> pb.GetPricingResponse:
-        return await get_pricing(self._lookup, request)
+        return await get_pricing(self._backend.lookup, request)
 
     async def BatchGetPricing(
         self, request: pb.BatchGetPricingRequest, context: Any
     ) -> pb.BatchGetPricingResponse:
-        return await batch_get_pricing(self._lookup, request)
+        return await batch_get_pricing(self._backend.lookup, request)
 
     async def CalculateCost(
         self, request: pb.CalculateCostRequest, context: Any
@@ -114,7 +108,7 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
     async def ExplainMatch(
         self, request: pb.ExplainMatchRequest, context: Any
     ) -> pb.ExplainMatchResponse:
-        return await explain_match(self._lookup, request)
+        return await explain_match(self._backend.lookup, request)
 
     async def ComparePrices(
         self, request: pb.ComparePricesRequest, context: Any
@@ -124,87 +118,89 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
     async def SyncProvider(
         self, request: pb.SyncProviderRequest, context: Any
     ) -> pb.SyncProviderResponse:
-        return await sync_provider(self._syncs, request)
+        return await sync_provider(self._backend.syncs, request)
 
     async def RevertSyncRun(
         self, request: pb.RevertSyncRunRequest, context: Any
     ) -> pb.RevertSyncRunResponse:
-        return await revert_sync_run(self._syncs, request)
+        return await revert_sync_run(self._backend.syncs, request)
 
     async def GetSyncRun(
         self, request: pb.GetSyncRunRequest, context: Any
     ) -> pb.GetSyncRunResponse:
-        return await get_sync_run(self._audit, request)
+        return await get_sync_run(self._backend.audit, request)
 
     async def ListSyncRuns(
         self, request: pb.ListSyncRunsRequest, context: Any
     ) -> pb.ListSyncRunsResponse:
-        return await list_sync_runs(self._audit, request)
+        return await list_sync_runs(self._backend.audit, request)
 
     async def ListPriceChanges(
         self, request: pb.ListPriceChangesRequest, context: Any
     ) -> pb.ListPriceChangesResponse:
-        return await list_price_changes(self._audit, request)
+        return await list_price_changes(self._backend.audit, request)
 
     async def ListProviders(
         self, request: pb.ListProvidersRequest, context: Any
     ) -> pb.ListProvidersResponse:
-        return await list_providers(self._audit, request)
+        return await list_providers(self._backend.audit, request)
 
     async def ListSources(
         self, request: pb.ListSourcesRequest, context: Any
     ) -> pb.ListSourcesResponse:
-        return await list_sources(self._audit, self._sources, self._url_of, self._schedule)
+        backend = self._backend
+        return await list_sources(backend.audit, backend.sources, backend.url_of, backend.schedule)
 
     async def ListHeldChanges(
         self, request: pb.ListHeldChangesRequest, context: Any
     ) -> pb.ListHeldChangesResponse:
-        return await list_held_changes(self._held, request)
+        return await list_held_changes(self._backend.held, request)
 
     async def GetHeldChange(
         self, request: pb.GetHeldChangeRequest, context: Any
     ) -> pb.GetHeldChangeResponse:
-        return await get_held_change(self._held, request)
+        return await get_held_change(self._backend.held, request)
 
     async def ResolveHeldChange(
         self, request: pb.ResolveHeldChangeRequest, context: Any
     ) -> pb.ResolveHeldChangeResponse:
-        return await resolve_held_change(self._syncs, request)
+        return await resolve_held_change(self._backend.syncs, request)
 
     async def SetPriceOverride(
         self, request: pb.SetPriceOverrideRequest, context: Any
     ) -> pb.SetPriceOverrideResponse:
-        return await set_price_override(self._price_overrides, request)
+        return await set_price_override(self._backend.price_overrides, request)
 
     async def ClearPriceOverride(
         self, request: pb.ClearPriceOverrideRequest, context: Any
     ) -> pb.ClearPriceOverrideResponse:
-        return await clear_price_override(self._price_overrides, request)
+        return await clear_price_override(self._backend.price_overrides, request)
 
     async def ListPriceOverrides(
         self, request: pb.ListPriceOverridesRequest, context: Any
     ) -> pb.ListPriceOverridesResponse:
-        return await list_price_overrides(self._evidence, request)
+        return await list_price_overrides(self._backend.evidence, request)
 
     async def ListPricing(
         self, request: pb.ListPricingRequest, context: Any
     ) -> pb.ListPricingResponse:
-        return await list_pricing(self._listing, request)
+        return await list_pricing(self._lister, request)
 
     async def ListDiscrepancies(
         self, request: pb.ListDiscrepanciesRequest, context: Any
     ) -> pb.ListDiscrepanciesResponse:
-        return await list_discrepancies(request, self._evidence)
+        return await list_discrepancies(request, self._backend.evidence)
 
     async def ExplainPrice(
         self, request: pb.ExplainPriceRequest, context: Any
     ) -> pb.ExplainPriceResponse:
-        return await explain_price(request, self._explainer, self._held, self._sources)
+        backend = self._backend
+        return await explain_price(request, self._explainer, backend.held, backend.sources)
 
     # Not a generator, as the stubs have it: only so a write can be given up.
     async def StreamPriceChanges(  # type: ignore[override]
         self, request: pb.StreamPriceChangesRequest, context: Any
     ) -> None:
         await serve_stream(
-            self._streams, stream_request(request), context, self._stream_write_seconds
+            self._backend.streams, stream_request(request), context, self._stream_write_seconds
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from llmpricing.meters import Meter
+from llmpricing.matching import Standing
 from llmpricing.rate_card import RateCard
 from pricing_server.sync.held import PendingChange
+from pricing_server.sync.table_state import Disagreement
 
 
 class Layer(StrEnum):
@@ -49,23 +49,6 @@ class When:
 
 
 @dataclass(frozen=True, slots=True)
-class PriceDisagreement:
-    """A meter on which a source that ranks lower states another price than the one in force.
-
-    Prices are in USD per one of the meter.
-    """
-
-    source: str
-    meter: Meter
-    price: Decimal
-    """In force."""
-    other_price: Decimal
-    """What `source` states."""
-    ratio: Decimal
-    """Of the higher to the lower price, to 6 digits."""
-
-
-@dataclass(frozen=True, slots=True)
 class Price:
     """What one model costs at one seller, as one layer knows it."""
 
@@ -89,6 +72,10 @@ class Price:
     delisted_at: datetime | None = None
     context_length: int | None = None
     """How many tokens of input and output it takes together."""
+    stated_as: str | None = None
+    """The id under which the source states it, if that is another id of the model."""
+    disagreements: tuple[Disagreement, ...] = ()
+    """Where other sources state another price."""
     canonical_slug: str | None = None
     """Serves to find the same model at another seller; absent where it was not read."""
     detail: str | None = None
@@ -103,10 +90,6 @@ class Price:
     """Of a cross-reference: whose price it is, (provider, model id)."""
     pending: PendingChange | None = None
     """What a source states of the model now and the guard holds."""
-    stated_as: str | None = None
-    """The id under which the source in force states this price; None where it is `model_id`."""
-    disagreements: tuple[PriceDisagreement, ...] = ()
-    """Where lower sources state another price for this id."""
     superseded_at: datetime | None = None
     """Of a price of the past: when the next one took its place."""
 
@@ -160,8 +143,8 @@ class PriceReader(Protocol):
     async def head(self) -> Head:
         """The state of the whole price table."""
 
-    async def names(self) -> Sequence[tuple[str, str]]:
-        """(provider, model id) of every model."""
+    async def names(self) -> Mapping[tuple[str, str], Standing]:
+        """(provider, model id) of every model, and what its listing is worth."""
 
     async def find_references(
         self, model_id: str, provider: str, reference_provider: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Protocol
 
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import HeldChangeNotFound, InvalidArgument
@@ -26,15 +25,9 @@ from pricing_server.held_changes import HeldFilter, HeldReader
 from pricing_server.lookup.price import Head
 from pricing_server.sellers import canonical
 from pricing_server.sync.held import HoldStatus, ResolveOutcome, ResolveRequest
+from pricing_server.sync.runner import SyncRunner
 
 MAX_NOTE = 1_000
-
-
-class Resolver(Protocol):
-    """Decides on held changes."""
-
-    async def resolve(self, request: ResolveRequest) -> ResolveOutcome:
-        """Raises HeldChangeNotFound, HeldChangeNotOpen."""
 
 
 async def list_held_changes(
@@ -83,7 +76,7 @@ async def get_held_change(
 
 
 async def resolve_held_change(
-    resolver: Resolver, request: pb.ResolveHeldChangeRequest
+    syncs: SyncRunner, request: pb.ResolveHeldChangeRequest
 ) -> pb.ResolveHeldChangeResponse:
     """Answer ResolveHeldChange."""
     held_change_id = _id_of("held_change_id", request.held_change_id)
@@ -92,7 +85,7 @@ async def resolve_held_change(
     decision = DECISION_OF.get(request.decision)
     if decision is None:
         raise InvalidArgument("decision", "is required")
-    outcome = await resolver.resolve(
+    outcome = await syncs.resolve(
         ResolveRequest(
             held_change_id,
             decision,

@@ -26,7 +26,7 @@ from pricing_server.grpc_api.wire.requests import (
     price_of,
 )
 from pricing_server.grpc_api.wire.results import fitting
-from pricing_server.listing import ListedPage, Listing, Position, PriceFilter, UnknownPosition
+from pricing_server.listing import ListedPage, Position, PriceFilter, PriceLister, UnknownPosition
 from pricing_server.lookup.price import Head
 from pricing_server.sellers import canonical
 
@@ -40,7 +40,9 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST_INSTANT: Final = (datetime(9998, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
-async def list_pricing(listing: Listing, request: pb.ListPricingRequest) -> pb.ListPricingResponse:
+async def list_pricing(
+    listing: PriceLister, request: pb.ListPricingRequest
+) -> pb.ListPricingResponse:
     """Answer ListPricing."""
     read = read_as(request.read, refused=_REFUSED)
     narrow = price_filter(request)

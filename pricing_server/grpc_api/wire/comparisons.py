@@ -7,7 +7,7 @@ from typing import Final
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import STATES
 from llmpricing.wire.instants import timestamp
-from pricing_server.comparison.comparison import Compared, Comparison
+from pricing_server.comparison.comparison import Compared, PriceComparison
 from pricing_server.comparison.families import LeftOut
 from pricing_server.comparison.identity import Identity, LeftOutReason
 from pricing_server.grpc_api.wire.costs import cost_message
@@ -20,7 +20,7 @@ LEFT_OUT_REASONS: Final = {
 }
 
 
-def compare_prices_response(comparison: Comparison) -> pb.ComparePricesResponse:
+def compare_prices_response(comparison: PriceComparison) -> pb.ComparePricesResponse:
     """What was compared, and what was not."""
     return pb.ComparePricesResponse(
         prices=map(_compared, comparison.compared),

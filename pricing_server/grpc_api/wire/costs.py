@@ -177,7 +177,10 @@ def _condition_parts(when: Conditions) -> Iterator[str]:
         yield f"{key}={value}"
     if when.utc_window is not None:
         window = when.utc_window
-        yield f"{clock_time(window.start)} to {clock_time(window.end)} UTC"
+        # A comma stands between conditions.
+        days = "/".join(day.name[:3].capitalize() for day in window.days)
+        hours = f"{clock_time(window.start)} to {clock_time(window.end)} UTC"
+        yield f"{hours} on {days}" if days else hours
     if when.effective_from is not None:
         yield f"since {when.effective_from.isoformat()}"
     if when.effective_until is not None:

@@ -16,7 +16,7 @@ from llmpricing.wire.enums import METERS
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import rate_card_message
 from pricing_server.conversions import Conversion, conversions_of
-from pricing_server.evidence import Discrepancy, Explanation, StatedQuote
+from pricing_server.evidence import Discrepancy, ExplainedPrice, StatedQuote
 from pricing_server.grpc_api.wire.held_changes import held_change_message
 from pricing_server.grpc_api.wire.price_changes import price_change
 from pricing_server.grpc_api.wire.price_overrides import price_override_message
@@ -33,7 +33,7 @@ _SIX_DIGITS: Final = Context(prec=6)
 
 
 def explain_price_response(
-    explained: Explanation, held: Sequence[HeldChange], sources: Mapping[str, Source]
+    explained: ExplainedPrice, held: Sequence[HeldChange], sources: Mapping[str, Source]
 ) -> pb.ExplainPriceResponse:
     """An answer with all that stands behind it."""
     answer, evidence = explained.answer, explained.evidence

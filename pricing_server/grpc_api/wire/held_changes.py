@@ -11,7 +11,7 @@ from llmpricing.wire.enums import METERS, by_number
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import rate_card_message
 from pricing_server.grpc_api.wire.prices import HOLD_REASONS
-from pricing_server.sync.held import Evidence, HeldChange, HoldDecision, HoldStatus
+from pricing_server.sync.held import HeldChange, HoldDecision, HoldEvidence, HoldStatus
 
 STATUSES: Final = {
     status: pb.HoldStatus.Value(f"HOLD_STATUS_{status.name}") for status in HoldStatus
@@ -46,7 +46,7 @@ def held_change_message(held: HeldChange) -> pb.HeldChange:
     )
 
 
-def _evidence(one: Evidence) -> pb.HoldEvidence:
+def _evidence(one: HoldEvidence) -> pb.HoldEvidence:
     return pb.HoldEvidence(
         meter=METERS[one.meter],
         stated=plain(one.stated) if one.stated is not None else None,

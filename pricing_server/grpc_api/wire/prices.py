@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Context
 from typing import Final
 
 from llmpricing.schedule import headline
@@ -14,14 +15,15 @@ from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import rate_message
 from pricing_server.grpc_api.wire.reads import FRESHNESS, LAYERS, table_of
 from pricing_server.lookup.answer import Answer
-from pricing_server.lookup.price import PriceDisagreement
 from pricing_server.lookup.quote import MatchRule, Quote
 from pricing_server.sync.held import HoldReason, PendingChange
+from pricing_server.sync.table_state import Disagreement
 
 MATCH_RULES: Final = {rule: pb.MatchRule.Value(f"MATCH_RULE_{rule.name}") for rule in MatchRule}
 HOLD_REASONS: Final = {
     reason: pb.HoldReason.Value(f"HOLD_REASON_{reason.name}") for reason in HoldReason
 }
+_SIX_DIGITS: Final = Context(prec=6)
 UNITS: Final[Mapping[pb.PriceUnit.ValueType, PricingFormat]] = {
     pb.PRICE_UNIT_PER_1M_TOKENS: PricingFormat.PER_1M_TOKENS,
     pb.PRICE_UNIT_PER_1K_TOKENS: PricingFormat.PER_1K_TOKENS,
@@ -112,11 +114,12 @@ def pending_change(pending: PendingChange, per: PricingFormat) -> pb.PendingChan
     return message
 
 
-def _disagreement(found: PriceDisagreement) -> pb.PriceDisagreement:
+def _disagreement(found: Disagreement) -> pb.PriceDisagreement:
+    lower, higher = sorted((found.price, found.other_price))
     return pb.PriceDisagreement(
         source=found.source,
         meter=METERS[found.meter],
         price=plain(found.price),
         other_price=plain(found.other_price),
-        ratio=plain(found.ratio),
+        ratio=plain(_SIX_DIGITS.divide(higher, lower)) if lower else None,
     )

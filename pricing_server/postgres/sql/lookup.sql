@@ -78,6 +78,9 @@ LEFT JOIN LATERAL (
            cards.card_id,
            cards.state,
            cards.currency,
+           CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
+               AS stated_as,
+           pricing.disagreements,
            cards.rates
     FROM models
     CROSS JOIN LATERAL (
@@ -107,8 +110,9 @@ LEFT JOIN LATERAL (
     LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
                                       AND pricing.revision = history.revision
                                       AND known.known_at IS NULL
-    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
+    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
                                     AND quotes.source = pricing.source
+    LEFT JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
     WHERE models.model_id = known.model_id
       AND (known.provider IS NULL OR models.provider = known.provider)
 ) AS found ON true;
@@ -118,8 +122,15 @@ LEFT JOIN LATERAL (
 SELECT revision, epoch::text AS epoch FROM price_table_head;
 
 -- name: list_names
--- Every model's names, for near matches.
-SELECT provider, model_id FROM models ORDER BY provider, model_id;
+-- Every model's names, for matching: a price decides between sellers, and one that is listed.
+SELECT models.provider,
+       models.model_id,
+       models.is_active AS is_listed,
+       cards.state <> 'unpriced' AS has_price
+FROM models
+JOIN model_pricing AS pricing USING (model_key)
+JOIN rate_cards AS cards USING (card_id)
+ORDER BY models.provider, models.model_id;
 
 -- name: find_references
 -- Sellers' models, and the models of another seller that may be the same: by Hugging

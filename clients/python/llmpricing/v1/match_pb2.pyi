@@ -34,8 +34,9 @@ class _MatchRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MatchRule.V
     exactly this id.
     """
     MATCH_RULE_EXACT_AT_SELLER: _MatchRule.ValueType  # 3
-    """MATCH_RULE_EXACT_AT_SELLER: no provider was given and no maker sells this
-    id; the first other seller of exactly this id, in the configured order.
+    """MATCH_RULE_EXACT_AT_SELLER: no provider was given and no maker has a price for
+    this id; the first other seller of exactly this id, those with a price first, then
+    in the configured order.
     """
     MATCH_RULE_CASE: _MatchRule.ValueType  # 4
     """MATCH_RULE_CASE: an id that differs in the case of ASCII letters alone."""
@@ -78,8 +79,9 @@ MATCH_RULE_EXACT_AT_MAKER: MatchRule.ValueType  # 2
 exactly this id.
 """
 MATCH_RULE_EXACT_AT_SELLER: MatchRule.ValueType  # 3
-"""MATCH_RULE_EXACT_AT_SELLER: no provider was given and no maker sells this
-id; the first other seller of exactly this id, in the configured order.
+"""MATCH_RULE_EXACT_AT_SELLER: no provider was given and no maker has a price for
+this id; the first other seller of exactly this id, those with a price first, then
+in the configured order.
 """
 MATCH_RULE_CASE: MatchRule.ValueType  # 4
 """MATCH_RULE_CASE: an id that differs in the case of ASCII letters alone."""
@@ -126,8 +128,9 @@ class _MatchOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MatchOut
     tried.
     """
     MATCH_OUTCOME_UNPRICED: _MatchOutcome.ValueType  # 5
-    """MATCH_OUTCOME_UNPRICED: the sellers of what it found list it without a price, and a
-    later rule found a seller that has one.
+    """MATCH_OUTCOME_UNPRICED: no provider was given, and no seller of what it found has a
+    price; the next rules were tried for one that has. If none found any, the first model
+    found without a price is the match.
     """
 
 class MatchOutcome(_MatchOutcome, metaclass=_MatchOutcomeEnumTypeWrapper):
@@ -148,8 +151,9 @@ MATCH_OUTCOME_REFUSED: MatchOutcome.ValueType  # 4
 tried.
 """
 MATCH_OUTCOME_UNPRICED: MatchOutcome.ValueType  # 5
-"""MATCH_OUTCOME_UNPRICED: the sellers of what it found list it without a price, and a
-later rule found a seller that has one.
+"""MATCH_OUTCOME_UNPRICED: no provider was given, and no seller of what it found has a
+price; the next rules were tried for one that has. If none found any, the first model
+found without a price is the match.
 """
 Global___MatchOutcome: _TypeAlias = MatchOutcome  # noqa: Y015
 

@@ -152,7 +152,7 @@ class PriceDisagreement(_message.Message):
     other_price: _builtins.str
     """other_price is what source states, as price."""
     ratio: _builtins.str
-    """ratio of the higher to the lower price, rounded to 6 digits."""
+    """ratio of the higher to the lower price, rounded to 6 digits; absent where one is 0."""
     def __init__(
         self,
         *,
@@ -160,13 +160,15 @@ class PriceDisagreement(_message.Message):
         meter: _rate_card_pb2.Meter.ValueType = ...,
         price: _builtins.str = ...,
         other_price: _builtins.str = ...,
-        ratio: _builtins.str = ...,
+        ratio: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ratio", b"_ratio", "ratio", b"ratio"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["meter", b"meter", "other_price", b"other_price", "price", b"price", "ratio", b"ratio", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ratio", b"_ratio", "meter", b"meter", "other_price", b"other_price", "price", b"price", "ratio", b"ratio", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__ratio: _TypeAlias = _typing.Literal["ratio"]  # noqa: Y015
+    _WhichOneofArgType__ratio: _TypeAlias = _typing.Literal["_ratio", b"_ratio"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ratio) -> _WhichOneofReturnType__ratio | None: ...
 
 Global___PriceDisagreement: _TypeAlias = PriceDisagreement  # noqa: Y015
 

@@ -207,6 +207,15 @@ from llmpricing.v1.rate_card_pb2 import COMPARISON_AT_LEAST as COMPARISON_AT_LEA
 from llmpricing.v1.rate_card_pb2 import COMPARISON_UNSPECIFIED as COMPARISON_UNSPECIFIED
 from llmpricing.v1.rate_card_pb2 import Comparison as Comparison
 from llmpricing.v1.rate_card_pb2 import Conditions as Conditions
+from llmpricing.v1.rate_card_pb2 import DAY_OF_WEEK_FRIDAY as DAY_OF_WEEK_FRIDAY
+from llmpricing.v1.rate_card_pb2 import DAY_OF_WEEK_MONDAY as DAY_OF_WEEK_MONDAY
+from llmpricing.v1.rate_card_pb2 import DAY_OF_WEEK_SATURDAY as DAY_OF_WEEK_SATURDAY
+from llmpricing.v1.rate_card_pb2 import DAY_OF_WEEK_SUNDAY as DAY_OF_WEEK_SUNDAY
+from llmpricing.v1.rate_card_pb2 import DAY_OF_WEEK_THURSDAY as DAY_OF_WEEK_THURSDAY
+from llmpricing.v1.rate_card_pb2 import DAY_OF_WEEK_TUESDAY as DAY_OF_WEEK_TUESDAY
+from llmpricing.v1.rate_card_pb2 import DAY_OF_WEEK_UNSPECIFIED as DAY_OF_WEEK_UNSPECIFIED
+from llmpricing.v1.rate_card_pb2 import DAY_OF_WEEK_WEDNESDAY as DAY_OF_WEEK_WEDNESDAY
+from llmpricing.v1.rate_card_pb2 import DayOfWeek as DayOfWeek
 from llmpricing.v1.rate_card_pb2 import METER_AUDIO_SECONDS as METER_AUDIO_SECONDS
 from llmpricing.v1.rate_card_pb2 import METER_CACHE_AUDIO_READ_TOKENS as METER_CACHE_AUDIO_READ_TOKENS
 from llmpricing.v1.rate_card_pb2 import METER_CACHE_AUDIO_WRITE_1H_TOKENS as METER_CACHE_AUDIO_WRITE_1H_TOKENS

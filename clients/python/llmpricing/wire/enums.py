@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import Comparison, PriceState, ThresholdScope
+from llmpricing.rate_card import Comparison, DayOfWeek, PriceState, ThresholdScope
 from llmpricing.usage import InputConvention
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.fault import WireFault
@@ -20,6 +20,7 @@ COMPARISONS: Final = {one: pb.Comparison.Value(f"COMPARISON_{one.name}") for one
 SCOPES: Final = {
     scope: pb.ThresholdScope.Value(f"THRESHOLD_SCOPE_{scope.name}") for scope in ThresholdScope
 }
+DAYS: Final = {day: pb.DayOfWeek.Value(f"DAY_OF_WEEK_{day.name}") for day in DayOfWeek}
 CONVENTIONS: Final = {
     one: pb.InputConvention.Value(f"INPUT_CONVENTION_{one.name}") for one in InputConvention
 }
@@ -34,6 +35,7 @@ METER_OF: Final[Mapping[int, Meter]] = by_number(METERS)
 STATE_OF: Final[Mapping[int, PriceState]] = by_number(STATES)
 COMPARISON_OF: Final[Mapping[int, Comparison]] = by_number(COMPARISONS)
 SCOPE_OF: Final[Mapping[int, ThresholdScope]] = by_number(SCOPES)
+DAY_OF: Final[Mapping[int, DayOfWeek]] = by_number(DAYS)
 CONVENTION_OF: Final[Mapping[int, InputConvention]] = {
     pb.INPUT_CONVENTION_UNSPECIFIED: InputConvention.INCLUSIVE,
     **by_number(CONVENTIONS),

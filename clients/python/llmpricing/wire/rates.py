@@ -26,6 +26,8 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import (
     COMPARISON_OF,
     COMPARISONS,
+    DAY_OF,
+    DAYS,
     METER_OF,
     METERS,
     SCOPE_OF,
@@ -78,13 +80,20 @@ def conditions_message(when: Conditions) -> pb.Conditions | None:
         message.threshold.quantity = when.threshold.quantity
         message.threshold.scope = SCOPES[when.threshold.scope]
     if when.utc_window is not None:
-        message.utc_window.start = clock_time(when.utc_window.start)
-        message.utc_window.end = clock_time(when.utc_window.end)
+        message.utc_window.CopyFrom(_utc_window_message(when.utc_window))
     if when.effective_from is not None:
         message.effective_from_time.CopyFrom(timestamp(when.effective_from))
     if when.effective_until is not None:
         message.effective_until_time.CopyFrom(timestamp(when.effective_until))
     return message
+
+
+def _utc_window_message(window: UtcWindow) -> pb.UtcWindow:
+    return pb.UtcWindow(
+        start=clock_time(window.start),
+        end=clock_time(window.end),
+        days=[DAYS[day] for day in window.days],
+    )
 
 
 def rate_card_of(message: pb.RateCard, field: str) -> RateCard:
@@ -186,9 +195,15 @@ def _threshold(message: pb.Threshold, field: str) -> Threshold:
 
 def _utc_window(message: pb.UtcWindow, field: str) -> UtcWindow:
     start, end = _minute(message.start, f"{field}.start"), _minute(message.end, f"{field}.end")
-    if start == end:
+    days = [
+        known_value(day, DAY_OF, f"{field}.days[{position}]")
+        for position, day in enumerate(message.days)
+    ]
+    if len(set(days)) != len(days):
+        raise WireFault(f"{field}.days", "states a day twice")
+    if start == end and len(days) in (0, len(DAY_OF)):
         raise WireFault(f"{field}.end", "is the start: no window, or the whole day")
-    return UtcWindow(start, end)
+    return UtcWindow(start, end, tuple(days))
 
 
 def _minute(text: str, field: str) -> int:
