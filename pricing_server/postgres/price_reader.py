@@ -18,7 +18,8 @@ from pricing_server.postgres.connection import (
 )
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.held import HoldReason, PendingChange
-from pricing_server.sync.table_state import OVERRIDE
+from pricing_server.sync.resolution import precedence
+from pricing_server.sync.table_state import OVERRIDE, Quote
 
 _SQL = statements("lookup")
 
@@ -182,7 +183,7 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         is_confirmed=True,
         detail=override_detail(row.get("set_by"), row.get("reason")),
         until=row.get("until"),
-        stated=_stated(price, row.get("stated")),
+        stated=_stated(price, row.get("beneath")),
     )
 
 
@@ -203,9 +204,11 @@ def override_detail(set_by: str | None, reason: str | None) -> str:
     return "override" if set_by is None else f"override by {set_by}: {reason}"
 
 
-def _stated(price: Price, stated: Row | None) -> Price:
-    if stated is None:
+def _stated(price: Price, beneath: Sequence[Row] | None) -> Price:
+    """The price without its override: of what sources state, what would be in force."""
+    if not beneath:
         return replace(price, card=UNPRICED, price_revision=None)
+    stated = min(beneath, key=lambda row: precedence(_quote(row)))
     return replace(
         price,
         card=card_of(stated),
@@ -215,4 +218,16 @@ def _stated(price: Price, stated: Row | None) -> Price:
         is_listed=stated["missing_syncs"] == 0,
         is_confirmed=stated["is_confirmed"],
         price_revision=None,  # It is not in force, and has none of its own.
+    )
+
+
+def _quote(row: Row) -> Quote:
+    return Quote(
+        source=row["source"],
+        rank=row["rank"],
+        is_own_api=row["is_own_api"],
+        card_id=row["card_id"],
+        state=PriceState(row["state"]),
+        obtained_at=datetime.fromisoformat(row["obtained_at"]),
+        missing_syncs=row["missing_syncs"],
     )
