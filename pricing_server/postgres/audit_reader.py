@@ -41,7 +41,7 @@ class PostgresAuditReader:
         """The audit trail, newest revision first, each change with its cursor."""
         before_revision, before_model = before or (None, None)
         rows = await self._rows(
-            "list_price_changes",
+            "list_price_changes" if narrow.model_id is None else "list_price_changes_of_model",
             {
                 "provider": narrow.provider,
                 "model_id": narrow.model_id,

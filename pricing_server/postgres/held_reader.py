@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
 
 from pricing_server.held_changes import HeldCursor, HeldFilter
 from pricing_server.postgres.connection import Connection, Pool, Row, card_of, translated_errors
@@ -13,18 +12,6 @@ from pricing_server.postgres.statements import statements
 from pricing_server.sync.held import HeldChange, HoldReason, HoldStatus
 
 _SQL = statements("holds")
-
-_ANY: Final[dict[str, Any]] = {
-    "statuses": [status.value for status in HoldStatus],
-    "held_change_id": None,
-    "source": None,
-    "provider": None,
-    "model_id": None,
-    "feed_id": None,
-    "before_decided": None,
-    "before_id": None,
-    "limit": 1,
-}
 
 
 class PostgresHeldReader:
@@ -39,7 +26,6 @@ class PostgresHeldReader:
         """Open ones first, newest first, behind a cursor."""
         decided, held_change_id = before or (None, None)
         values = {
-            **_ANY,
             "statuses": [status.value for status in narrow.statuses],
             "source": narrow.source,
             "provider": narrow.provider,
@@ -59,9 +45,7 @@ class PostgresHeldReader:
 
 async def read_held_change(connection: Connection, held_change_id: int) -> HeldChange:
     """One held change, which exists."""
-    cursor = await connection.execute(
-        _SQL["list_held_changes"], {**_ANY, "held_change_id": held_change_id}
-    )
+    cursor = await connection.execute(_SQL["read_held_change"], {"held_change_id": held_change_id})
     (row,) = await cursor.fetchall()
     return _held_change(row)
 

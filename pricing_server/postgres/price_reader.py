@@ -198,7 +198,7 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         is_confirmed=True,
         detail=override_detail(row.get("set_by"), row.get("reason")),
         until=row.get("until"),
-        stated=_stated(price, row.get("stated")),
+        stated=_stated(price, row.get("beneath")),
     )
 
 
@@ -220,8 +220,9 @@ def override_detail(set_by: str | None, reason: str | None) -> str:
 
 
 def _stated(price: Price, stated: Row | None) -> Price:
+    """The price without its override, by the quote that would be in force."""
     if stated is None:
-        return replace(price, card=UNPRICED, price_revision=None)
+        return replace(price, card=UNPRICED, stated_as=None, price_revision=None)
     return replace(
         price,
         card=card_of(stated),

@@ -49,7 +49,7 @@ class PostgresScheduleStore:
             rows = await cursor.fetchall()
             if not rows:
                 # Nothing is registered before the start has prepared the database.
-                cursor = await connection.execute("SELECT clock_timestamp() AS now")
+                cursor = await connection.execute(_SQL["read_clock"])
                 return LogsRead(only(await cursor.fetchone())["now"], ())
         return LogsRead(rows[0]["now"], [source_log(row) for row in rows])
 

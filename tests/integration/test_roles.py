@@ -342,7 +342,8 @@ def test_writer_has_these_rights_and_no_others(shared_database: Database) -> Non
     }
     everything = {
         *all_tables(shared_database.owner),
-        *("rates", "held_sources", "current_prices", "source_syncs", "overrides_in_force"),
+        *("rates", "locked_sources", "current_prices", "source_syncs", "overrides_in_force"),
+        *("price_changes", "pending_changes", "held_change_details"),
     }
     assert held == {
         "SELECT": everything,
@@ -650,7 +651,7 @@ def test_command_refuses_a_database_that_the_owner_has_not_migrated(
     with server_process(scratch, **urls) as process:
         assert process.wait() == 1
         assert process.errors[-1:] == [
-            "pricing-server: 0002_roles.sql is not applied: "
+            "pricing-server: 0002_views.sql is not applied: "
             "run pricing-server migrate with PRICING_DATABASE_URL of the owner"
         ]
 
@@ -681,7 +682,7 @@ async def test_writer_renews_the_epoch_of_a_restored_database(database: Database
 
 def test_second_database_of_a_cluster_migrates(database: Database, cluster: str) -> None:
     with created_database(cluster) as second:
-        assert "0002_roles.sql" in apply_migrations(second, MIGRATIONS)
+        assert "0004_roles_and_policies.sql" in apply_migrations(second, MIGRATIONS)
         assert apply_migrations(second, MIGRATIONS) == []
         check_access(second, READER, MIGRATIONS)
 
@@ -696,7 +697,7 @@ def test_four_databases_migrate_at_once(cluster: str) -> None:
         ThreadPoolExecutor(4) as pool,
     ):
         done = list(pool.map(lambda each: apply_migrations(each, MIGRATIONS), (a, b, c, d)))
-        assert all("0002_roles.sql" in applied for applied in done)
+        assert all("0004_roles_and_policies.sql" in applied for applied in done)
 
 
 def test_owner_with_createrole_migrates(cluster: str) -> None:
@@ -710,14 +711,14 @@ def test_owner_without_createrole_is_told_what_to_ask_for(cluster: str) -> None:
     with roles_absent(cluster), owned_database(cluster) as owner:
         with pytest.raises(
             MigrationError,
-            match=rf"0002_roles\.sql failed: the role pricing_reader is missing and"
+            match=rf"0004_roles_and_policies\.sql failed: the role pricing_reader is missing and"
             rf" {user_of(owner)} may not create it; let an administrator run: (.*)$",
         ) as raised:
             apply_migrations(owner, MIGRATIONS)
         advice = str(raised.value).rpartition("run: ")[2]
         with connected(cluster) as connection:
             connection.execute(advice.encode())
-        assert "0002_roles.sql" in apply_migrations(owner, MIGRATIONS)
+        assert "0004_roles_and_policies.sql" in apply_migrations(owner, MIGRATIONS)
 
 
 async def test_ordinary_owner_with_roles_made_beforehand(

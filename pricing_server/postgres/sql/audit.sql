@@ -13,40 +13,42 @@ ORDER BY sync_run_id DESC
 LIMIT %(limit)s;
 
 -- name: list_price_changes
--- Newest revision first, behind a cursor of (revision, model_key).
-SELECT history.revision,
-       history.model_key,
-       history.kind,
-       history.source,
-       models.provider,
-       models.model_id,
-       history.effective_time,
-       history.changed_at,
-       history.origin_kind,
-       history.actor,
-       history.note,
-       history.sync_run_id,
-       history.held_change_id,
-       history.override_id,
-       history.reverted_run_id,
-       old.card_id AS old_card_id,
-       old.currency AS old_currency,
-       old.state AS old_state,
-       old.rates AS old_rates,
-       new.card_id AS new_card_id,
-       new.currency AS new_currency,
-       new.state AS new_state,
-       new.rates AS new_rates
-FROM model_pricing_history AS history
-JOIN models USING (model_key)
-JOIN rate_cards AS new ON new.card_id = history.card_id
-LEFT JOIN rate_cards AS old ON old.card_id = history.previous_card_id
-WHERE (%(provider)s::text IS NULL OR models.provider = %(provider)s)
-  AND (%(model_id)s::text IS NULL OR models.model_id = %(model_id)s)
-  AND (%(sync_run_id)s::bigint IS NULL OR history.sync_run_id = %(sync_run_id)s)
+-- Newest revision first, behind a cursor of (revision, model_key): walks the history by its key
+-- and reads the cards of what passes. All changes of a run have the revision of the run.
+SELECT passing.*
+FROM model_pricing_history AS walked
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM price_changes AS one
+    WHERE one.revision = walked.revision AND one.model_key = walked.model_key
+      AND (%(provider)s::text IS NULL OR one.provider = %(provider)s)
+      AND (%(sync_run_id)s::bigint IS NULL OR one.sync_run_id = %(sync_run_id)s)
+    LIMIT 1
+) AS passing
+WHERE (walked.revision, walked.model_key)
+      < (coalesce(%(before_revision)s::bigint, 9223372036854775807),
+         coalesce(%(before_model)s::bigint, 9223372036854775807))
+  AND walked.revision
+      BETWEEN CASE WHEN %(sync_run_id)s::bigint IS NULL THEN 0 ELSE coalesce((
+                  SELECT revision FROM pricing_sync_log WHERE sync_run_id = %(sync_run_id)s
+              ), 0) END
+          AND CASE WHEN %(sync_run_id)s::bigint IS NULL THEN 9223372036854775807 ELSE coalesce((
+                  SELECT revision FROM pricing_sync_log WHERE sync_run_id = %(sync_run_id)s
+              ), 0) END
+ORDER BY walked.revision DESC, walked.model_key DESC
+LIMIT %(limit)s;
+
+-- name: list_price_changes_of_model
+-- The same of a model id, at one seller or at all.
+SELECT changes.*
+FROM models
+JOIN price_changes AS changes USING (model_key)
+WHERE models.model_id = %(model_id)s
+  AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
+  AND (%(sync_run_id)s::bigint IS NULL OR changes.sync_run_id = %(sync_run_id)s)
   AND (%(before_revision)s::bigint IS NULL
-       OR (history.revision, history.model_key) < (%(before_revision)s, %(before_model)s))
-ORDER BY history.revision DESC, history.model_key DESC
+       OR (changes.revision, changes.model_key) < (%(before_revision)s, %(before_model)s))
+ORDER BY changes.revision DESC, changes.model_key DESC
 LIMIT %(limit)s;
 
 -- name: list_providers
@@ -62,7 +64,8 @@ SELECT providers.provider,
        count(models.model_key) FILTER (WHERE is_active AND state = 'unpriced') AS models_unpriced,
        count(models.model_key) FILTER (WHERE NOT is_active) AS models_delisted,
        (SELECT count(DISTINCT model_id) FROM held_changes AS held
-        WHERE held.provider = providers.provider AND held.status = 'open') AS models_held
+        WHERE held.provider = providers.provider AND held.status = 'open'
+          AND held.model_id IS NOT NULL) AS models_held
 FROM providers
 LEFT JOIN models USING (provider)
 LEFT JOIN model_pricing USING (model_key)

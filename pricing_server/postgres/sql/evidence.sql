@@ -29,33 +29,10 @@ JOIN rate_cards AS cards ON cards.card_id = overrides.card_id
 WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s;
 
 -- name: newest_change_of
-SELECT history.revision,
-       history.kind,
-       history.source,
-       models.provider,
-       models.model_id,
-       history.effective_time,
-       history.changed_at,
-       history.origin_kind,
-       history.actor,
-       history.note,
-       history.sync_run_id,
-       history.held_change_id,
-       history.override_id,
-       history.reverted_run_id,
-       old.card_id AS old_card_id,
-       old.currency AS old_currency,
-       old.state AS old_state,
-       old.rates AS old_rates,
-       new.currency AS new_currency,
-       new.state AS new_state,
-       new.rates AS new_rates
-FROM models
-JOIN model_pricing_history AS history USING (model_key)
-JOIN rate_cards AS new ON new.card_id = history.card_id
-LEFT JOIN rate_cards AS old ON old.card_id = history.previous_card_id
-WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
-ORDER BY history.revision DESC
+SELECT *
+FROM price_changes
+WHERE provider = %(provider)s AND model_id = %(model_id)s
+ORDER BY revision DESC
 LIMIT 1;
 
 -- name: discrepancies

@@ -43,30 +43,30 @@ SELECT max(sync_run_id) AS sync_run_id FROM pricing_sync_log
 WHERE source = %(source)s AND status = 'in_progress';
 
 -- name: fail_dead
--- Every run in progress whose source nobody holds: the lock is taken before the row is
+-- Every run in progress whose source nobody has locked: the lock is taken before the row is
 -- written and freed after its final status, or when the process dies. Looks at the lock
 -- instead of taking it, so that no sync is refused because of the look.
--- Whoever has just taken the lock of a source gives it as held_source: then it is the runs of
+-- Whoever has just taken the lock of a source gives it as locked_source: then it is the runs of
 -- that source alone, which can be of nobody but dead processes.
 UPDATE pricing_sync_log AS log
 SET status = 'failed', completed_at = clock_timestamp(),
     error_message = 'the process that ran this sync ended before it did'
 WHERE status = 'in_progress'
-  AND CASE WHEN %(held_source)s::text IS NOT NULL THEN source = %(held_source)s
-      ELSE NOT EXISTS (SELECT FROM held_sources
-                       WHERE held_sources.lock_key = hashtext(log.source)::oid) END
+  AND CASE WHEN %(locked_source)s::text IS NOT NULL THEN source = %(locked_source)s
+      ELSE NOT EXISTS (SELECT FROM locked_sources
+                       WHERE locked_sources.lock_key = hashtext(log.source)::oid) END
 RETURNING sync_run_id, source;
 
 -- name: frozen_runs
 -- Runs whose process holds the source and gave no sign of life for the time of a lease.
-SELECT log.sync_run_id, log.source, held_sources.pid
+SELECT log.sync_run_id, log.source, locked_sources.pid
 FROM pricing_sync_log AS log
-JOIN held_sources ON held_sources.lock_key = hashtext(log.source)::oid
+JOIN locked_sources ON locked_sources.lock_key = hashtext(log.source)::oid
 WHERE status = 'in_progress' AND heartbeat_at < clock_timestamp() - %(lease)s::interval;
 
 -- name: terminate_holder
 -- Only while the session still holds the source: its process id may be another's by now.
-SELECT pg_terminate_backend(pid) FROM held_sources
+SELECT pg_terminate_backend(pid) FROM locked_sources
 WHERE pid = %(pid)s AND lock_key = hashtext(%(source)s)::oid;
 
 -- name: fail_frozen
@@ -165,29 +165,6 @@ LIMIT 1;
 
 -- name: read_cards
 SELECT card_id, state, currency, rates FROM rate_cards WHERE card_id = ANY(%(card_ids)s);
-
--- name: stage
--- Temporary tables of one transaction, filled by COPY.
-CREATE TEMPORARY TABLE staged_models (
-    provider text, model_id text, hugging_face_id text, canonical_slug text, alias_target text,
-    context_length bigint, source text
-) ON COMMIT DROP;
-CREATE TEMPORARY TABLE staged_cards (card_id text, state text, currency text, rates jsonb)
-    ON COMMIT DROP;
-CREATE TEMPORARY TABLE staged_quotes (
-    provider text, model_id text, source text, card_id text, fragment json,
-    obtained_at timestamptz, stated_since timestamptz, sync_run_id bigint, is_confirmed boolean
-) ON COMMIT DROP;
-CREATE TEMPORARY TABLE staged_prices (
-    provider text, model_id text, kind text, card_id text, source text,
-    input_price numeric, output_price numeric, effective_time timestamptz,
-    origin_kind text, actor text, note text, sync_run_id bigint, held_change_id bigint,
-    override_id bigint, reverted_run_id bigint,
-    stated_as text, beneath_source text, beneath_stated_as text, disagreements jsonb
-) ON COMMIT DROP;
-CREATE TEMPORARY TABLE staged_covered (
-    provider text, model_id text, source text, stated_as text, is_inferred boolean
-) ON COMMIT DROP;
 
 -- name: apply_providers
 INSERT INTO providers (provider, display_name)

@@ -135,7 +135,7 @@ ORDER BY 1;
 SELECT sync_run_id AS what
 FROM pricing_sync_log
 WHERE status = 'in_progress'
-  AND NOT EXISTS (SELECT FROM held_sources WHERE lock_key = hashtext(source)::oid)
+  AND NOT EXISTS (SELECT FROM locked_sources WHERE lock_key = hashtext(source)::oid)
 ORDER BY 1;
 
 -- name: read_all_cards
