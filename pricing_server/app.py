@@ -19,9 +19,9 @@ from pricing_server.breaker import Breaker
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.evidence_guard import GuardedEvidenceReader
 from pricing_server.fetch import Fetcher
+from pricing_server.grpc_api.methods.price_stream import MessageEncoder
 from pricing_server.grpc_api.server import CALL_GRACE_SECONDS, serving
-from pricing_server.grpc_api.service import PricingService
-from pricing_server.grpc_api.stream import MessageEncoder
+from pricing_server.grpc_api.service import Backend, PricingService
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.guard import GuardedReader
@@ -146,20 +146,20 @@ async def running_server(
         await _start_watching(stack, logins, store, heads)
         schedule = Schedule(settings, SOURCES, utc_now())
         await _start_schedule(stack, settings, logins, schedule, syncs)
-        service = PricingService(
-            reads.lookup,
-            syncs,
-            GuardedAuditReader(PostgresAuditReader(reads.pool), reads.breaker),
-            SOURCES,
-            settings.url_of,
-            streams,
-            schedule,
-            price_overrides,
-            GuardedEvidenceReader(PostgresEvidenceReader(reads.pool), reads.breaker),
-            GuardedHeldReader(PostgresHeldReader(reads.pool), reads.breaker),
-            reads.lists,
-            stream_write_seconds=settings.stream_write_seconds,
+        backend = Backend(
+            lookup=reads.lookup,
+            lists=reads.lists,
+            syncs=syncs,
+            price_overrides=price_overrides,
+            streams=streams,
+            audit=GuardedAuditReader(PostgresAuditReader(reads.pool), reads.breaker),
+            evidence=GuardedEvidenceReader(PostgresEvidenceReader(reads.pool), reads.breaker),
+            held=GuardedHeldReader(PostgresHeldReader(reads.pool), reads.breaker),
+            schedule=schedule,
+            sources=SOURCES,
+            url_of=settings.url_of,
         )
+        service = PricingService(backend, stream_write_seconds=settings.stream_write_seconds)
         yield RunningServer(await stack.enter_async_context(serving(service, settings, streams)))
 
 

@@ -81,3 +81,9 @@ class GuardedHeldReader:
         return await self._breaker.ask_slow(
             lambda: self._reader.held_changes(criteria, before, limit), self._answer_seconds
         )
+
+    async def held_change(self, held_change_id: int) -> HeldChange | None:
+        """See HeldReader."""
+        return await self._breaker.ask_slow(
+            lambda: self._reader.held_change(held_change_id), self._answer_seconds
+        )

@@ -13,6 +13,7 @@ from pricing_server.evidence import (
     EvidenceReader,
     PriceEvidence,
 )
+from pricing_server.sync.override import PriceOverride
 
 ANSWER_SECONDS: Final = 5.0
 """How long a caller waits for the database; what it is asked ends before by itself."""
@@ -37,4 +38,12 @@ class GuardedEvidenceReader:
         """See EvidenceReader."""
         return await self._breaker.ask_slow(
             lambda: self._reader.discrepancies(criteria, after, limit), ANSWER_SECONDS
+        )
+
+    async def overrides(
+        self, provider: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[PriceOverride]:
+        """See EvidenceReader."""
+        return await self._breaker.ask_slow(
+            lambda: self._reader.overrides(provider, after, limit), ANSWER_SECONDS
         )

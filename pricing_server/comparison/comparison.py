@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from llmpricing.cost import Cost
 from llmpricing.rate_card import PriceState
 from pricing_server.comparison.families import Families, LeftOut
-from pricing_server.comparison.identity import Identity, Offered
+from pricing_server.comparison.identity import Identity, LeftOutReason, Offered
 from pricing_server.costs import Costs, Used
 from pricing_server.errors import (
     DatabaseUnavailable,
@@ -135,7 +135,7 @@ class Comparisons:
         }
         answers = await self._lookup.get_all(
             [
-                Asked(model_id, provider, asked.accept, when=asked.when, exact_only=True)
+                replace(asked, model_id=model_id, provider=provider, exact_only=True)
                 for provider, model_id in identities
             ]
         )
@@ -161,7 +161,7 @@ class Comparisons:
                 price = answer.quote.price
                 found.setdefault((price.provider, price.model_id), answer)
             elif isinstance(answer, _MISSING):
-                left_out.append(LeftOut("", each.model_id, str(answer)))
+                left_out.append(LeftOut("", each.model_id, LeftOutReason.UNKNOWN, str(answer)))
             else:
                 raise answer
         if not found:
@@ -186,13 +186,13 @@ class Comparisons:
             if isinstance(answer, PricingError):
                 if not isinstance(answer, _MISSING):
                     raise answer
-                not_compared.append(LeftOut(provider, model_id, str(answer)))
+                not_compared.append(LeftOut(provider, model_id, LeftOutReason.UNKNOWN, str(answer)))
                 continue
             try:
                 compared.append(self._evaluated(answer, identities[provider, model_id], used, at))
             except InvalidArgument as error:
                 refused = refused or error
-                not_compared.append(LeftOut(provider, model_id, str(error)))
+                not_compared.append(LeftOut(provider, model_id, LeftOutReason.USAGE, str(error)))
         if refused is not None and not any(each.cost for each in compared):
             raise refused
         heads = {each.answer.head for each in compared} - {None}

@@ -89,6 +89,22 @@ class PostgresEvidenceReader:
             for row in rows
         ]
 
+    async def overrides(
+        self, provider: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[PriceOverride]:
+        """The overrides in force, by seller and model id."""
+        after_provider, after_model = after or (None, None)
+        values = {
+            "provider": provider,
+            "after_provider": after_provider,
+            "after_model": after_model,
+            "limit": limit,
+        }
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                rows = await _rows(connection, _SQL["overrides_in_force"], values)
+        return [_override(row["provider"], row["model_id"], row) for row in rows]
+
 
 async def _rows(connection: Connection, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
     cursor = await connection.execute(statement, values)
@@ -115,6 +131,7 @@ def _quote(row: Row) -> StatedQuote:
 
 def _override(provider: str, model_id: str, row: Row) -> PriceOverride:
     return PriceOverride(
+        override_id=row["override_id"],
         provider=provider,
         model_id=model_id,
         card=card_of(row),

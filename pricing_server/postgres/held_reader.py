@@ -42,6 +42,16 @@ class PostgresHeldReader:
         # In a thread, so that look-ups go on while thousands of rates are read.
         return await asyncio.to_thread(lambda: [_held_change(row) for row in rows])
 
+    async def held_change(self, held_change_id: int) -> HeldChange | None:
+        """One held change or feed, whatever became of it."""
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(
+                    _SQL["read_held_change"], {"held_change_id": held_change_id}
+                )
+                rows = await cursor.fetchall()
+        return _held_change(rows[0]) if rows else None
+
 
 async def read_held_change(connection: Connection, held_change_id: int) -> HeldChange:
     """One held change, which exists."""

@@ -295,7 +295,7 @@ async def test_a_usage_that_one_seller_cannot_charge_leaves_that_seller_out(
     assert told(compared) == [("openai", "9")]
     [left_out] = compared.left_out
     assert left_out.provider == "groq"
-    assert "may overlap" in left_out.reason
+    assert "may overlap" in left_out.message
 
 
 # Several models ----------------------------------------------------------------------------

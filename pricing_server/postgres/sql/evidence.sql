@@ -2,7 +2,8 @@
 
 -- name: quotes_of
 -- What each source states of a model, with the run that last read it; the one in force first.
--- What is left of an override that has ended states nothing.
+-- What is left of an override that has ended states nothing. The model's key comes from a
+-- subselect, so that it reaches each part of the view.
 SELECT quotes.source, sources.rank, quotes.fragment::text AS fragment, quotes.obtained_at,
        quotes.stated_since, quotes.is_confirmed, quotes.sync_run_id,
        quotes.stated_as, quotes.is_inferred,
@@ -10,23 +11,38 @@ SELECT quotes.source, sources.rank, quotes.fragment::text AS fragment, quotes.ob
            IS NOT DISTINCT FROM (quotes.source, quotes.quoted_model_key) AS is_in_force,
        log.payload_url, log.payload_sha256,
        cards.state, cards.currency, cards.rates
-FROM models
-JOIN stated_quotes AS quotes USING (model_key)
+FROM stated_quotes AS quotes
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)
-LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
+LEFT JOIN model_pricing AS pricing ON pricing.model_key = quotes.model_key
 LEFT JOIN pricing_sync_log AS log ON log.sync_run_id = quotes.sync_run_id
-WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
+WHERE quotes.model_key = (
+      SELECT model_key FROM models WHERE provider = %(provider)s AND model_id = %(model_id)s)
   AND NOT (quotes.source = 'override' AND cards.state = 'unpriced')
 ORDER BY is_in_force DESC, sources.rank, quotes.source;
 
 -- name: override_of
-SELECT overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
+SELECT overrides.override_id, overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
        cards.state, cards.currency, cards.rates
 FROM models
 JOIN overrides_in_force AS overrides USING (model_key)
 JOIN rate_cards AS cards ON cards.card_id = overrides.card_id
 WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s;
+
+-- name: overrides_in_force
+-- By seller and model id, behind a cursor.
+SELECT models.provider, models.model_id, overrides.override_id,
+       overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
+       cards.state, cards.currency, cards.rates
+FROM price_overrides AS overrides
+JOIN models USING (model_key)
+JOIN rate_cards AS cards USING (card_id)
+WHERE overrides.cleared_at IS NULL
+  AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
+  AND (%(after_provider)s::text IS NULL
+       OR (models.provider, models.model_id) > (%(after_provider)s, %(after_model)s))
+ORDER BY models.provider, models.model_id
+LIMIT %(limit)s;
 
 -- name: newest_change_of
 SELECT *
