@@ -12,7 +12,7 @@ from pricing_server.evidence import (
     Discrepancy,
     DiscrepancyCursor,
     DiscrepancyFilter,
-    Evidence,
+    PriceEvidence,
     StatedQuote,
 )
 from pricing_server.lookup.price import Head
@@ -34,7 +34,7 @@ class PostgresEvidenceReader:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def evidence(self, provider: str, model_id: str) -> Evidence:
+    async def evidence(self, provider: str, model_id: str) -> PriceEvidence:
         """What the price table has of a model, all of it of one state."""
         names = {"provider": provider, "model_id": model_id}
         with translated_errors():
@@ -44,7 +44,7 @@ class PostgresEvidenceReader:
                 quotes = await _rows(connection, _SQL["quotes_of"], names)
                 overrides = await _rows(connection, _SQL["override_of"], names)
                 changes = await _rows(connection, _SQL["newest_change_of"], names)
-        return Evidence(
+        return PriceEvidence(
             head=Head(head["revision"], head["epoch"]),
             quotes=[_quote(row) for row in quotes],
             price_override=_override(provider, model_id, overrides[0]) if overrides else None,
