@@ -19,8 +19,8 @@ from pricing_server.grpc_api import convert, convert_rates
 from pricing_server.grpc_api.cost import quantities, used_of
 from pricing_server.grpc_api.read_rates import point_in_time
 from pricing_server.grpc_api.requests import check_name
-from pricing_server.lookup.lookup import Asked
 from pricing_server.lookup.price import When
+from pricing_server.lookup.price_query import PriceQuery
 
 MAX_MODELS: Final = 100
 
@@ -40,14 +40,14 @@ async def compare_prices(
     return await asyncio.to_thread(_response, comparison)
 
 
-def _asked(request: pb.ComparePricesRequest) -> Sequence[Asked]:
+def _asked(request: pb.ComparePricesRequest) -> Sequence[PriceQuery]:
     """The model, or the models, that are to be looked up."""
     when = When(point_in_time(request.at, "at")) if request.HasField("at") else None
     if not request.models:
         model = check_name("model", request.model)
         has_provider = request.HasField("provider")
         provider = check_name("provider", request.provider) if has_provider else None
-        return [Asked(model, provider, when=when, exact_only=request.exact_only)]
+        return [PriceQuery(model, provider, when=when, exact_only=request.exact_only)]
     if request.model:
         raise InvalidArgument("models", "are given beside model")
     if request.HasField("provider"):
@@ -55,7 +55,7 @@ def _asked(request: pb.ComparePricesRequest) -> Sequence[Asked]:
     if len(request.models) > MAX_MODELS:
         raise InvalidArgument("models", f"are over {MAX_MODELS}")
     return [
-        Asked(
+        PriceQuery(
             check_name(f"models[{at}]", name),
             None,
             when=when,
@@ -81,7 +81,7 @@ def _response(comparison: PriceComparison) -> pb.ComparePricesResponse:
 
 def _compared(compared: Compared) -> pb.ComparedPrice:
     answer, cost = compared.answer, compared.cost
-    price = answer.quote.price
+    price = answer.evaluated.price
     message = pb.ComparedPrice(
         provider=price.provider,
         model_id=price.model_id,

@@ -24,8 +24,8 @@ from pricing_server.grpc_api.convert_rates import (
     timestamp,
 )
 from pricing_server.lookup.answer import Answer, Freshness
+from pricing_server.lookup.evaluated_price import EvaluatedPrice, MatchRule
 from pricing_server.lookup.price import Layer
-from pricing_server.lookup.quote import MatchRule, Quote
 from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.providers.source import Fault, Notice
 from pricing_server.sync.run import SyncOutcome, SyncRun, SyncStatus
@@ -56,18 +56,18 @@ def get_pricing_response(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.Get
     head = answer.head
     return pb.GetPricingResponse(
         pricing=model_pricing(answer, unit),
-        match=match(answer.quote),
+        match=match(answer.evaluated),
         revision=head.revision if head else None,
         epoch=head.epoch if head else "",
     )
 
 
-def match(quote: Quote) -> pb.Match:
+def match(evaluated: EvaluatedPrice) -> pb.Match:
     """Which model answered and why."""
     return pb.Match(
-        provider=quote.price.provider,
-        model_id=quote.price.model_id,
-        rule=MATCH_RULES[quote.rule],
+        provider=evaluated.price.provider,
+        model_id=evaluated.price.model_id,
+        rule=MATCH_RULES[evaluated.rule],
     )
 
 
@@ -75,8 +75,8 @@ def model_pricing(
     answer: Answer, unit: pb.PriceUnit.ValueType, *, with_rates: bool = True
 ) -> pb.ModelPricing:
     """What a model costs, with its headline in `unit`, which is a key of UNITS."""
-    quote = answer.quote
-    price, shown = quote.price, quote.headline
+    evaluated = answer.evaluated
+    price, shown = evaluated.price, evaluated.headline
     per = UNITS[unit]
     pricing = pb.ModelPricing(
         provider=price.provider,
@@ -87,7 +87,7 @@ def model_pricing(
         pricing_source=LAYERS[price.layer],
         source_detail=answer.source_detail,
         currency="USD",
-        effective_time=timestamp(quote.effective_time),
+        effective_time=timestamp(evaluated.effective_time),
         verified_time=timestamp(price.obtained_at),
         freshness=FRESHNESS[answer.freshness],
         rate_card_id=price.card.card_id,
@@ -104,8 +104,8 @@ def model_pricing(
         pricing.request = format_price(shown.request)
     if shown.image is not None:
         pricing.image = format_price(shown.image)
-    if quote.valid_until is not None:
-        pricing.valid_until.FromDatetime(quote.valid_until)
+    if evaluated.valid_until is not None:
+        pricing.valid_until.FromDatetime(evaluated.valid_until)
     if price.pending is not None:
         pricing.pending_change.CopyFrom(pending_change(price.pending, per))
     if price.delisted_at is not None:

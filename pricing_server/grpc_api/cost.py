@@ -186,7 +186,7 @@ def _batch_response(
 
 def _response(answered: CostAnswer) -> pb.CalculateCostResponse:
     answer, cost = answered.answer, answered.cost
-    price = answer.quote.price
+    price = answer.evaluated.price
     response = pb.CalculateCostResponse(
         total=_total(cost),
         currency="USD",
@@ -194,7 +194,7 @@ def _response(answered: CostAnswer) -> pb.CalculateCostResponse:
         unpriced=quantities(cost.unpriced),
         unused_context=dict(cost.unused_context),
         receipt=_receipt_message(answered),
-        match=convert.match(answer.quote),
+        match=convert.match(answer.evaluated),
         freshness=convert.FRESHNESS[answer.freshness],
         source_detail=answer.source_detail,
     )
@@ -212,7 +212,7 @@ def _response(answered: CostAnswer) -> pb.CalculateCostResponse:
 
 def _receipt_message(answered: CostAnswer) -> pb.Receipt:
     answer, used = answered.answer, answered.request.used
-    price, head, when = answer.quote.price, answer.head, answered.request.asked.when
+    price, head, when = answer.evaluated.price, answer.head, answered.request.asked.when
     message = pb.Receipt(
         rules=RULES,
         provider=price.provider,
@@ -225,7 +225,7 @@ def _receipt_message(answered: CostAnswer) -> pb.Receipt:
         input_convention=_CONVENTION_NUMBERS[used.convention],
         context=used.context,
         at=convert_rates.timestamp(answer.at),
-        match_rule=convert.MATCH_RULES[answer.quote.rule],
+        match_rule=convert.MATCH_RULES[answer.evaluated.rule],
     )
     if when is not None and when.known_at is not None:
         message.known_at.FromDatetime(when.known_at)

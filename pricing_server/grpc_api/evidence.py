@@ -57,7 +57,7 @@ async def explain_price(
     model_id = check_name("model_id", request.model_id)
     provider = check_name("provider", request.provider) if request.HasField("provider") else None
     explained = await explainer.explain(model_id, provider)
-    price = explained.answer.quote.price
+    price = explained.answer.evaluated.price
     narrow = HeldFilter(provider=price.provider, model_id=price.model_id)
     found = await held.held_changes(narrow, None, MAX_HELD_CHANGES)
     return _explain_price_response(explained, found, sources)
@@ -103,7 +103,7 @@ def _explain_price_response(
         quotes=[_quote(one, sources, now, is_of_table) for one in evidence.quotes],
         held_changes=map(_held_change, held),
         price_override=price_override(evidence.price_override)
-        if evidence.price_override and answer.quote.price.layer is Layer.OVERRIDE
+        if evidence.price_override and answer.evaluated.price.layer is Layer.OVERRIDE
         else None,
         last_change=convert.price_change(evidence.last_change)
         if evidence.last_change and is_of_table

@@ -15,8 +15,9 @@ from pricing_server.grpc_api.read_rates import point_in_time
 from pricing_server.grpc_api.requests import check_enum, check_name
 from pricing_server.lookup.answer import Answer
 from pricing_server.lookup.cache import utc_now
-from pricing_server.lookup.lookup import ALL_LAYERS, Asked, Lookup
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price import When
+from pricing_server.lookup.price_query import ALL_LAYERS, PriceQuery
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """By how much a caller's clock may be ahead of this server's."""
@@ -37,18 +38,18 @@ async def batch_get_pricing(
         raise InvalidArgument("names", "are given beside requests")
     check_size("names" if request.names else "requests", request.names or request.requests)
     requests = request.requests or [pb.GetPricingRequest(model_id=name) for name in request.names]
-    asked: list[Asked | PricingError] = []
+    asked: list[PriceQuery | PricingError] = []
     for each in requests:
         try:
             asked.append(_asked(each))
         except PricingError as error:
             asked.append(error)
-    answers = await lookup.get_all(asked)
+    answers = await lookup.answer_all(asked)
     # In a thread, so that other calls go on while a thousand cards are written out.
     return await asyncio.to_thread(_batch_response, answers, requests)
 
 
-def asked_of(request: Any, as_of: str, named: str | None = None) -> Asked:
+def asked_of(request: Any, as_of: str, named: str | None = None) -> PriceQuery:
     """The look-up in a request, whose field `as_of` says for which time, of the model `named`
     elsewhere if the request leaves that out. Raises InvalidArgument."""
     model_id = check_name("model_id", request.model_id or named or "")
@@ -60,7 +61,7 @@ def asked_of(request: Any, as_of: str, named: str | None = None) -> Asked:
         raise InvalidArgument("min_revision", "is negative")
     if request.HasField("min_revision") and request.HasField("known_at"):
         raise InvalidArgument("min_revision", "has no meaning beside known_at")
-    return Asked(
+    return PriceQuery(
         model_id,
         provider,
         frozenset(_LAYERS[number] for number in request.accept_sources) or ALL_LAYERS,
@@ -81,7 +82,7 @@ def _when(request: Any, as_of: str) -> When | None:
     return When(known_at, known_at) if known_at is not None else None
 
 
-def _asked(request: pb.GetPricingRequest) -> Asked:
+def _asked(request: pb.GetPricingRequest) -> PriceQuery:
     check_enum("unit", pb.PriceUnit, request.unit)
     return asked_of(request, "as_of")
 

@@ -148,11 +148,11 @@ class LastGood:
             if kept is None or _is_as_new(head, kept.head):
                 self._prices[model] = LastGoodPrice(price, head)
 
-    async def find(self, key: Key) -> LastGoodPrice | None:
+    async def recall(self, key: Key) -> LastGoodPrice | None:
         """The last that was read under these names, or None."""
-        return await asyncio.to_thread(self._find, key)
+        return await asyncio.to_thread(self._recall, key)
 
-    def _find(self, key: Key) -> LastGoodPrice | None:
+    def _recall(self, key: Key) -> LastGoodPrice | None:
         layer, _, model_id = key
         answered = _newer(self._answers.get(key), self._read_answer(key))
         if answered is None:

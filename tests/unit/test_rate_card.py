@@ -34,8 +34,8 @@ from llmpricing.units import PricingFormat
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.grpc_api import convert, convert_rates
 from pricing_server.lookup.answer import Freshness
+from pricing_server.lookup.evaluated_price import MatchRule
 from pricing_server.lookup.price import Layer
-from pricing_server.lookup.quote import MatchRule
 from pricing_server.price_change import ChangeKind
 from pricing_server.sync.run import SyncStatus
 from tests.unit._strategies import cards, few
