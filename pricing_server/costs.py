@@ -44,7 +44,7 @@ class Used:
 class CostRequest:
     """One call whose cost is asked for."""
 
-    asked: PriceQuery
+    query: PriceQuery
     used: Used
 
 
@@ -72,7 +72,7 @@ class Receipt:
 
 
 class PriceProof(StrEnum):
-    """Whether the price table bears out a receipt."""
+    """Whether the price table confirms a receipt."""
 
     CONFIRMED = "confirmed"
     CONTRADICTED = "contradicted"
@@ -88,14 +88,14 @@ class Costs:
 
     async def calculate(self, request: CostRequest) -> CostAnswer:
         """The cost of one call. Raises as `Lookup.answer`, ModelNotPriced and InvalidArgument."""
-        return self._answered(request, await self._lookup.answer(request.asked))
+        return self._answered(request, await self._lookup.answer(request.query))
 
     async def calculate_all(
         self, requests: Sequence[CostRequest | PricingError]
     ) -> Sequence[CostAnswer | PricingError]:
         """What `calculate` answers or raises, for each, at one revision of the price table."""
         answers = await self._lookup.answer_all(
-            [each.asked if isinstance(each, CostRequest) else each for each in requests]
+            [each.query if isinstance(each, CostRequest) else each for each in requests]
         )
         costs: list[CostAnswer | PricingError] = []
         for request, answer in zip(requests, answers, strict=True):

@@ -212,7 +212,7 @@ def _response(answered: CostAnswer) -> pb.CalculateCostResponse:
 
 def _receipt_message(answered: CostAnswer) -> pb.Receipt:
     answer, used = answered.answer, answered.request.used
-    price, head, when = answer.evaluated.price, answer.head, answered.request.asked.when
+    price, head, when = answer.evaluated.price, answer.head, answered.request.query.when
     message = pb.Receipt(
         rules=RULES,
         provider=price.provider,

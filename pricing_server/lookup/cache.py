@@ -109,7 +109,7 @@ class PriceCache(Generic[K, V, U]):
 
     async def _load(self, key: K, loader: Loader[V]) -> tuple[Head, V | None]:
         head, value = await loader()
-        # Of two epochs nothing tells the newer one but who came last: a load that a clear
+        # Nothing but the order of arrival says which of two epochs is newer: a load that a clear
         # has overtaken may bring a later revision of the same epoch, never another epoch.
         is_current = self._loads.is_current(key)
         if self._head is None:

@@ -281,7 +281,7 @@ def _is_as_new(head: Head, other: Head) -> bool:
 
 
 def _newer(pending: T | None, on_disk: T | None) -> T | None:
-    """Of what waits to be written and what is written, the newer; the former if epochs differ."""
+    """The newer of what waits to be written and what is written; the former if epochs differ."""
     if pending is None or on_disk is None:
         return pending or on_disk
     return pending if _is_as_new(pending.head, on_disk.head) else on_disk

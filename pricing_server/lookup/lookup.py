@@ -54,8 +54,8 @@ class Lookup:
         self._clock = clock
 
     async def answer(self, query: PriceQuery, batch: Batch | None = None) -> Answer:
-        """The price of a model, in effect now or at another time. What was known at another
-        time only the price table tells.
+        """The price of a model, in effect now or at another time. Only the price table knows
+        what was known at another time.
 
         A name that no layer lists is matched by the rules of `llmpricing.matching`, unless
         exact ids alone are asked for; so is one that is asked for without a seller, and that no

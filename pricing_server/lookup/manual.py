@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """What tells one state of the file from another, without reading it."""
+    """What differs between two states of the file, without reading it."""
 
     device: int
     inode: int

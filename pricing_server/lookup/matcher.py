@@ -32,8 +32,8 @@ _EXACT_RULES: Final = frozenset(
 class Matcher:
     """The rules of matching over the names of all layers. For one event loop.
 
-    Without the price table's names there is no matching: that a seller lists no other date
-    of a model cannot be told then. While the database is down, the last ones known serve.
+    Without the price table's names there is no matching, since nobody knows then whether a
+    seller lists other dates of a model. While the database is down, the last ones known serve.
     """
 
     def __init__(self, table: PriceTable, below: LayersBelow) -> None:
@@ -55,7 +55,7 @@ class Matcher:
         return index.explain(name, seller)
 
     async def index(self) -> ModelIndex | None:
-        """The index of all names, as the price table has them now; None if that cannot be told."""
+        """The index of all names, as the price table has them now; None if it cannot be asked."""
         with contextlib.suppress(DatabaseUnavailable):
             names = await self._table.names()
             by_hand = self._below.names_by_hand()

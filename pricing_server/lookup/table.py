@@ -226,7 +226,7 @@ class PriceTable:
         return TableSnapshot(head, prices)
 
     def _listed(self, key: Key, prices: Sequence[Price], head: Head) -> EvaluatedPrice | None:
-        """Of the prices that were read of a name the one that answers, None if there are none."""
+        """The one that answers of the prices that were read for a name, None if none was read."""
         if not prices:
             return None
         listed = self._evaluated(prices, key[1])
@@ -250,7 +250,7 @@ class PriceTable:
         return replace(price, valid_until=min(ends, default=None))
 
     def _without_price(self, prices: Sequence[Price]) -> Price | None:
-        """Of the prices of a name the one that answers, if another seller's may stand in."""
+        """The price that answers for a name, if another seller's price may stand in for it."""
         listed = self._evaluated(prices, None) if prices else None
         return listed.price if listed is not None and _needs_reference(listed) else None
 

@@ -1,4 +1,4 @@
-"""What a caller is told of a name that no layer knows: which ones look like it."""
+"""The error for a name that no layer knows, with names that look like it."""
 
 from __future__ import annotations
 
