@@ -219,14 +219,33 @@ CREATE TABLE model_pricing_history (
     source text NOT NULL REFERENCES sources ON DELETE RESTRICT,
     effective_time timestamptz NOT NULL,
     changed_at timestamptz NOT NULL,
-    changed_by text NOT NULL,
+    origin_kind text NOT NULL CHECK (origin_kind IN (
+        'sync', 'revert', 'approval', 'override_set', 'override_cleared', 'override_ended')),
+    actor text NOT NULL CHECK (actor <> ''),
+    note text NOT NULL,
     sync_run_id bigint REFERENCES pricing_sync_log ON DELETE RESTRICT,
+    held_change_id bigint,
+    override_id bigint,
+    reverted_run_id bigint REFERENCES pricing_sync_log ON DELETE RESTRICT,
     PRIMARY KEY (revision, model_key),
-    CHECK ((kind = 'added') = (previous_card_id IS NULL))
+    CHECK ((kind = 'added') = (previous_card_id IS NULL)),
+    CHECK (num_nonnulls(sync_run_id, held_change_id, override_id, reverted_run_id) = 1
+           AND CASE origin_kind
+               WHEN 'sync' THEN sync_run_id
+               WHEN 'revert' THEN reverted_run_id
+               WHEN 'approval' THEN held_change_id
+               ELSE override_id END IS NOT NULL)
 );
 CREATE INDEX model_pricing_history_by_model ON model_pricing_history (model_key, revision DESC);
 CREATE INDEX model_pricing_history_by_run ON model_pricing_history (sync_run_id)
     WHERE sync_run_id IS NOT NULL;
+CREATE INDEX model_pricing_history_by_reverted_run ON model_pricing_history (reverted_run_id)
+    WHERE reverted_run_id IS NOT NULL;
+COMMENT ON COLUMN model_pricing_history.origin_kind IS
+    'What made the change: it has the one reference that its kind needs.';
+COMMENT ON COLUMN model_pricing_history.actor IS
+    'Who is known to have acted: "admin", "scheduler" or "server".';
+COMMENT ON COLUMN model_pricing_history.note IS 'What the caller typed, which nobody has checked.';
 COMMENT ON TABLE model_pricing_history IS
     'Every price from the first, append-only for everyone. Prices are USD per token.';
 

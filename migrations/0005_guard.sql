@@ -75,6 +75,9 @@ CREATE TRIGGER guard_held_change BEFORE INSERT OR UPDATE ON held_changes
 CREATE TRIGGER kept_for_ever BEFORE DELETE OR TRUNCATE ON held_changes
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 
+ALTER TABLE model_pricing_history
+    ADD FOREIGN KEY (held_change_id) REFERENCES held_changes ON DELETE RESTRICT;
+
 -- Other sellers of a model are found by its names.
 CREATE INDEX models_by_lower_model_id ON models (lower(model_id));
 CREATE INDEX models_by_canonical_slug ON models (canonical_slug)

@@ -22,8 +22,11 @@ CREATE TABLE price_overrides (
     set_at timestamptz NOT NULL,
     until timestamptz CHECK (until > set_at),
     cleared_at timestamptz CHECK (cleared_at >= set_at),
+    cleared_kind text CHECK (
+        cleared_kind IN ('override_set', 'override_cleared', 'override_ended')),
+    cleared_actor text CHECK (cleared_actor <> ''),
     cleared_by text,
-    CHECK ((cleared_at IS NULL) = (cleared_by IS NULL))
+    CHECK (num_nulls(cleared_at, cleared_kind, cleared_actor, cleared_by) IN (0, 4))
 );
 CREATE UNIQUE INDEX price_overrides_in_force ON price_overrides (model_key)
     WHERE cleared_at IS NULL;
@@ -32,15 +35,19 @@ CREATE INDEX price_overrides_by_end ON price_overrides (until)
 COMMENT ON TABLE price_overrides IS
     'Every price that an admin has set. It is in force until it is cleared, at most one a model.';
 COMMENT ON COLUMN price_overrides.until IS 'When it ends by itself; null if open.';
-COMMENT ON COLUMN price_overrides.cleared_by IS
-    'As in the history: "clear_override:<who>", "override:<who>" who set another one, or '
-    '"override_ended".';
+COMMENT ON COLUMN price_overrides.cleared_kind IS
+    'As origin_kind in the history: another one was set, it was cleared, or it ended by itself.';
+COMMENT ON COLUMN price_overrides.cleared_actor IS 'As actor in the history.';
+COMMENT ON COLUMN price_overrides.cleared_by IS 'What the caller typed; empty if it ended by itself.';
+ALTER TABLE model_pricing_history
+    ADD FOREIGN KEY (override_id) REFERENCES price_overrides ON DELETE RESTRICT;
 
 CREATE FUNCTION guard_overrides() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.cleared_at IS NOT NULL OR NEW.cleared_at IS NULL
-       OR to_jsonb(NEW) - 'cleared_at' - 'cleared_by'
-          <> to_jsonb(OLD) - 'cleared_at' - 'cleared_by' THEN
+       OR to_jsonb(NEW) - ARRAY['cleared_at', 'cleared_kind', 'cleared_actor', 'cleared_by']
+          <> to_jsonb(OLD) - ARRAY['cleared_at', 'cleared_kind', 'cleared_actor', 'cleared_by']
+       THEN
         RAISE EXCEPTION 'an override changes once, when it is cleared'
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
@@ -78,7 +85,7 @@ COMMENT ON VIEW overrides_in_force IS
 REVOKE ALL ON price_overrides, overrides_in_force FROM PUBLIC, pricing_reader, pricing_writer;
 GRANT SELECT ON price_overrides, overrides_in_force TO pricing_reader, pricing_writer;
 GRANT INSERT ON price_overrides TO pricing_writer;
-GRANT UPDATE (cleared_at, cleared_by) ON price_overrides TO pricing_writer;
+GRANT UPDATE (cleared_at, cleared_kind, cleared_actor, cleared_by) ON price_overrides TO pricing_writer;
 ALTER TABLE price_overrides ENABLE ROW LEVEL SECURITY;
 CREATE POLICY looking_up ON price_overrides FOR SELECT
     TO pricing_reader, pricing_writer USING (true);

@@ -30,6 +30,7 @@ from pricing_server.lookup.price import Head
 from pricing_server.lookup.price_list import PriceLists
 from pricing_server.lookup.table import PriceTable
 from pricing_server.matching.catalogue import clauses
+from pricing_server.matching.covering import CatalogueCoverage
 from pricing_server.postgres.audit_reader import PostgresAuditReader
 from pricing_server.postgres.change_history import PostgresChangeHistory
 from pricing_server.postgres.connection import READER, WRITER, Pool, read_pool
@@ -49,6 +50,7 @@ from pricing_server.postgres.pruner import Pruner
 from pricing_server.postgres.reaper import Reaper
 from pricing_server.postgres.schedule_store import PostgresNoticeStore, PostgresScheduleStore
 from pricing_server.postgres.sync_store import PostgresSyncStore
+from pricing_server.price_change import SERVER
 from pricing_server.providers import SOURCES, genai_prices
 from pricing_server.scheduler.alerts import Alerts
 from pricing_server.scheduler.schedule import Schedule
@@ -124,13 +126,18 @@ async def running_server(
     heads = HeadNews()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(abandoned_work_ended, CALL_GRACE_SECONDS)
-        reads = await _start_reads(stack, settings, logins, heads)
-        store = PostgresSyncStore(logins.writer)
+        catalog = Catalog(genai_prices.SOURCE, clauses)
+        coverage = CatalogueCoverage(genai_prices.SOURCE.slug, catalog)
+        covers = {genai_prices.SOURCE.slug: coverage.covered}
+        reads = await _start_reads(stack, settings, logins, catalog, heads)
+        store = PostgresSyncStore(logins.writer, covers)
         streams = await _start_streams(stack, settings, logins, store, heads)
         fetcher = await stack.enter_async_context(Fetcher())
         syncs = SyncRunner(store, fetcher, settings, SOURCES, heads.committed)
         stack.push_async_callback(syncs.drain, SYNC_GRACE_SECONDS)
-        price_overrides = OverrideRunner(PostgresOverrideStore(logins.writer), heads.committed)
+        price_overrides = OverrideRunner(
+            PostgresOverrideStore(logins.writer, covers), heads.committed
+        )
         stack.push_async_callback(price_overrides.drain, CALL_GRACE_SECONDS)
         await _prepare_or_retry(stack, partial(_prepare, logins, migrations, store, syncs))
         await _start_watching(stack, logins, store, heads)
@@ -154,7 +161,7 @@ async def running_server(
 
 
 async def _start_reads(
-    stack: AsyncExitStack, settings: Settings, logins: Logins, heads: HeadNews
+    stack: AsyncExitStack, settings: Settings, logins: Logins, catalog: Catalog, heads: HeadNews
 ) -> _Reads:
     manual = await asyncio.to_thread(_manual_prices, settings)
     pool = await stack.enter_async_context(
@@ -175,7 +182,7 @@ async def _start_reads(
     lists = PriceLists(PostgresChangeHistory(pool), breaker, ttl_seconds=settings.cache_ttl_seconds)
     stack.push_async_callback(lists.aclose)
     heads.subscribe(lambda _, is_new: lists.clear() if is_new else None)
-    lookup = Lookup(table, manual, Catalog(genai_prices.SOURCE, clauses), SOURCES)
+    lookup = Lookup(table, manual, catalog, SOURCES)
     return _Reads(pool, breaker, lookup, lists)
 
 
@@ -303,7 +310,9 @@ async def _sync_bundled(store: PostgresSyncStore, syncs: SyncRunner) -> None:
         release = source.release
         while release is not None and await store.latest_release(source) != release.version:
             try:
-                outcome = await syncs.sync(SyncRequest(source.slug, triggered_by="start"))
+                outcome = await syncs.sync(
+                    SyncRequest(source.slug, triggered_by="start", actor=SERVER)
+                )
             except SyncInProgress:
                 # Another process starts on the same database; its sync serves both.
                 await asyncio.sleep(BUNDLED_POLL_SECONDS)

@@ -39,6 +39,10 @@ class StatedQuote:
     """The run that last read it; None for an override."""
     payload_url: str | None
     payload_sha256: str | None
+    stated_as: str | None = None
+    """The id under which the source states it, if that is another id of the model."""
+    is_inferred: bool = False
+    """Whether it is our inference that the two ids are one model."""
 
 
 @dataclass(frozen=True, slots=True)

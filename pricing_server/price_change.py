@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from llmpricing.rate_card import RateCard
 
@@ -16,6 +17,48 @@ class ChangeKind(StrEnum):
     CHANGED = "changed"
     DELISTED = "delisted"
     RESTORED = "restored"
+
+
+class OriginKind(StrEnum):
+    """What makes a change."""
+
+    SYNC = "sync"
+    REVERT = "revert"
+    APPROVAL = "approval"
+    OVERRIDE_SET = "override_set"
+    OVERRIDE_CLEARED = "override_cleared"
+    OVERRIDE_ENDED = "override_ended"
+
+
+ADMIN: Final = "admin"
+"""`actor` of a call with the admin token."""
+
+SCHEDULER: Final = "scheduler"
+"""`actor` of the scheduler's own runs."""
+
+SERVER: Final = "server"
+"""`actor` of what the server does by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOrigin:
+    """Where a change comes from.
+
+    Of the references a committed change has the one that its kind needs, and no other.
+    """
+
+    kind: OriginKind
+    actor: str
+    """Who is known to have acted."""
+    note: str = ""
+    """What the caller typed: a name or a reason, which nobody has checked."""
+    sync_run_id: int | None = None
+    """Of a sync; None in a dry run."""
+    held_change_id: int | None = None
+    """Of an approval: the held change, or the held feed, that was decided."""
+    override_id: int | None = None
+    """Of an override that was set, was cleared or ended."""
+    reverted_run_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +74,6 @@ class PriceChange:
     effective_time: datetime
     """When the source's data first stated the new card."""
     changed_at: datetime
-    changed_by: str
-    sync_run_id: int | None = None
+    origin: ChangeOrigin
     revision: int | None = None
     """None while not committed, as in a dry run."""

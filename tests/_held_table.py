@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, PriceState, RateCard
-from pricing_server.price_change import ChangeKind
+from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
 from pricing_server.providers.source import ListedModel, Listing, Source
 from pricing_server.sync.held import FIRST_SYNC_REASONS, HoldReason, HoldStatus, Suspicion
 from pricing_server.sync.plan import Plan, cards_to_compare, make_plan
@@ -27,6 +27,7 @@ from pricing_server.sync.table_state import (
 )
 
 WRITTEN = datetime(2026, 12, 24, tzinfo=UTC)
+ORIGIN = ChangeOrigin(OriginKind.SYNC, ADMIN)
 
 
 @dataclass(slots=True)
@@ -89,6 +90,7 @@ class HeldTable:
             source,
             {card_id: self.cards[card_id] for card_id in needed},
             register_unknown=register_unknown,
+            origin=replace(ORIGIN, note=source.slug),
             changed_at=WRITTEN,
         )
 
@@ -227,11 +229,10 @@ class HeldTable:
             self.models[key] = replace(
                 self.models[key],
                 card_id=change.new.card_id,
-                source=change.source,
                 is_active=change.kind is not ChangeKind.DELISTED,
             )
-        for model, told, _ in plan.source_changes:
-            self.models[model.key] = replace(self.models[model.key], source=told)
+        for key, attribution in plan.attributions.items():
+            self.models[key] = replace(self.models[key], attribution=attribution)
         self._apply_holding(plan, source, data)
 
     def _apply_holding(self, plan: Plan, source: Source, data: Listing) -> None:

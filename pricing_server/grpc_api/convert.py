@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final, TypeVar, assert_never
 
 from llmpricing.rate_card import (
     RateCard,
@@ -26,7 +26,7 @@ from pricing_server.grpc_api.convert_rates import (
 from pricing_server.lookup.answer import Answer, Freshness
 from pricing_server.lookup.evaluated_price import EvaluatedPrice, MatchRule
 from pricing_server.lookup.price import Layer
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import ChangeKind, OriginKind, PriceChange
 from pricing_server.providers.source import Fault, Notice
 from pricing_server.sync.run import SyncOutcome, SyncRun, SyncStatus
 
@@ -181,8 +181,8 @@ def price_change(change: PriceChange) -> pb.PriceChange:
         new_state=STATES[after.state],
         revision=change.revision,
         changed_at=timestamp(at),
-        changed_by=change.changed_by,
-        sync_run_id=_run_id(change.sync_run_id),
+        changed_by=_changed_by(change),
+        sync_run_id=_run_id(change.origin.sync_run_id),
         new_rate_card_id=change.new.card_id,
         effective_time=timestamp(last_change(change.new, at) or change.effective_time),
         rates=_rate_changes(change.old, change.new),
@@ -203,6 +203,24 @@ def price_change(change: PriceChange) -> pb.PriceChange:
         if before.completion is not None:
             message.old_output = format_price(before.completion, PricingFormat.PER_1M_TOKENS)
     return message
+
+
+def _changed_by(change: PriceChange) -> str:
+    origin = change.origin
+    match origin.kind:
+        case OriginKind.SYNC:
+            return f"api_sync:{change.source}"
+        case OriginKind.REVERT:
+            return f"revert:{origin.reverted_run_id}:{origin.note}"
+        case OriginKind.APPROVAL:
+            return f"approve:{origin.held_change_id}:{origin.note}"
+        case OriginKind.OVERRIDE_SET:
+            return f"override:{origin.note}"
+        case OriginKind.OVERRIDE_CLEARED:
+            return f"clear_override:{origin.note}"
+        case OriginKind.OVERRIDE_ENDED:
+            return "override_ended"
+    assert_never(origin.kind)
 
 
 def provider(coverage: ProviderCoverage) -> pb.Provider:

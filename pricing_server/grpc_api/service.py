@@ -31,13 +31,14 @@ from pricing_server.listing import PriceLister
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price_list import PriceLists
+from pricing_server.price_change import SCHEDULER
 from pricing_server.providers.source import Source
 from pricing_server.scheduler.schedule import Schedule
 from pricing_server.sellers import canonical
 from pricing_server.stream.streams import ChangeStreams
 from pricing_server.sync.override_runner import OverrideRunner
 from pricing_server.sync.revert import RevertRequest
-from pricing_server.sync.run import SCHEDULER, SyncRequest
+from pricing_server.sync.run import SyncRequest
 from pricing_server.sync.runner import SyncRunner
 
 MAX_TRIGGERED_BY: Final = 200

@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from llmpricing.matching import Standing
 from llmpricing.rate_card import RateCard
 from pricing_server.sync.held import PendingChange
+from pricing_server.sync.table_state import Disagreement
 
 
 class Layer(StrEnum):
@@ -71,6 +72,10 @@ class Price:
     delisted_at: datetime | None = None
     context_length: int | None = None
     """How many tokens of input and output it takes together."""
+    stated_as: str | None = None
+    """The id under which the source states it, if that is another id of the model."""
+    disagreements: tuple[Disagreement, ...] = ()
+    """Where other sources state another price."""
     canonical_slug: str | None = None
     """Serves to find the same model at another seller; absent where it was not read."""
     detail: str | None = None

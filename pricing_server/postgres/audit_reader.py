@@ -11,7 +11,7 @@ from pricing_server.breaker import Breaker, slow_read
 from pricing_server.postgres.connection import Pool, Row, card_of, translated_errors
 from pricing_server.postgres.schedule_store import source_log
 from pricing_server.postgres.statements import statements
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.providers.source import Fault, Notice
 from pricing_server.sync.run import COUNTS, SyncRun, SyncStatus
 
@@ -129,7 +129,18 @@ def change_of(row: Row) -> PriceChange:
         source=row["source"],
         effective_time=row["effective_time"],
         changed_at=row["changed_at"],
-        changed_by=row["changed_by"],
-        sync_run_id=row["sync_run_id"],
+        origin=_origin(row),
         revision=row["revision"],
+    )
+
+
+def _origin(row: Row) -> ChangeOrigin:
+    return ChangeOrigin(
+        kind=OriginKind(row["origin_kind"]),
+        actor=row["actor"],
+        note=row["note"],
+        sync_run_id=row["sync_run_id"],
+        held_change_id=row["held_change_id"],
+        override_id=row["override_id"],
+        reverted_run_id=row["reverted_run_id"],
     )

@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import Any, Final
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import clock_time
+from llmpricing.rate_card import DayOfWeek, clock_time
 from pricing_server.breaker import Breaker, slow_read
 from pricing_server.evidence import (
     Discrepancy,
@@ -63,9 +63,12 @@ class PostgresEvidenceReader:
     ) -> Sequence[Discrepancy]:
         """The models on which sources disagree, by falling ratio."""
         at = narrow.at.astimezone(UTC)
+        today = DayOfWeek(at.isoweekday())
         values = {
             "at": at,
             "clock": clock_time(at.hour * 60 + at.minute),
+            "today": today.name.lower(),
+            "yesterday": today.day_before.name.lower(),
             "min_ratio": narrow.min_ratio,
             "provider": narrow.provider,
             "delisted": MISSING_SYNCS_TO_DELIST,
@@ -112,6 +115,8 @@ def _quote(row: Row) -> StatedQuote:
         sync_run_id=row["sync_run_id"],
         payload_url=row["payload_url"],
         payload_sha256=row["payload_sha256"],
+        stated_as=row["stated_as"],
+        is_inferred=row["is_inferred"],
     )
 
 

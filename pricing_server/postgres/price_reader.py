@@ -21,7 +21,7 @@ from pricing_server.postgres.connection import (
 )
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.held import HoldReason, PendingChange
-from pricing_server.sync.table_state import OVERRIDE
+from pricing_server.sync.table_state import OVERRIDE, Disagreement
 
 _SQL = statements("lookup")
 _STANDINGS: Final = {
@@ -196,6 +196,8 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         delisted_at=row["delisted_at"],
         canonical_slug=row.get("canonical_slug"),
         context_length=row["context_length"],
+        stated_as=row.get("stated_as"),
+        disagreements=tuple(map(Disagreement.from_document, row.get("disagreements") or ())),
         pending=_pending(row),
         superseded_at=row.get("superseded_at"),
     )
@@ -239,6 +241,7 @@ def _stated(price: Price, stated: Row | None) -> Price:
         source=stated["source"],
         obtained_at=datetime.fromisoformat(stated["obtained_at"]),
         effective_time=datetime.fromisoformat(stated["stated_since"]),
+        stated_as=stated["stated_as"],
         is_listed=stated["missing_syncs"] == 0,
         is_confirmed=stated["is_confirmed"],
         price_revision=None,  # It is not in force, and has none of its own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,7 +20,6 @@ from pricing_server.postgres.price_table import read_cards, write_changes
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.validators import drop_validators
 from pricing_server.price_change import ChangeKind
-from pricing_server.sync.override import BY_OVERRIDE
 from pricing_server.sync.revert import (
     QuoteReset,
     RevertOutcome,
@@ -31,6 +31,7 @@ from pricing_server.sync.revert import (
     make_revert_plan,
 )
 from pricing_server.sync.run import SyncStatus
+from pricing_server.sync.table_state import Attribution, ModelName
 
 _SQL = statements("revert")
 _SYNC_SQL = statements("sync")
@@ -91,11 +92,7 @@ async def _revertible(connection: Connection, request: RevertRequest) -> str:
 async def _plan(connection: Connection, request: RevertRequest, source: str) -> RevertPlan:
     cursor = await connection.execute(
         _SQL["read_run_changes"],
-        {
-            "sync_run_id": request.sync_run_id,
-            "source": source,
-            "by_override": BY_OVERRIDE.pattern,
-        },
+        {"sync_run_id": request.sync_run_id, "source": source},
     )
     rows = await cursor.fetchall()
     ids = {row[name] for row in rows for name in ("previous_card_id", "card_id")}
@@ -117,6 +114,7 @@ async def _plan(connection: Connection, request: RevertRequest, source: str) -> 
             is_overridden=row["is_overridden"],
             card_in_force=row["card_in_force"],
             quoted_card=row["quoted_card"],
+            is_covered=row["is_covered"],
             missing_syncs=row["missing_syncs"],
         )
         for row in rows
@@ -138,7 +136,9 @@ async def _write(
     # The card UNPRICED may be new, and quotes may point to it where no price does.
     await keep_card(connection, UNPRICED)
     if plan.changes:
-        await write_changes(connection, plan.changes, revision)
+        await write_changes(
+            connection, plan.changes, await _attributions(connection, plan), revision
+        )
         await connection.execute(_SYNC_SQL["advance_head"])
     await connection.execute(_SQL["reset_quotes"], _columns(plan.resets, request, source))
     await connection.execute(
@@ -147,6 +147,28 @@ async def _write(
     # A source that says "unchanged" means what it stated, not what is in force from here on.
     await drop_validators(connection)
     await connection.execute(_SYNC_SQL["notify"], {"origin": ORIGIN})
+
+
+async def _attributions(
+    connection: Connection, plan: RevertPlan
+) -> Mapping[ModelName, Attribution]:
+    """Whose the restored prices are. Who disagrees with them is found by the next sync."""
+    cursor = await connection.execute(
+        _SQL["read_covering"],
+        {
+            "providers": [change.provider for change in plan.changes],
+            "model_ids": [change.model_id for change in plan.changes],
+        },
+    )
+    stated_as = {
+        (row["provider"], row["model_id"], row["source"]): row["stated_as"] async for row in cursor
+    }
+    return {
+        (change.provider, change.model_id): Attribution(
+            change.source, stated_as.get((change.provider, change.model_id, change.source))
+        )
+        for change in plan.changes
+    }
 
 
 def _columns(

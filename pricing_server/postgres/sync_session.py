@@ -28,7 +28,9 @@ from pricing_server.postgres.lease import renewed_lease
 from pricing_server.postgres.price_table import read_cards, read_state, write_plan
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.validators import confirm_quotes, keep_validators, read_validators
+from pricing_server.price_change import ChangeOrigin
 from pricing_server.providers.source import Fault, Listing, Notice, Source
+from pricing_server.sync.coverage import Covers, with_coverage
 from pricing_server.sync.plan import Plan, cards_to_compare, make_plan
 from pricing_server.sync.run import (
     AppliedPlan,
@@ -49,9 +51,15 @@ class PostgresSyncSession:
     """One run's hold on a source. See `pricing_server.sync.run.SyncSession`."""
 
     def __init__(
-        self, conninfo: str, connection: Connection, source: Source, stack: AsyncExitStack
+        self,
+        conninfo: str,
+        connection: Connection,
+        source: Source,
+        covers: Mapping[str, Covers],
+        stack: AsyncExitStack,
     ) -> None:
         self._conninfo = conninfo
+        self._covers = covers
         self._connection = connection
         self._source = source
         self._stack = stack
@@ -61,7 +69,7 @@ class PostgresSyncSession:
         row = only(await self._fetch_anyhow(statements("lookup")["read_head"], {}))
         return row["revision"], row["epoch"]
 
-    async def start(self, triggered_by: str, newest_run_id: int | None = None) -> StartedRun:
+    async def start(self, origin: ChangeOrigin, newest_run_id: int | None = None) -> StartedRun:
         """Write the row of the log, and renew its lease until the session ends.
 
         Raises RunOvertaken; see `pricing_server.sync.run.SyncRequest.newest_run_id`.
@@ -73,7 +81,7 @@ class PostgresSyncSession:
                 _SQL["start_run"],
                 {
                     "source": self._source.slug,
-                    "triggered_by": triggered_by,
+                    "triggered_by": origin.note,
                     "release": release.version if release else None,
                     "newest_run_id": newest_run_id,
                 },
@@ -81,7 +89,8 @@ class PostgresSyncSession:
             row = await cursor.fetchone()
         if row is None:
             raise RunOvertaken
-        run = StartedRun(row["sync_run_id"], row["started_at"])
+        run_id: int = row["sync_run_id"]
+        run = StartedRun(run_id, row["started_at"], replace(origin, sync_run_id=run_id))
         await self._stack.enter_async_context(renewed_lease(self._conninfo, run.sync_run_id))
         return run
 
@@ -95,7 +104,9 @@ class PostgresSyncSession:
         completed_at: datetime = row["completed_at"]
         return completed_at
 
-    async def preview(self, listing: Listing, *, register_unknown: bool) -> AppliedPlan:
+    async def preview(
+        self, listing: Listing, origin: ChangeOrigin, *, register_unknown: bool
+    ) -> AppliedPlan:
         """Plan a listing and write nothing: the transaction is read-only."""
         with translated_errors():
             async with self._connection.transaction():
@@ -103,7 +114,7 @@ class PostgresSyncSession:
                     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
                 )
                 revision, epoch = await self.head()
-                plan = await self._plan(listing, register_unknown)
+                plan = await self._plan(listing, origin, register_unknown)
         return AppliedPlan(plan, revision, epoch, datetime.now(UTC))
 
     async def last_answer(self, asked: str) -> LastAnswer | None:
@@ -178,7 +189,7 @@ class PostgresSyncSession:
         cursor = await self._connection.execute(_SQL["lock_head"])
         head = only(await cursor.fetchone())
         # Critical section: no other process can change a price until the commit.
-        plan = await self._plan(listing, register_unknown)
+        plan = await self._plan(listing, run.origin, register_unknown)
         revision = head["revision"] + bool(plan.changes)
         await write_plan(self._connection, plan, listing, self._source, run.sync_run_id, revision)
         await keep_validators(self._connection, self._source, named, plan, run.sync_run_id)
@@ -188,14 +199,15 @@ class PostgresSyncSession:
         completed_at = await self._finish(plan, run, listing.obtained_at, revision, listing=listing)
         await self._connection.execute(_SQL["notify"], {"origin": ORIGIN})
         pass_fault_point(FaultPoint.BEFORE_COMMIT)
-        changes = tuple(
-            replace(change, revision=revision, sync_run_id=run.sync_run_id)
-            for change in plan.changes
-        )
+        changes = tuple(replace(change, revision=revision) for change in plan.changes)
         return AppliedPlan(replace(plan, changes=changes), revision, head["epoch"], completed_at)
 
-    async def _plan(self, listing: Listing, register_unknown: bool) -> Plan:
+    async def _plan(self, listing: Listing, origin: ChangeOrigin, register_unknown: bool) -> Plan:
         state = await read_state(self._connection, self._source, listing)
+        listed = {model.key for model in listing.models}
+        state = await asyncio.to_thread(
+            with_coverage, state, listed, self._source.slug, self._covers
+        )
         cards = await read_cards(self._connection, cards_to_compare(state, listing, self._source))
         # In a thread, so that look-ups go on.
         return await asyncio.to_thread(
@@ -205,6 +217,7 @@ class PostgresSyncSession:
             self._source,
             cards,
             register_unknown=register_unknown,
+            origin=origin,
             changed_at=datetime.now(UTC),
         )
 

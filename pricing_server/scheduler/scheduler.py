@@ -19,9 +19,10 @@ import structlog
 
 from pricing_server.bounded import bounded
 from pricing_server.errors import DatabaseUnavailable, PricingError
+from pricing_server.price_change import SCHEDULER
 from pricing_server.scheduler.due import SourceLog
 from pricing_server.scheduler.schedule import Schedule
-from pricing_server.sync.run import SCHEDULER, RunOvertaken, SyncOutcome, SyncRequest, SyncStatus
+from pricing_server.sync.run import RunOvertaken, SyncOutcome, SyncRequest, SyncStatus
 
 LOOK_SECONDS: Final = 5.0
 """How often the log is read, at least: for runs that other processes began or left."""
@@ -154,7 +155,10 @@ class Scheduler:
 
     async def _sync_now(self, found: SourceLog) -> None:
         request = SyncRequest(
-            found.source, triggered_by=SCHEDULER, newest_run_id=found.newest_run_id
+            found.source,
+            triggered_by=SCHEDULER,
+            newest_run_id=found.newest_run_id,
+            actor=SCHEDULER,
         )
         try:
             outcome = await self._syncs.sync(request)

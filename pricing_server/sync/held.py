@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
-from pricing_server.price_change import PriceChange
+from pricing_server.price_change import ADMIN, ChangeOrigin, OriginKind, PriceChange
 
 
 class HoldReason(StrEnum):
@@ -135,6 +135,17 @@ class ResolveRequest:
     decision: HoldDecision
     note: str = ""
     resolved_by: str = "grpc"
+    actor: str = ADMIN
+
+    @property
+    def origin(self) -> ChangeOrigin:
+        """Where the changes come from that an approval makes."""
+        return ChangeOrigin(
+            OriginKind.APPROVAL,
+            self.actor,
+            self.resolved_by,
+            held_change_id=self.held_change_id,
+        )
 
 
 @dataclass(frozen=True, slots=True)

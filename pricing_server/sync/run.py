@@ -7,10 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Protocol
 
 from pricing_server.fetch import NotModified, Validators
-from pricing_server.price_change import PriceChange
+from pricing_server.price_change import ADMIN, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.providers.source import Fault, Listing, Notice, Source
 from pricing_server.sync.held import ResolveOutcome, ResolveRequest
 from pricing_server.sync.plan import Plan
@@ -27,9 +27,6 @@ COUNTS = (
     "errors",
 )
 """Names of a run's counts, in the log as in the contract."""
-
-SCHEDULER: Final = "scheduler"
-"""`triggered_by` of the scheduler's own runs: no caller may use it."""
 
 NO_COUNTS: Mapping[str, int] = dict.fromkeys(COUNTS, 0)
 
@@ -71,6 +68,12 @@ class SyncRequest:
     newest_run_id: int | None = None
     """Of a scheduled run: the newest in the log that found the source due, 0 for none. The run
     is made only if no other of the source began after that one."""
+    actor: str = ADMIN
+
+    @property
+    def origin(self) -> ChangeOrigin:
+        """Where the changes come from that the run makes, but for its id."""
+        return ChangeOrigin(OriginKind.SYNC, self.actor, self.triggered_by)
 
     @property
     def is_scheduled(self) -> bool:
@@ -103,6 +106,8 @@ class StartedRun:
 
     sync_run_id: int
     started_at: datetime
+    origin: ChangeOrigin
+    """Of the changes that it makes."""
 
 
 class RunDeclaredDead(Exception):
@@ -151,10 +156,12 @@ class SyncSession(Protocol):
     async def head(self) -> tuple[int, str]:
         """Revision and epoch of the price table."""
 
-    async def start(self, triggered_by: str, newest_run_id: int | None = None) -> StartedRun:
+    async def start(self, origin: ChangeOrigin, newest_run_id: int | None = None) -> StartedRun:
         """Write the row of the log. Raises RunOvertaken; see `SyncRequest.newest_run_id`."""
 
-    async def preview(self, listing: Listing, *, register_unknown: bool) -> AppliedPlan:
+    async def preview(
+        self, listing: Listing, origin: ChangeOrigin, *, register_unknown: bool
+    ) -> AppliedPlan:
         """Plan a listing and write nothing."""
 
     async def last_answer(self, asked: str) -> LastAnswer | None:

@@ -183,7 +183,7 @@ class SyncRunner:
         async with self._store.session(source) as session:
             run = None
             if not request.dry_run:
-                run = await session.start(request.triggered_by, request.newest_run_id)
+                run = await session.start(request.origin, request.newest_run_id)
                 pass_fault_point(FaultPoint.AFTER_START)
                 started_at = run.started_at
             level = DEBUG if request.is_scheduled else INFO
@@ -193,7 +193,7 @@ class SyncRunner:
                     listing = (await self._reader.read(source)).listing
                     pass_fault_point(FaultPoint.AFTER_FETCH)
                     applied = await session.preview(
-                        listing, register_unknown=request.register_unknown
+                        listing, request.origin, register_unknown=request.register_unknown
                     )
                     faults = listing.faults
                 else:

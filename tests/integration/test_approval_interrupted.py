@@ -83,8 +83,8 @@ def test_a_killed_approval_of_a_feed_is_whole_or_nothing(
     assert {server.prompt(name) for name in MODELS} == {expected}
     (told,) = bench.rows(
         "SELECT count(*) AS changes, count(DISTINCT revision) AS revisions"
-        " FROM model_pricing_history WHERE changed_by = %s",
-        f"approve:{entry.held_change_id}:ann",
+        " FROM model_pricing_history WHERE held_change_id = %s AND note = 'ann'",
+        int(entry.held_change_id),
     )
     assert told == {"changes": len(MODELS), "revisions": 1}
     assert server.stub.ListHeldChanges(pb.ListHeldChangesRequest()).held_changes == []

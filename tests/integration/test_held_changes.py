@@ -190,10 +190,17 @@ async def test_an_approved_price_is_in_force_at_once_on_every_process_and_names_
     assert change.changed_by == f"approve:{entry.held_change_id}:ann"
     (told,) = rows(
         holding.conninfo,
-        "SELECT changed_by, sync_run_id FROM model_pricing_history WHERE revision = %(revision)s",
+        "SELECT origin_kind, actor, note, held_change_id, sync_run_id"
+        " FROM model_pricing_history WHERE revision = %(revision)s",
         revision=done.revision,
     )
-    assert told == {"changed_by": change.changed_by, "sync_run_id": None}
+    assert told == {
+        "origin_kind": "approval",
+        "actor": "admin",
+        "note": "ann",
+        "held_change_id": int(entry.held_change_id),
+        "sync_run_id": None,
+    }
     assert await held(holding) == []
     assert (await holding.synced()).models_unchanged == 2
 
@@ -277,7 +284,7 @@ async def test_a_price_that_an_independent_source_confirms_is_released_by_itself
         confirmed = await server.synced("models-dev")
         assert (confirmed.models_held, confirmed.models_fetched) == (0, 1)
         (change,) = confirmed.price_changes
-        assert (change.source, change.changed_by) == ("openrouter", "api_sync:models-dev")
+        assert (change.source, change.sync_run_id) == ("openrouter", confirmed.sync_run_id)
         price = await server.price(ONE)
         assert (price.prompt, price.HasField("pending_change")) == ("100.00", False)
         (released,) = await held(server, statuses=[pb.HOLD_STATUS_RELEASED])

@@ -211,11 +211,13 @@ def test_an_override_is_replaced_by_the_next(bench: Bench, server: ServerProcess
     assert server.get("acme/one").pricing.source_detail.endswith("said again")
     override(server, prompt="8", set_by="eve")
     assert server.prompt("acme/one") == "8.00"
-    kept = bench.rows("SELECT set_by, cleared_by FROM price_overrides ORDER BY override_id")
-    assert [(row["set_by"], row["cleared_by"]) for row in kept] == [
-        ("ann", "override:ann"),
-        ("ann", "override:eve"),
-        ("eve", None),
+    kept = bench.rows(
+        "SELECT set_by, cleared_kind, cleared_by FROM price_overrides ORDER BY override_id"
+    )
+    assert [tuple(row.values()) for row in kept] == [
+        ("ann", "override_set", "ann"),
+        ("ann", "override_set", "eve"),
+        ("eve", None, None),
     ]
 
 
@@ -452,7 +454,7 @@ def test_three_processes_see_an_override_and_end_it_exactly_once(bench: Bench) -
     )
     ended = bench.rows(
         "SELECT revision, count(*) FROM model_pricing_history "
-        "WHERE changed_by = 'override_ended' GROUP BY revision"
+        "WHERE origin_kind = 'override_ended' GROUP BY revision"
     )
     assert sum(row["count"] for row in ended) == 5
     assert len(ended) == 1
@@ -500,9 +502,10 @@ def test_the_record_of_overrides_is_not_rewritten(bench: Bench, server: ServerPr
     clear(server)
     for statement in (
         "UPDATE price_overrides SET cleared_by = 'eve'",
-        "UPDATE price_overrides SET cleared_at = NULL, cleared_by = NULL",
+        "UPDATE price_overrides SET cleared_at = NULL, cleared_kind = NULL, cleared_actor = NULL,"
+        " cleared_by = NULL",
         "DELETE FROM price_overrides",
-        "TRUNCATE price_overrides",
+        "TRUNCATE price_overrides CASCADE",
     ):
         with pytest.raises(Exception, match=r"once|append-only"):
             bench.rows(statement)

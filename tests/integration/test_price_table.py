@@ -24,6 +24,7 @@ from llmpricing.rate_card import PriceState, Rate, RateCard
 from pricing_server.cli import migrations_directory
 from pricing_server.postgres.migrations import MigrationError, apply_migrations
 from pricing_server.postgres.sync_store import PostgresSyncStore
+from pricing_server.price_change import ADMIN, ChangeOrigin, OriginKind
 from pricing_server.providers.source import (
     CATALOGUE_RANK,
     OWN_API_RANK,
@@ -64,8 +65,8 @@ def assert_refused(conninfo: str, statement: LiteralString, reason: str) -> None
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE model_pricing_history SET changed_by = 'me'",
-        "UPDATE model_pricing_history SET changed_by = 'me' WHERE false",
+        "UPDATE model_pricing_history SET note = 'me'",
+        "UPDATE model_pricing_history SET note = 'me' WHERE false",
         "DELETE FROM model_pricing_history",
         "DELETE FROM model_pricing_history WHERE revision = 1",
         "TRUNCATE model_pricing_history",
@@ -202,9 +203,12 @@ def test_a_price_is_finite_and_not_negative(untouched: str, price: str) -> None:
             with pytest.raises(psycopg.errors.CheckViolation):
                 connection.execute(
                     "INSERT INTO model_pricing_history (revision, model_key, kind, card_id,"
-                    f" source, effective_time, changed_at, changed_by, {column})"
-                    " SELECT 0, model_key, 'added', card_id, source, effective_time, now(), 'test',"
-                    f" '{price}' FROM model_pricing LIMIT 1".encode()
+                    f" source, effective_time, changed_at, origin_kind, actor, note, sync_run_id,"
+                    f" {column})"
+                    " SELECT 0, model_key, 'added', card_id, source, effective_time, now(),"
+                    " 'sync', 'test', '', (SELECT max(sync_run_id) FROM pricing_sync_log),"
+                    f" '{price}'"
+                    " FROM model_pricing LIMIT 1".encode()
                 )
         rates = json.dumps([{"meter": "input_tokens", "price": price}])
         with pytest.raises(psycopg.errors.CheckViolation):
@@ -320,7 +324,8 @@ def assert_revisions_are_dense(conninfo: str) -> None:
     found = rows(
         conninfo,
         "SELECT revision, min(changed_at) AS first, max(changed_at) AS last,"
-        " count(DISTINCT changed_by) AS writers"
+        " count(DISTINCT (origin_kind, actor, note, sync_run_id, held_change_id,"
+        " reverted_run_id)) AS writers"
         " FROM model_pricing_history GROUP BY revision ORDER BY revision",
     )
     assert [each["revision"] for each in found] == list(range(1, head + 1))
@@ -342,8 +347,8 @@ async def test_history_continues_from_the_first_price_to_the_one_in_force(
     assert_revisions_are_dense(server.conninfo)
     found = rows(
         server.conninfo,
-        "SELECT kind, previous_input_price, input_price, changed_by, sync_run_id"
-        " FROM model_pricing_history JOIN models USING (model_key)"
+        "SELECT kind, previous_input_price, input_price, origin_kind, history.source, sync_run_id"
+        " FROM model_pricing_history AS history JOIN models USING (model_key)"
         " WHERE model_id = 'acme/one' ORDER BY revision",
     )
     assert [
@@ -355,7 +360,7 @@ async def test_history_continues_from_the_first_price_to_the_one_in_force(
         ("changed", None, 3),
         ("delisted", 3, 3),
     ]
-    assert {each["changed_by"] for each in found} == {"api_sync:openrouter"}
+    assert {(each["origin_kind"], each["source"]) for each in found} == {("sync", "openrouter")}
     assert len({each["sync_run_id"] for each in found}) == len(found)
 
 
@@ -390,7 +395,7 @@ def _listing(seller: str, prices: dict[str, int]) -> Listing:
 
 async def _apply(store: PostgresSyncStore, source: Source, listing: Listing) -> int:
     async with store.session(source) as session:
-        run = await session.start("test")
+        run = await session.start(ChangeOrigin(OriginKind.SYNC, ADMIN, "test"))
         return (await session.apply(run, listing, register_unknown=True)).revision
 
 

@@ -146,7 +146,7 @@ SELECT model_key, 'feed', '{"0" * 64}', '{{}}', now(), sync_run_id FROM models, 
 INSERT INTO model_pricing SELECT model_key, '{"0" * 64}', 'feed', NULL, NULL, now(), 1 FROM models;
 INSERT INTO model_pricing_history
 SELECT 1, model_key, 'added', NULL, '{"0" * 64}', NULL, NULL, NULL, NULL, 'feed',
-       now(), now(), 'test', sync_run_id
+       now(), now(), 'sync', 'test', '', sync_run_id
 FROM models, pricing_sync_log;
 INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at)
 SELECT model_key, '{"0" * 64}', 'test', 'test', now() FROM models;
@@ -419,7 +419,8 @@ def test_right_granted_to_a_stranger_shows_and_changes_no_row(database: Database
         # Back-dated, or at a revision that is not the next one.
         "INSERT INTO model_pricing_history SELECT 0, model_key, kind, previous_card_id, card_id,"
         " previous_input_price, previous_output_price, 1, 1, source, effective_time, changed_at,"
-        " changed_by, sync_run_id FROM model_pricing_history",
+        " origin_kind, actor, note, sync_run_id, held_change_id, override_id, reverted_run_id"
+        " FROM model_pricing_history",
         "UPDATE price_table_head SET revision = 0",
         "UPDATE price_table_head SET revision = revision + 2",
         "DELETE FROM price_table_head",
@@ -605,7 +606,8 @@ async def test_two_logins_serve_and_sync_without_the_owner(database: Database, f
         }
     history = rows(
         database.owner,
-        "SELECT DISTINCT kind FROM model_pricing_history WHERE changed_by = 'api_sync:openrouter'",
+        "SELECT DISTINCT kind FROM model_pricing_history"
+        " WHERE origin_kind = 'sync' AND source = 'openrouter'",
     )
     assert {each["kind"] for each in history} == {"added", "changed"}
 

@@ -23,6 +23,7 @@ from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.fault_points import FaultPoint
 from pricing_server.postgres.reaper import Reaper
 from pricing_server.postgres.sync_store import PostgresSyncStore
+from pricing_server.price_change import ADMIN, ChangeOrigin, OriginKind
 from pricing_server.providers import SOURCES
 from pricing_server.providers.source import ListedModel, Listing
 from pricing_server.sync.run import RunDeclaredDead
@@ -206,7 +207,7 @@ async def test_a_run_declared_dead_cannot_commit_even_with_its_session_alive(ben
         (ListedModel("openrouter", "acme/one", UNPRICED, "{}"),), (), (), datetime.now(UTC)
     )
     async with store.session(source) as session:
-        run = await session.start("test")
+        run = await session.start(ChangeOrigin(OriginKind.SYNC, ADMIN, "test"))
         bench.rows(
             "UPDATE pricing_sync_log SET status = 'failed', completed_at = clock_timestamp(), "
             "error_message = 'dead' WHERE sync_run_id = %s",
@@ -221,7 +222,7 @@ async def test_a_run_declared_dead_cannot_commit_even_with_its_session_alive(ben
 async def test_a_run_in_progress_can_be_changed_by_a_sign_of_life_only(bench: Bench) -> None:
     store = PostgresSyncStore(bench.conninfo)
     async with store.session(SOURCES["openrouter"]) as session:
-        run = await session.start("test")
+        run = await session.start(ChangeOrigin(OriginKind.SYNC, ADMIN, "test"))
         where = f"WHERE sync_run_id = {run.sync_run_id}"
         bench.rows(f"UPDATE pricing_sync_log SET heartbeat_at = clock_timestamp() {where}")
         for change in ("models_fetched = 1", "triggered_by = 'me', heartbeat_at = now()"):

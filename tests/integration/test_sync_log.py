@@ -18,10 +18,11 @@ from pricing_server.postgres.schedule_store import (
     PostgresScheduleStore,
 )
 from pricing_server.postgres.sync_store import PostgresSyncStore
+from pricing_server.price_change import SCHEDULER, ChangeOrigin, OriginKind
 from pricing_server.providers import SOURCES
 from pricing_server.scheduler.alerts import IncidentChange, document_of
 from pricing_server.scheduler.due import SourceLog
-from pricing_server.sync.run import SCHEDULER, RunOvertaken
+from pricing_server.sync.run import RunOvertaken
 from pricing_server.webhook import HttpWebhook
 from tests.integration._database import connected, contents, prices_only, rows, value
 from tests.integration._webhook import SECRET, serve_hook
@@ -148,7 +149,9 @@ async def test_of_many_processes_that_find_a_source_due_one_begins_a_run(table: 
         while True:
             try:
                 async with store.session(SOURCES[SOURCE]) as session:
-                    run = await session.start(SCHEDULER, found.newest_run_id)
+                    run = await session.start(
+                        ChangeOrigin(OriginKind.SYNC, SCHEDULER, SCHEDULER), found.newest_run_id
+                    )
                     await session.fail(run, "this was only tried")
                     return True
             except RunOvertaken:

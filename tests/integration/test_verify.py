@@ -85,7 +85,8 @@ def test_what_is_held_is_whole_and_counted(bench: Bench) -> None:
         (
             "INSERT INTO model_pricing_history SELECT revision + 1, model_key, 'changed', "
             "(SELECT max(card_id) FROM rate_cards), card_id, 47, 11, input_price, output_price, "
-            "source, effective_time, changed_at, changed_by, NULL "
+            "source, effective_time, changed_at, 'revert', actor, note, "
+            "NULL, NULL, NULL, sync_run_id "
             "FROM model_pricing_history LIMIT 1; "
             "UPDATE price_table_head SET revision = 2; "
             "UPDATE model_pricing SET revision = 2 WHERE model_key = (SELECT model_key "

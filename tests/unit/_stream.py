@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pricing_server.errors import DatabaseUnavailable
 from pricing_server.lookup.price import Head, Price
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.stream.history import ChangePage, Cursor, PricePage, revision_of
 from pricing_server.stream.messages import EVERYTHING, Event, Filter
 from tests.unit._price_table import NOON, price, priced
@@ -116,7 +116,9 @@ class History:
                     source="api",
                     effective_time=NOON,
                     changed_at=NOON,
-                    changed_by=" " * draft[provider, model_id],
+                    origin=ChangeOrigin(
+                        OriginKind.SYNC, "admin", " " * draft[provider, model_id], sync_run_id=1
+                    ),
                     revision=self.at.revision,
                 )
             )
@@ -225,7 +227,7 @@ class LineEncoder:
 
     def change(self, change: PriceChange) -> bytes:
         key = [change.revision, change.provider, change.model_id]
-        return _line(key).rstrip().ljust(len(change.changed_by)) + b"\n"
+        return _line(key).rstrip().ljust(len(change.origin.note)) + b"\n"
 
     def price(self, price: Price) -> bytes:
         return _line([price.price_revision, price.provider, price.model_id])

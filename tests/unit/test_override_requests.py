@@ -18,6 +18,7 @@ from pricing_server.conversions import conversions_of
 from pricing_server.errors import InvalidArgument
 from pricing_server.grpc_api.convert import UNITS
 from pricing_server.grpc_api.overrides import clear_request, override_request
+from pricing_server.price_change import ADMIN, ChangeOrigin, OriginKind
 from tests.unit._strategies import many, prices
 
 RATE = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000001")
@@ -89,11 +90,13 @@ def test_free_takes_zeros_or_no_price_at_all() -> None:
 
 def test_names_are_canonical_and_defaults_are_filled_in() -> None:
     read = override_request(request(provider="XAI", prompt="1", until=LATER))
-    assert (read.provider, read.set_by, read.changed_by) == ("x-ai", "grpc", "override:grpc")
+    assert (read.provider, read.set_by) == ("x-ai", "grpc")
+    assert read.origin == ChangeOrigin(OriginKind.OVERRIDE_SET, ADMIN, "grpc")
     assert read.until is not None
     assert read.until.timestamp() == LATER.seconds
     cleared = clear_request(pb.ClearPriceOverrideRequest(provider="xAI", model_id="one"))
-    assert (cleared.provider, cleared.changed_by) == ("x-ai", "clear_override:grpc")
+    assert cleared.provider == "x-ai"
+    assert cleared.origin == ChangeOrigin(OriginKind.OVERRIDE_CLEARED, ADMIN, "grpc")
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -22,7 +22,7 @@ from llmpricing.rate_card import (
     RateCard,
     UtcWindow,
 )
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.providers.source import (
     CATALOGUE_RANK,
     OWN_API_RANK,
@@ -47,6 +47,7 @@ from pricing_server.sync.run import COUNTS
 DAY_0 = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 WRITTEN = datetime(2026, 12, 24, tzinfo=UTC)
+ORIGIN = ChangeOrigin(OriginKind.SYNC, ADMIN)
 
 
 def unread(document: object, received_at: datetime) -> Listing:
@@ -103,7 +104,13 @@ class Table:
         needed = cards_to_compare(state, data, source)
         stored = {card_id: self.cards[card_id] for card_id in needed}
         return make_plan(
-            state, data, source, stored, register_unknown=register_unknown, changed_at=WRITTEN
+            state,
+            data,
+            source,
+            stored,
+            register_unknown=register_unknown,
+            origin=ORIGIN,
+            changed_at=WRITTEN,
         )
 
     def apply(self, plan: Plan, source: Source, data: Listing) -> None:
@@ -137,12 +144,10 @@ class Table:
             self.models[key] = replace(
                 self.models[key],
                 card_id=change.new.card_id,
-                source=change.source,
                 is_active=change.kind is not ChangeKind.DELISTED,
             )
-        for model, told_by, card_id in plan.source_changes:
-            assert card_id == self.models[model.key].card_id
-            self.models[model.key] = replace(self.models[model.key], source=told_by)
+        for key, attribution in plan.attributions.items():
+            self.models[key] = replace(self.models[key], attribution=attribution)
         self.obtained[source.slug] = data.obtained_at
 
     def sync(
@@ -201,7 +206,7 @@ def test_the_first_price_is_a_change_too(table: Table) -> None:
         source="acme",
         effective_time=DAY_0,
         changed_at=WRITTEN,
-        changed_by="api_sync:acme",
+        origin=ORIGIN,
     )
     assert [(change.kind, change.new) for change in plan.changes[1:]] == [
         (ChangeKind.ADDED, UNPRICED),
@@ -215,7 +220,7 @@ def test_the_same_data_again_changes_nothing_and_confirms_every_quote(table: Tab
     table.sync(*models)
     plan = table.sync(*models, at=DAY_0 + DAY)
     assert counts(plan, unchanged=4)
-    assert (plan.changes, plan.source_changes, plan.missing) == ((), (), ())
+    assert (plan.changes, plan.attributions, plan.missing) == ((), {}, ())
     assert {quoted.obtained_at for quoted in plan.quoted} == {DAY_0 + DAY}
 
 
@@ -402,9 +407,10 @@ def test_a_better_source_with_the_same_price_changes_who_tells_it_and_nothing_el
     plan = table.sync(listed("a", priced("0.30000000000000004")), source=ACME)
     assert counts(plan, unchanged=1)
     assert plan.changes == ()
-    ((model, source, card_id),) = plan.source_changes
-    assert (model.model_id, source, card_id) == ("a", "acme", priced("0.3").card_id)
-    assert table.plan(ACME, listing(listed("a", priced("0.3")))).source_changes == ()
+    ((key, attribution),) = plan.attributions.items()
+    assert (key[1], attribution.source) == ("a", "acme")
+    assert table.models[key].card_id == priced("0.3").card_id
+    assert table.plan(ACME, listing(listed("a", priced("0.3")))).attributions == {}
 
 
 def test_a_source_that_knows_no_price_yields_to_one_that_does(table: Table) -> None:
@@ -712,7 +718,7 @@ def test_the_same_data_again_changes_nothing(history: list[Sync]) -> None:
     last = history[-1]
     models, quotes = dict(table.models), {key: dict(of) for key, of in table.quotes.items()}
     plan = table.plan(last.source, last.data, register_unknown=last.register_unknown)
-    assert (plan.changes, plan.source_changes, plan.missing) == ((), (), ())
+    assert (plan.changes, plan.attributions, plan.missing) == ((), {}, ())
     assert plan.cards.keys() <= table.cards.keys()
     assert plan.counts["models_updated"] == plan.counts["models_registered"] == 0
     table.apply(plan, last.source, last.data)

@@ -34,7 +34,7 @@ from pricing_server.providers.source import (
 )
 from pricing_server.sync.guard import Opinion, Row, feed_medians, judge_feed, judge_row
 from pricing_server.sync.held import HoldReason, HoldStatus
-from tests._held_table import HeldTable
+from tests._held_table import ORIGIN, HeldTable
 from tests.unit._strategies import few, many, prices
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -302,7 +302,7 @@ def test_two_sources_that_state_the_same_new_price_release_each_other(table: Hel
     assert statuses(table) == ["released"]
     assert (plan.counts["models_held"], table.price_of("a")) == (0, card("100"))
     (change,) = plan.changes
-    assert (change.source, change.changed_by) == ("acme", "api_sync:first")
+    assert (change.source, change.origin) == ("acme", replace(ORIGIN, note="first"))
     assert change.effective_time == NOON + DAY
     again = table.sync(PROVEN, listing(listed("a", "100"), listed("b", "2"), day=2))
     assert (again.changes, again.counts["models_unchanged"]) == ((), 2)

@@ -11,7 +11,7 @@ import pytest
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
-from pricing_server.price_change import ChangeKind
+from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
 from pricing_server.sync.revert import (
     QuoteReset,
     Refused,
@@ -72,8 +72,8 @@ def test_a_changed_price_goes_back_to_the_card_its_source_and_its_time() -> None
     (back,) = made.changes
     assert (back.kind, back.old, back.new) == (ChangeKind.CHANGED, card(2), card(1))
     assert (back.source, back.effective_time) == ("api", EARLIER)
-    assert (back.changed_at, back.changed_by) == (NOW, "revert:3:ann")
-    assert back.sync_run_id is None
+    assert back.changed_at == NOW
+    assert back.origin == ChangeOrigin(OriginKind.REVERT, ADMIN, "ann", reverted_run_id=3)
     assert back.revision is None
     assert made.resets == (QuoteReset(7, card(1).card_id, EARLIER, 0),)
     assert made.refused == ()

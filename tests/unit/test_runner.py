@@ -36,7 +36,7 @@ from pricing_server.fetch import (
     Validators,
 )
 from pricing_server.lookup.price import Head
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import SCHEDULER, ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.providers.source import (
     Evidence,
     Fault,
@@ -60,7 +60,6 @@ from pricing_server.sync.plan import Plan, TableState, make_plan
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
     NO_COUNTS,
-    SCHEDULER,
     AppliedPlan,
     LastAnswer,
     Named,
@@ -181,17 +180,19 @@ class Session:
         self._store.step("head")
         return self._store.revision, "epoch"
 
-    async def start(self, triggered_by: str, newest_run_id: int | None = None) -> StartedRun:
+    async def start(self, origin: ChangeOrigin, newest_run_id: int | None = None) -> StartedRun:
         self._store.step("start")
         if newest_run_id is not None and newest_run_id != max(self._store.rows, default=0):
             raise RunOvertaken
         run_id = 42 + len(self._store.rows)
-        self._store.rows[run_id] = ("in_progress", triggered_by)
-        return StartedRun(run_id, NOON)
+        self._store.rows[run_id] = ("in_progress", origin.note)
+        return StartedRun(run_id, NOON, replace(origin, sync_run_id=run_id))
 
-    async def preview(self, listing: Listing, *, register_unknown: bool) -> AppliedPlan:
+    async def preview(
+        self, listing: Listing, origin: ChangeOrigin, *, register_unknown: bool
+    ) -> AppliedPlan:
         self._store.step("preview")
-        return self._planned(listing, register_unknown, self._store.revision)
+        return self._planned(listing, origin, register_unknown, self._store.revision)
 
     async def last_answer(self, asked: str) -> LastAnswer | None:
         return self._store.kept.get(asked)
@@ -209,7 +210,7 @@ class Session:
         self._store.revision += 1
         if named is not None and named.validators is not None:
             self._store.kept = {named.asked: LastAnswer(run.sync_run_id, named.validators)}
-        return self._planned(listing, register_unknown, self._store.revision)
+        return self._planned(listing, run.origin, register_unknown, self._store.revision)
 
     async def confirm(
         self, run: StartedRun, last: LastAnswer, answer: NotModified
@@ -219,7 +220,7 @@ class Session:
             return None
         self._finish(run, "success")
         counts = {**NO_COUNTS, "models_fetched": 2, "models_unchanged": 2}
-        plan = Plan((), (), (), (), (), {}, LATER, counts)
+        plan = Plan((), (), (), (), {}, {}, LATER, counts)
         return AppliedPlan(plan, self._store.revision, "epoch", LATER)
 
     async def fail(self, run: StartedRun, message: str) -> datetime:
@@ -232,13 +233,16 @@ class Session:
         assert before == "in_progress", "a row moves to its final status once"
         self._store.rows[run.sync_run_id] = (status, triggered_by)
 
-    def _planned(self, listing: Listing, register_unknown: bool, revision: int) -> AppliedPlan:
+    def _planned(
+        self, listing: Listing, origin: ChangeOrigin, register_unknown: bool, revision: int
+    ) -> AppliedPlan:
         plan = make_plan(
             TableState({}, {}),
             listing,
             self._source,
             {},
             register_unknown=register_unknown,
+            origin=origin,
             changed_at=LATER,
         )
         return AppliedPlan(plan, revision, "epoch", LATER)
@@ -757,7 +761,15 @@ async def decided(rig: Rig, step: str) -> None:
 
 
 REVERTED = PriceChange(
-    ChangeKind.CHANGED, "acme", "a", CARD, UNPRICED, "acme", NOON, LATER, "revert:42:test"
+    ChangeKind.CHANGED,
+    "acme",
+    "a",
+    CARD,
+    UNPRICED,
+    "acme",
+    NOON,
+    LATER,
+    ChangeOrigin(OriginKind.REVERT, "admin", "test", reverted_run_id=42),
 )
 
 
@@ -845,7 +857,7 @@ async def test_draining_without_a_run_ends_at_once(rig: Rig) -> None:
 
 
 def scheduled(newest_run_id: int) -> SyncRequest:
-    return SyncRequest("acme", triggered_by=SCHEDULER, newest_run_id=newest_run_id)
+    return SyncRequest("acme", triggered_by=SCHEDULER, newest_run_id=newest_run_id, actor=SCHEDULER)
 
 
 async def test_a_scheduled_run_takes_place_if_no_other_began_since_it_was_found_due(

@@ -12,11 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
+from pricing_server.price_change import SCHEDULER
 from pricing_server.providers.source import Evidence, Listing, Source
 from pricing_server.scheduler.due import SourceLog
 from pricing_server.scheduler.schedule import Schedule
 from pricing_server.scheduler.scheduler import MOST_AT_ONCE, LogsRead, Scheduler
-from pricing_server.sync.run import SCHEDULER, RunOvertaken, SyncOutcome, SyncRequest, SyncStatus
+from pricing_server.sync.run import RunOvertaken, SyncOutcome, SyncRequest, SyncStatus
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -133,7 +134,9 @@ async def test_what_is_due_is_begun_with_the_run_that_it_was_found_by() -> None:
     log = Log(logs={"acme": synced("acme", NOON - HOUR), "best": synced("best", NOON)})
     syncs = Syncs()
     async with running(log, syncs):
-        assert syncs.begun == [SyncRequest("acme", triggered_by=SCHEDULER, newest_run_id=7)]
+        assert syncs.begun == [
+            SyncRequest("acme", triggered_by=SCHEDULER, newest_run_id=7, actor=SCHEDULER)
+        ]
 
 
 async def test_a_run_under_way_is_not_begun_again_however_often_the_log_is_read() -> None:

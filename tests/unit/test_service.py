@@ -23,7 +23,7 @@ from pricing_server.grpc_api.service import PricingService
 from pricing_server.held_changes import HeldReader
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price_list import PriceLists
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.scheduler.schedule import Schedule
 from pricing_server.stream.streams import ChangeStreams
 from pricing_server.sync.override_runner import OverrideRunner
@@ -40,8 +40,7 @@ CHANGE = PriceChange(
     source="acme",
     effective_time=NOON,
     changed_at=NOON,
-    changed_by="api_sync:acme",
-    sync_run_id=1,
+    origin=ChangeOrigin(OriginKind.SYNC, "admin", sync_run_id=1),
     revision=1,
 )
 

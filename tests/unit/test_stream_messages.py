@@ -16,7 +16,7 @@ from pricing_server.errors import InvalidArgument
 from pricing_server.grpc_api import convert
 from pricing_server.grpc_api.stream import MessageEncoder, stream_request
 from pricing_server.lookup.price import Head
-from pricing_server.price_change import ChangeKind, PriceChange
+from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.stream.messages import Event, Filter, MessageCutter, RevisionEncoder
 from tests.unit._price_table import NOON, price
 from tests.unit._strategies import cards, few, many
@@ -41,8 +41,7 @@ changes = st.builds(
     source=st.just("api"),
     effective_time=st.just(datetime(2026, 11, 1, tzinfo=UTC)),
     changed_at=st.just(NOON),
-    changed_by=st.just("api_sync:api"),
-    sync_run_id=st.just(3),
+    origin=st.just(ChangeOrigin(OriginKind.SYNC, "admin", sync_run_id=3)),
     revision=st.just(HEAD.revision),
 )
 
@@ -55,9 +54,14 @@ CHANGE = PriceChange(
     source="api",
     effective_time=NOON,
     changed_at=NOON,
-    changed_by="",
+    origin=ChangeOrigin(OriginKind.SYNC, "admin", sync_run_id=3),
     revision=HEAD.revision,
 )
+
+
+def noted(size: int) -> ChangeOrigin:
+    """An origin that makes its change as large as this."""
+    return replace(CHANGE.origin, note=" " * size)
 
 
 @given(st.sampled_from(Event), st.booleans())
@@ -119,7 +123,7 @@ def test_what_passes_a_filter_comes_in_order_however_much_does_not(
     lines = LineEncoder()
     whole = RevisionEncoder(lines, HEAD, 10**9)
     some = [
-        replace(CHANGE, provider=provider, model_id=str(number), changed_by=" " * size)
+        replace(CHANGE, provider=provider, model_id=str(number), origin=noted(size))
         for provider, number in models
     ]
     whole.extend(some)
@@ -200,7 +204,7 @@ class CountingEncoder(LineEncoder):
 def test_a_filter_that_all_of_a_revision_passes_shares_its_messages() -> None:
     lines = LineEncoder()
     whole = RevisionEncoder(lines, HEAD, 10**9)
-    whole.extend(replace(CHANGE, provider="one", changed_by=" " * 50_000) for _ in range(20))
+    whole.extend(replace(CHANGE, provider="one", origin=noted(50_000)) for _ in range(20))
     encoded = whole.build()
     assert encoded is not None
     shared = list(encoded.matching(Filter(frozenset({"one", "two"})), lines))
@@ -212,7 +216,7 @@ def test_what_passes_a_filter_is_written_out_one_message_at_a_time() -> None:
     lines = CountingEncoder()
     whole = RevisionEncoder(lines, HEAD, 10**9)
     whole.extend(
-        replace(CHANGE, provider=provider, changed_by=" " * 50_000)
+        replace(CHANGE, provider=provider, origin=noted(50_000))
         for provider in ["one"] * 40 + ["two"]
     )
     encoded = whole.build()

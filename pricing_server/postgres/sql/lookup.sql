@@ -78,6 +78,9 @@ LEFT JOIN LATERAL (
            cards.card_id,
            cards.state,
            cards.currency,
+           CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
+               AS stated_as,
+           pricing.disagreements,
            cards.rates
     FROM models
     CROSS JOIN LATERAL (
@@ -107,8 +110,9 @@ LEFT JOIN LATERAL (
     LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
                                       AND pricing.revision = history.revision
                                       AND known.known_at IS NULL
-    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
+    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
                                     AND quotes.source = pricing.source
+    LEFT JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
     WHERE models.model_id = known.model_id
       AND (known.provider IS NULL OR models.provider = known.provider)
 ) AS found ON true;

@@ -17,8 +17,13 @@ LEFT JOIN LATERAL (
            models.model_id,
            history.effective_time,
            history.changed_at,
-           history.changed_by,
+           history.origin_kind,
+           history.actor,
+           history.note,
            history.sync_run_id,
+           history.held_change_id,
+           history.override_id,
+           history.reverted_run_id,
            old.card_id AS old_card_id,
            old.currency AS old_currency,
            old.state AS old_state,
@@ -81,6 +86,9 @@ LEFT JOIN LATERAL (
            cards.card_id,
            cards.state,
            cards.currency,
+           CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
+               AS stated_as,
+           pricing.disagreements,
            cards.rates,
            overrides.set_by,
            overrides.reason,
@@ -107,8 +115,9 @@ LEFT JOIN LATERAL (
     JOIN rate_cards AS cards ON cards.card_id = history.card_id
     LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
                                       AND pricing.revision = history.revision
-    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
+    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
                                     AND quotes.source = pricing.source
+    LEFT JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
     LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = pricing.model_key
                                              AND pricing.source = 'override'
     LEFT JOIN LATERAL (

@@ -65,7 +65,14 @@ class History:
 
 
 COLUMNS = """
-    revision, provider, model_id, kind, history.source, changed_by,
+    revision, provider, model_id, kind, history.source,
+    CASE origin_kind
+        WHEN 'sync' THEN 'api_sync:' || history.source
+        WHEN 'revert' THEN 'revert:' || reverted_run_id || ':' || note
+        WHEN 'approval' THEN 'approve:' || held_change_id || ':' || note
+        WHEN 'override_set' THEN 'override:' || note
+        WHEN 'override_cleared' THEN 'clear_override:' || note
+        ELSE origin_kind END AS changed_by,
     coalesce(sync_run_id::text, '') AS sync_run_id,
     coalesce(previous_card_id, '') AS old_card, card_id AS new_card,
     previous_input_price, input_price
