@@ -12,8 +12,9 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
 from pricing_server.errors import DatabaseUnavailable
 from pricing_server.lookup.answer import Answer
-from pricing_server.lookup.lookup import Asked, Lookup
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price import Head
+from pricing_server.lookup.price_query import PriceQuery
 from pricing_server.price_change import PriceChange
 from pricing_server.sync.override import PriceOverride
 
@@ -125,24 +126,24 @@ class Explainer:
         self._lookup = lookup
         self._reader = reader
 
-    async def explain(self, asked: Asked) -> ExplainedPrice:
+    async def explain(self, query: PriceQuery) -> ExplainedPrice:
         """What GetPricing answers, with the evidence at the same state of the price table.
 
         Of an answer that refers to another seller's price the evidence is that of the price
-        referred to. Raises as `Lookup.get`, and DatabaseUnavailable whenever the database
+        referred to. Raises as `Lookup.answer`, and DatabaseUnavailable whenever the database
         cannot be asked: that is where the evidence is.
         """
         for _ in range(ATTEMPTS):
-            answer = await self._lookup.answer(asked)
+            answer = await self._lookup.answer(query)
             evidence = await self._reader.evidence(*_priced_model(answer))
             if answer.head is None or answer.head == evidence.head:
                 return ExplainedPrice(answer, evidence)
             if answer.head.revision < evidence.head.revision:
                 # A cached answer: this process has not heard of the change yet.
-                await self._lookup.answer(replace(asked, min_revision=evidence.head.revision))
+                await self._lookup.answer(replace(query, min_revision=evidence.head.revision))
         raise DatabaseUnavailable
 
 
 def _priced_model(answer: Answer) -> tuple[str, str]:
-    price = answer.quote.price
+    price = answer.evaluated.price
     return price.referred or (price.provider, price.model_id)

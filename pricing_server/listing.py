@@ -16,9 +16,9 @@ from llmpricing.rate_card import PriceState
 from pricing_server.errors import RevisionNotReached
 from pricing_server.lookup.answer import Answer, answer_of
 from pricing_server.lookup.cache import utc_now
+from pricing_server.lookup.evaluated_price import evaluate
 from pricing_server.lookup.price import Head, Price
 from pricing_server.lookup.price_list import PriceList, PriceLists
-from pricing_server.lookup.quote import evaluate
 from pricing_server.providers.source import Source
 from pricing_server.sorted_runs import sorted_in_runs
 
