@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 CLIENT := clients/python
-CHECKED := $(wildcard pricing_server $(CLIENT)/llmpricing tests)
+CHECKED := $(wildcard pricing_server $(CLIENT)/llmpricing tests benchmarks examples scripts)
 # The image of the newest release: buf build proto -o proto/vX.Y.binpb.
 RELEASED := $(lastword $(sort $(wildcard proto/*.binpb)))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -42,6 +42,7 @@ check: lint types lint-proto breaking stubs ## everything that looks at code wit
 lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python scripts/check_sizes_and_names.py
 
 types: $(INSTALLED)
 	$(BIN)/mypy $(CHECKED)

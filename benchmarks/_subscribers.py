@@ -44,17 +44,17 @@ def _header_class() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """What the subscribers of one process, or of all, got of one revision."""
+    """What one revision brought to the subscribers of one process, or of all."""
 
     times: Sequence[float]
-    """Of the last fragment, in seconds of the wall clock; one per subscriber."""
+    """When each subscriber got the last fragment, in seconds of the wall clock."""
     messages: int
     size: int
     """Bytes of the messages."""
 
 
 class Group:
-    """The subscribers of one process, and what came to them."""
+    """The subscribers of one process, and what they received."""
 
     def __init__(self) -> None:
         self._header = _header_class()
@@ -66,9 +66,11 @@ class Group:
 
     async def follow(self, channel: grpc.aio.Channel, request: bytes) -> None:
         """Read one stream until cancelled."""
-        call = channel.unary_stream(METHOD)(request)
+        # The messages stay bytes, of which only the header is decoded.
+        stream: Any = channel.unary_stream
+        call = stream(METHOD)(request)
         while True:
-            data = await call.read()
+            data: bytes = await call.read()
             header = self._header.FromString(data)
             if header.event == pb.STREAM_EVENT_STARTED:
                 self.started += 1
@@ -81,7 +83,7 @@ class Group:
                     self._came.set()
 
     async def receipts(self, revision: int, subscribers: int) -> Receipts:
-        """What came of a revision, once it has come to all."""
+        """What a revision brought, once all subscribers have it."""
         async with asyncio.timeout(LATE_SECONDS):
             while len(self._times.get(revision, ())) < subscribers:
                 await self.next()
@@ -113,7 +115,7 @@ async def _follow_all(address: str, subscribers: int, request: bytes, control: C
             control.send(await group.receipts(revision, subscribers))
         for each in following:
             each.cancel()
-    await asyncio.gather(*(channel.close() for channel in channels))
+    await asyncio.gather(*(channel.close(None) for channel in channels))
 
 
 class Subscribers:
@@ -123,7 +125,7 @@ class Subscribers:
         self._controls = controls
 
     def receipts(self, revision: int) -> Receipts:
-        """What came of a revision, once it has come to all of them."""
+        """What a revision brought, once all subscribers have it."""
         for control in self._controls:
             control.send(revision)
         found: list[Receipts] = [control.recv() for control in self._controls]
@@ -138,7 +140,7 @@ class Subscribers:
 def subscribed(
     address: str, count: int, request: pb.StreamPriceChangesRequest | None = None
 ) -> Iterator[Subscribers]:
-    """So many subscribers, each of which has had its first message."""
+    """Start `count` subscribers; each has received its first message."""
     spawn = multiprocessing.get_context("spawn")
     data = (request or pb.StreamPriceChangesRequest()).SerializeToString()
     controls, processes = [], []

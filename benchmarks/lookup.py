@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import grpc
 from _server import bench_server
@@ -50,7 +51,7 @@ async def measure(address: str, seconds: float) -> None:
     """Print a line for each kind of call."""
     async with grpc.aio.insecure_channel(address) as channel:
         prices = pricing_pb2_grpc.PricingServiceStub(channel)
-        health = health_pb2_grpc.HealthStub(channel)
+        health: Any = health_pb2_grpc.HealthStub(channel)  # The type stubs lack its methods.
         calls: dict[str, Callable[[], Awaitable[object]]] = {
             "health check": lambda: health.Check(health_pb2.HealthCheckRequest()),
             "small card": lambda: prices.GetPricing(

@@ -21,10 +21,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any, TypeAlias
 
 import grpc
 from _server import Bench, bench_server
-from _subscribers import METHOD, OPTIONS, subscribed
+from _subscribers import OPTIONS, subscribed
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -37,6 +38,8 @@ STUCK = 100
 WRITE_SECONDS = 3
 
 Key = tuple[int, str]
+Call: TypeAlias = Any
+"""A stream, whose `read` the type stubs of grpc give as `object`."""
 
 
 def payloads() -> Iterator[bytes]:
@@ -76,7 +79,7 @@ class Source:
 
 
 def idle(bench: Bench, before: float, subscribers: int, seconds: float) -> None:
-    """Print what subscribers cost that are only there."""
+    """Print what subscribers cost while nothing changes."""
     after = bench.memory()
     start, used = time.perf_counter(), bench.cpu_seconds()
     time.sleep(seconds)
@@ -89,10 +92,15 @@ def idle(bench: Bench, before: float, subscribers: int, seconds: float) -> None:
 
 
 def fan_out(
-    bench: Bench, source: Source, subscribers: int, syncs: int, name: str, **narrow: object
+    bench: Bench,
+    source: Source,
+    subscribers: int,
+    syncs: int,
+    name: str,
+    model_ids: Sequence[str] = (),
 ) -> None:
     """Print how soon a sync reaches all subscribers, and how fast the server sends."""
-    request = pb.StreamPriceChangesRequest(**narrow)
+    request = pb.StreamPriceChangesRequest(model_ids=model_ids)
     with subscribed(bench.address, subscribers, request) as all_of_them:
         times: list[float] = []
         lasts: list[float] = []
@@ -138,15 +146,11 @@ class Reader:
             self._pending = []
             self.after_revision, self.epoch = message.revision, message.epoch
 
-    def open(self, channel: grpc.aio.Channel) -> grpc.aio.UnaryStreamCall:
-        """A new stream that goes on where the last one was saved."""
+    def open(self, channel: grpc.aio.Channel) -> Call:
+        """A new stream that resumes where the last one was saved."""
         self._pending = []
         request = pb.StreamPriceChangesRequest(after_revision=self.after_revision, epoch=self.epoch)
-        return channel.unary_stream(
-            METHOD,
-            request_serializer=pb.StreamPriceChangesRequest.SerializeToString,
-            response_deserializer=pb.StreamPriceChangesResponse.FromString,
-        )(request)
+        return pricing_pb2_grpc.PricingServiceStub(channel).StreamPriceChanges(request)
 
 
 async def stuck(bench: Bench, source: Source) -> None:
@@ -187,13 +191,13 @@ async def stuck(bench: Bench, source: Source) -> None:
     )
 
 
-async def ended(reader: Reader, call: grpc.aio.UnaryStreamCall) -> str:
-    """Read what was on its way; the reason why the stream ended."""
+async def ended(reader: Reader, call: Call) -> str:
+    """Read what was under way; the reason why the stream ended."""
     try:
         while True:
             reader.take(await asyncio.wait_for(call.read(), 10))
     except grpc.aio.AioRpcError as error:
-        status = rpc_status.from_call(error)
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # errors are calls, too
         info = error_details_pb2.ErrorInfo()
         assert status is not None
         status.details[0].Unpack(info)
@@ -201,7 +205,7 @@ async def ended(reader: Reader, call: grpc.aio.UnaryStreamCall) -> str:
 
 
 async def caught_up(reader: Reader, channel: grpc.aio.Channel, revision: int) -> int:
-    """Resume up to a revision; how many changes that brought."""
+    """Resume up to a revision; the number of changes received."""
     had = len(reader.saved)
     call = reader.open(channel)
     while reader.after_revision != revision:

@@ -17,7 +17,7 @@ address, cursor, new = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[2] + ".new"
 prices = pricing_pb2_grpc.PricingServiceStub(grpc.insecure_channel(address))
 while True:
     saved = json.loads(cursor.read_text()) if cursor.exists() else {"after_revision": 0}
-    changes = []
+    changes: list[pricing_pb2.PriceChange] = []
     try:
         for message in prices.StreamPriceChanges(pricing_pb2.StreamPriceChangesRequest(**saved)):
             changes += message.changes

@@ -36,50 +36,93 @@ SELECT models.model_key,
        cards.state,
        cards.currency,
        cards.rates,
-       models.context_length
+       models.context_length,
+       CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
+           AS stated_as,
+       pricing.disagreements
 FROM models
 JOIN model_pricing AS pricing USING (model_key)
-JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
+JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
                            AND quotes.source = pricing.source
+JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
 JOIN rate_cards AS cards ON cards.card_id = pricing.card_id;
 COMMENT ON VIEW current_prices IS
     'The price in force of each model, with its rate card and the quote that states it.';
 
 CREATE VIEW overrides_in_force AS
-SELECT overrides.override_id,
-       overrides.model_key,
-       overrides.card_id,
-       overrides.reason,
-       overrides.set_by,
-       overrides.set_at,
-       overrides.until,
-       beneath.quotes AS beneath
-FROM price_overrides AS overrides
-CROSS JOIN LATERAL (
-    SELECT jsonb_agg(to_jsonb(stated)) AS quotes
-    FROM (
-        SELECT quotes.source,
-               sources.rank,
-               sources.provider IS NOT DISTINCT FROM models.provider AS is_own_api,
-               quotes.obtained_at,
-               quotes.stated_since,
-               quotes.missing_syncs,
-               quotes.is_confirmed,
-               cards.card_id,
-               cards.state,
-               cards.currency,
-               cards.rates
-        FROM price_quotes AS quotes
-        JOIN models USING (model_key)
-        JOIN sources USING (source)
-        JOIN rate_cards AS cards USING (card_id)
-        WHERE quotes.model_key = overrides.model_key AND quotes.source <> 'override'
-    ) AS stated
-) AS beneath
-WHERE overrides.cleared_at IS NULL;
+SELECT pricing.model_key, overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
+       overrides.card_id, to_jsonb(stated) AS stated
+FROM model_pricing AS pricing
+JOIN price_overrides AS overrides ON overrides.model_key = pricing.quoted_model_key
+                                 AND overrides.cleared_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT quotes.source, quotes.obtained_at, quotes.stated_since, quotes.missing_syncs,
+           quotes.is_confirmed, cards.state, cards.currency, cards.rates,
+           CASE WHEN quotes.model_key <> pricing.model_key THEN beneath.model_id END AS stated_as
+    FROM price_quotes AS quotes
+    JOIN rate_cards AS cards USING (card_id)
+    JOIN models AS beneath ON beneath.model_key = quotes.model_key
+    WHERE quotes.model_key = pricing.beneath_model_key AND quotes.source = pricing.beneath_source
+) AS stated ON true
+WHERE pricing.source = 'override';
 COMMENT ON VIEW overrides_in_force IS
-    'The overrides in force, each with what sources state of its model; null if none does. Which '
-    'of them would be in force is decided in pricing_server/sync/resolution.py.';
+    'By model the override in force, its own or that of the id that covers it, with the quote '
+    'that would be without it; null if there is none.';
+
+CREATE VIEW stated_quotes AS
+SELECT quotes.model_key, quotes.source, quotes.card_id, quotes.fragment, quotes.obtained_at,
+       quotes.stated_since, quotes.sync_run_id, quotes.missing_syncs, quotes.is_confirmed,
+       quotes.model_key AS quoted_model_key, NULL::text AS stated_as, false AS is_inferred
+FROM price_quotes AS quotes
+JOIN rate_cards AS cards USING (card_id)
+WHERE NOT EXISTS (
+    SELECT FROM covered_ids AS covered
+    WHERE covered.model_key = quotes.model_key
+      -- What is left of an override that has ended states nothing where a source states something.
+      AND (covered.source = quotes.source
+           OR (quotes.source = 'override' AND cards.state = 'unpriced'))
+)
+UNION ALL
+SELECT covered.model_key, quotes.source, quotes.card_id, quotes.fragment, quotes.obtained_at,
+       quotes.stated_since, quotes.sync_run_id, quotes.missing_syncs, quotes.is_confirmed,
+       quotes.model_key, covering.model_id, covered.is_inferred
+FROM covered_ids AS covered
+JOIN price_quotes AS quotes ON quotes.model_key = covered.covering_model_key
+                           AND quotes.source = covered.source
+JOIN models AS covering ON covering.model_key = covered.covering_model_key
+UNION ALL
+-- The override of a covering model holds for what it covers, unless that has one of its own.
+SELECT covered.model_key, quotes.source, quotes.card_id, quotes.fragment, quotes.obtained_at,
+       quotes.stated_since, quotes.sync_run_id, quotes.missing_syncs, quotes.is_confirmed,
+       quotes.model_key, covering.model_id, covered.is_inferred
+FROM covered_ids AS covered
+JOIN price_quotes AS quotes ON quotes.model_key = covered.covering_model_key
+                           AND quotes.source = 'override'
+JOIN rate_cards AS cards USING (card_id)
+JOIN models AS covering ON covering.model_key = covered.covering_model_key
+WHERE cards.state <> 'unpriced'
+  AND NOT EXISTS (
+      SELECT FROM price_overrides AS own
+      WHERE own.model_key = covered.model_key AND own.cleared_at IS NULL);
+COMMENT ON VIEW stated_quotes IS
+    'What each source states of each model, under its own id or under the one that covers it. '
+    'Which quote is in force is decided in pricing_server/sync/resolution.py.';
+
+CREATE VIEW known_models AS
+SELECT models.model_key, models.provider, models.model_id, models.is_active,
+       pricing.card_id, pricing.source,
+       CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
+           AS stated_as,
+       pricing.beneath_source,
+       CASE WHEN pricing.beneath_model_key <> pricing.model_key THEN beneath.model_id END
+           AS beneath_stated_as,
+       pricing.disagreements
+FROM models
+LEFT JOIN model_pricing AS pricing USING (model_key)
+LEFT JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
+LEFT JOIN models AS beneath ON beneath.model_key = pricing.beneath_model_key;
+COMMENT ON VIEW known_models IS
+    'Models as a change of prices finds them: what is in force, and whose price it is.';
 
 -- Changes ---------------------------------------------------------------------------
 
@@ -152,28 +195,29 @@ COMMENT ON COLUMN held_change_details.models IS
     'How many models it holds: those of a feed that have the status of the feed.';
 
 CREATE VIEW pending_changes AS
-SELECT models.model_key AS pending_model_key,
-       pending.*
-FROM models
-CROSS JOIN LATERAL (
-    SELECT held.held_change_id AS pending_id,
-           held.source AS pending_source,
-           held.reason AS pending_reason,
-           held.held_since AS pending_since,
-           cards.state AS pending_state,
-           cards.currency AS pending_currency,
-           cards.rates AS pending_rates
-    FROM held_changes AS held
-    JOIN sources USING (source)
-    JOIN rate_cards AS cards ON cards.card_id = held.card_id
-    WHERE held.provider = models.provider AND held.model_id = models.model_id
-      AND held.status = 'open'
-    ORDER BY sources.rank, held.source
-    LIMIT 1
-) AS pending;
+SELECT held.provider AS pending_provider,
+       held.model_id AS pending_model_id,
+       held.held_change_id AS pending_id,
+       held.source AS pending_source,
+       held.reason AS pending_reason,
+       held.held_since AS pending_since,
+       cards.state AS pending_state,
+       cards.currency AS pending_currency,
+       cards.rates AS pending_rates
+FROM held_changes AS held
+JOIN sources USING (source)
+JOIN rate_cards AS cards ON cards.card_id = held.card_id
+WHERE held.status = 'open' AND held.model_id IS NOT NULL
+  AND NOT EXISTS (
+      SELECT FROM held_changes AS other
+      JOIN sources AS others USING (source)
+      WHERE other.provider = held.provider AND other.model_id = held.model_id
+        AND other.status = 'open'
+        AND (others.rank, other.source) < (sources.rank, held.source)
+  );
 COMMENT ON VIEW pending_changes IS
     'The open held change of each model that has one: if several sources'' are held, that of '
-    'the source that ranks first.';
+    'the source that ranks first. Names begin with pending_, so that a join can take them all.';
 
 -- Syncs ------------------------------------------------------------------------------
 

@@ -48,28 +48,28 @@ $$;
 
 -- Whatever default privileges gave.
 REVOKE ALL ON providers, provider_aliases, sources, price_table_head, pricing_sync_log, models,
-    rate_cards, price_quotes, model_pricing, source_validators, held_changes, price_overrides,
-    model_pricing_history, alert_incidents, alert_notices,
-    rates, current_prices, overrides_in_force, price_changes, pending_changes,
+    rate_cards, price_quotes, covered_ids, model_pricing, source_validators, held_changes,
+    price_overrides, model_pricing_history, alert_incidents, alert_notices,
+    rates, current_prices, stated_quotes, known_models, overrides_in_force, price_changes, pending_changes,
     held_change_details,
     locked_sources, source_syncs
     FROM PUBLIC, pricing_reader, pricing_writer;
 
 GRANT SELECT ON providers, provider_aliases, sources, price_table_head, pricing_sync_log, models,
-    rate_cards, price_quotes, model_pricing, source_validators, held_changes, price_overrides,
-    model_pricing_history, alert_incidents, alert_notices,
-    rates, current_prices, overrides_in_force, price_changes, pending_changes,
+    rate_cards, price_quotes, covered_ids, model_pricing, source_validators, held_changes,
+    price_overrides, model_pricing_history, alert_incidents, alert_notices,
+    rates, current_prices, stated_quotes, known_models, overrides_in_force, price_changes, pending_changes,
     held_change_details,
     locked_sources, source_syncs
     TO pricing_reader, pricing_writer;
 
 GRANT INSERT ON providers, provider_aliases, sources, pricing_sync_log, models, rate_cards,
-    price_quotes, model_pricing, source_validators, held_changes, price_overrides,
+    price_quotes, covered_ids, model_pricing, source_validators, held_changes, price_overrides,
     model_pricing_history, alert_incidents, alert_notices
     TO pricing_writer;
 
-GRANT UPDATE ON provider_aliases, sources, price_table_head, price_quotes, model_pricing,
-    source_validators
+GRANT UPDATE ON provider_aliases, sources, price_table_head, price_quotes, covered_ids,
+    model_pricing, source_validators
     TO pricing_writer;
 GRANT UPDATE (is_active, delisted_at, hugging_face_id, canonical_slug, alias_target,
               context_length, context_length_source)
@@ -87,6 +87,8 @@ GRANT UPDATE (cleared_at, cleared_kind, cleared_actor, cleared_by)
 GRANT UPDATE (recovered_at) ON alert_incidents TO pricing_writer;
 GRANT UPDATE (attempts, next_attempt_at, sent_at) ON alert_notices TO pricing_writer;
 
+-- Covered ids are derived from the sources' own statements, and come and go with them.
+GRANT DELETE ON covered_ids TO pricing_writer;
 -- Only what is old, as the policies below say; what anything refers to, foreign keys keep.
 GRANT DELETE ON pricing_sync_log, alert_incidents, alert_notices TO pricing_writer;
 
@@ -98,8 +100,8 @@ DECLARE
 BEGIN
     FOREACH name IN ARRAY ARRAY[
         'providers', 'provider_aliases', 'sources', 'price_table_head', 'pricing_sync_log',
-        'models', 'rate_cards', 'price_quotes', 'model_pricing', 'source_validators',
-        'held_changes', 'price_overrides', 'model_pricing_history', 'alert_incidents',
+        'models', 'rate_cards', 'price_quotes', 'covered_ids', 'model_pricing',
+        'source_validators', 'held_changes', 'price_overrides', 'model_pricing_history', 'alert_incidents',
         'alert_notices'
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
@@ -108,8 +110,8 @@ BEGIN
     END LOOP;
     FOREACH name IN ARRAY ARRAY[
         'providers', 'provider_aliases', 'sources', 'pricing_sync_log', 'models', 'rate_cards',
-        'price_quotes', 'model_pricing', 'source_validators', 'held_changes', 'price_overrides',
-        'alert_incidents', 'alert_notices'
+        'price_quotes', 'covered_ids', 'model_pricing', 'source_validators', 'held_changes',
+        'price_overrides', 'alert_incidents', 'alert_notices'
     ] LOOP
         EXECUTE format('CREATE POLICY adding ON %I FOR INSERT '
                        'TO pricing_writer WITH CHECK (true)', name);
@@ -118,7 +120,7 @@ BEGIN
     -- did would also hide them from SELECT ... FOR SHARE.
     FOREACH name IN ARRAY ARRAY[
         'provider_aliases', 'sources', 'pricing_sync_log', 'models', 'price_quotes',
-        'model_pricing', 'source_validators', 'held_changes', 'price_overrides',
+        'covered_ids', 'model_pricing', 'source_validators', 'held_changes', 'price_overrides',
         'alert_incidents', 'alert_notices'
     ] LOOP
         EXECUTE format('CREATE POLICY changing ON %I FOR UPDATE '
@@ -143,6 +145,8 @@ CREATE POLICY advancing ON price_table_head FOR UPDATE TO pricing_writer
 -- History grows at its end only: a transaction adds to it, then advances the head.
 CREATE POLICY appending ON model_pricing_history FOR INSERT TO pricing_writer
     WITH CHECK (revision = (SELECT head.revision + 1 FROM price_table_head AS head));
+
+CREATE POLICY removing ON covered_ids FOR DELETE TO pricing_writer USING (true);
 
 CREATE POLICY pruning ON pricing_sync_log FOR DELETE TO pricing_writer
     USING (completed_at < now() - interval '30 days');

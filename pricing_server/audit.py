@@ -49,7 +49,7 @@ class SourceHealth:
 
 @dataclass(frozen=True, slots=True)
 class ChangeFilter:
-    """Which changes to list; None does not narrow."""
+    """Which changes to list; None means any."""
 
     provider: str | None = None
     model_id: str | None = None
@@ -70,7 +70,7 @@ class AuditReader(Protocol):
         """The sync log, newest first."""
 
     async def changes(
-        self, narrow: ChangeFilter, before: ChangeCursor | None, limit: int
+        self, criteria: ChangeFilter, before: ChangeCursor | None, limit: int
     ) -> Sequence[tuple[ChangeCursor, PriceChange]]:
         """The audit trail, newest revision first, each change with its cursor."""
 

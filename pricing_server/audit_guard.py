@@ -46,11 +46,11 @@ class GuardedAuditReader:
         )
 
     async def changes(
-        self, narrow: ChangeFilter, before: ChangeCursor | None, limit: int
+        self, criteria: ChangeFilter, before: ChangeCursor | None, limit: int
     ) -> Sequence[tuple[ChangeCursor, PriceChange]]:
         """See AuditReader."""
         return await self._breaker.ask_slow(
-            lambda: self._reader.changes(narrow, before, limit), self._answer_seconds
+            lambda: self._reader.changes(criteria, before, limit), self._answer_seconds
         )
 
     async def providers(self, after: str | None, limit: int) -> Sequence[ProviderCoverage]:
@@ -75,9 +75,9 @@ class GuardedHeldReader:
         self._answer_seconds = answer_seconds
 
     async def held_changes(
-        self, narrow: HeldFilter, before: HeldCursor | None, limit: int
+        self, criteria: HeldFilter, before: HeldCursor | None, limit: int
     ) -> Sequence[HeldChange]:
         """See HeldReader."""
         return await self._breaker.ask_slow(
-            lambda: self._reader.held_changes(narrow, before, limit), self._answer_seconds
+            lambda: self._reader.held_changes(criteria, before, limit), self._answer_seconds
         )

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import structlog
 
-from pricing_server.app import CannotListen, running_server
+from pricing_server.app import running_server
+from pricing_server.grpc_api.server import CannotListen
 from pricing_server.log import configure_logging
 from pricing_server.lookup.manual_file import UNITS
 from pricing_server.manual_import import import_manual

@@ -38,10 +38,14 @@ class StatedQuote:
     """The run that last read it; None for an override."""
     payload_url: str | None
     payload_sha256: str | None
+    stated_as: str | None = None
+    """The id under which the source states it, if that is another id of the model."""
+    is_inferred: bool = False
+    """Whether it is our inference that the two ids are one model."""
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class PriceEvidence:
     """All that the price table has of one model, and the state that it was read at."""
 
     head: Head
@@ -52,11 +56,11 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class ExplainedPrice:
     """An answer with its evidence."""
 
     answer: Answer
-    evidence: Evidence
+    evidence: PriceEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +104,11 @@ class DiscrepancyFilter:
 class EvidenceReader(Protocol):
     """Reads of the price table. Each raises DatabaseUnavailable."""
 
-    async def evidence(self, provider: str, model_id: str) -> Evidence:
+    async def evidence(self, provider: str, model_id: str) -> PriceEvidence:
         """What the price table has of a model."""
 
     async def discrepancies(
-        self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
+        self, criteria: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
     ) -> Sequence[Discrepancy]:
         """The models on which sources disagree, by falling ratio."""
 
@@ -116,7 +120,7 @@ class Explainer:
         self._lookup = lookup
         self._reader = reader
 
-    async def explain(self, model_id: str, provider: str | None) -> Explanation:
+    async def explain(self, model_id: str, provider: str | None) -> ExplainedPrice:
         """What GetPricing answers, with the evidence at the same state of the price table.
 
         Of an answer that refers to another seller's price the evidence is that of the price
@@ -127,7 +131,7 @@ class Explainer:
             answer = await self._lookup.get(model_id, provider)
             evidence = await self._reader.evidence(*_priced_model(answer))
             if answer.head is None or answer.head == evidence.head:
-                return Explanation(answer, evidence)
+                return ExplainedPrice(answer, evidence)
             if answer.head.revision < evidence.head.revision:
                 # A cached answer: this process has not heard of the change yet.
                 await self._lookup.get(model_id, provider, min_revision=evidence.head.revision)

@@ -10,8 +10,8 @@ from pricing_server.evidence import (
     Discrepancy,
     DiscrepancyCursor,
     DiscrepancyFilter,
-    Evidence,
     EvidenceReader,
+    PriceEvidence,
 )
 
 ANSWER_SECONDS: Final = 5.0
@@ -25,16 +25,16 @@ class GuardedEvidenceReader:
         self._reader = reader
         self._breaker = breaker
 
-    async def evidence(self, provider: str, model_id: str) -> Evidence:
+    async def evidence(self, provider: str, model_id: str) -> PriceEvidence:
         """See EvidenceReader."""
         return await self._breaker.ask_slow(
             lambda: self._reader.evidence(provider, model_id), ANSWER_SECONDS
         )
 
     async def discrepancies(
-        self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
+        self, criteria: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
     ) -> Sequence[Discrepancy]:
         """See EvidenceReader."""
         return await self._breaker.ask_slow(
-            lambda: self._reader.discrepancies(narrow, after, limit), ANSWER_SECONDS
+            lambda: self._reader.discrepancies(criteria, after, limit), ANSWER_SECONDS
         )

@@ -14,7 +14,7 @@ HeldCursor = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class HeldFilter:
-    """Which held changes to list; None does not narrow.
+    """Which held changes to list; None means any.
 
     A held feed is one entry, without its models unless `feed_id` or a model is asked for.
     """
@@ -30,6 +30,6 @@ class HeldReader(Protocol):
     """Reads held changes; may raise DatabaseUnavailable."""
 
     async def held_changes(
-        self, narrow: HeldFilter, before: HeldCursor | None, limit: int
+        self, criteria: HeldFilter, before: HeldCursor | None, limit: int
     ) -> Sequence[HeldChange]:
         """Open ones first, newest first, behind a cursor."""

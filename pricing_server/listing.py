@@ -74,7 +74,7 @@ class ListedPage:
     is_last: bool
 
 
-class Listing:
+class PriceLister:
     """Lists the price table for one process."""
 
     def __init__(
@@ -89,19 +89,19 @@ class Listing:
         self._clock = clock
         self._selections: OrderedDict[Hashable, Sequence[Price]] = OrderedDict()
 
-    async def page(self, narrow: PriceFilter, begin: Position | None, limit: int) -> ListedPage:
+    async def page(self, criteria: PriceFilter, begin: Position | None, limit: int) -> ListedPage:
         """The next prices that pass, at most `limit`; the first ones without a position.
 
         Raises UnknownPosition, and what `PriceLists.at` does.
         """
         price_list = await self._lists.at(begin.head if begin else None)
         at = begin.at if begin else self._clock()
-        key = (price_list.head, at, narrow)
+        key = (price_list.head, at, criteria)
         selected = self._selections.get(key)
         if selected is None:
-            selected = await asyncio.to_thread(select, price_list, narrow, at)
+            selected = await asyncio.to_thread(select, price_list, criteria, at)
         self._keep(key, selected)
-        start = _place(price_list, selected, narrow, begin) if begin else 0
+        start = _place(price_list, selected, criteria, begin) if begin else 0
         shown = selected[start : start + limit]
         answers = await asyncio.to_thread(self._answers, shown, price_list.head, at)
         return ListedPage(answers, price_list.head, at, len(selected) <= start + limit)
@@ -119,48 +119,48 @@ class Listing:
             self._selections.popitem(last=False)
 
 
-def select(price_list: PriceList, narrow: PriceFilter, at: datetime) -> Sequence[Price]:
+def select(price_list: PriceList, criteria: PriceFilter, at: datetime) -> Sequence[Price]:
     """The prices of a list that pass, in order, as they are at an instant."""
-    found = [price for price in _at(price_list, at) if _passes(price_list, price, narrow, at)]
-    if narrow.price_meter is None:
+    found = [price for price in _at(price_list, at) if _passes(price_list, price, criteria, at)]
+    if criteria.price_meter is None:
         return found
-    return sorted_in_runs(found, lambda price: _order(price_list, price, narrow, at))
+    return sorted_in_runs(found, lambda price: _order(price_list, price, criteria, at))
 
 
 def _at(price_list: PriceList, at: datetime) -> Iterator[Price]:
     return (price.at(at) for price in price_list.prices)
 
 
-def _passes(price_list: PriceList, price: Price, narrow: PriceFilter, at: datetime) -> bool:
-    if price.delisted_at is not None and not narrow.include_delisted:
+def _passes(price_list: PriceList, price: Price, criteria: PriceFilter, at: datetime) -> bool:
+    if price.delisted_at is not None and not criteria.include_delisted:
         return False
-    if narrow.providers and price.provider not in narrow.providers:
+    if criteria.providers and price.provider not in criteria.providers:
         return False
-    if not _is_in_context_range(price.context_length, narrow):
+    if not _is_in_context_range(price.context_length, criteria):
         return False
-    if narrow.text and not _has_text(price, narrow.text.casefold()):
+    if criteria.text and not _has_text(price, criteria.text.casefold()):
         return False
-    if narrow.states and price_list.in_effect(price.card, at).state not in narrow.states:
+    if criteria.states and price_list.in_effect(price.card, at).state not in criteria.states:
         return False
-    if narrow.meters and not narrow.meters <= price_list.in_effect(price.card, at).meters:
+    if criteria.meters and not criteria.meters <= price_list.in_effect(price.card, at).meters:
         return False
-    if narrow.min_price is None and narrow.max_price is None:
+    if criteria.min_price is None and criteria.max_price is None:
         return True
-    standard = _standard_price(price_list, price, narrow, at)
+    standard = _standard_price(price_list, price, criteria, at)
     return (
         standard is not None
-        and (narrow.min_price is None or narrow.min_price <= standard)
-        and (narrow.max_price is None or standard <= narrow.max_price)
+        and (criteria.min_price is None or criteria.min_price <= standard)
+        and (criteria.max_price is None or standard <= criteria.max_price)
     )
 
 
-def _is_in_context_range(tokens: int | None, narrow: PriceFilter) -> bool:
-    if narrow.min_context_length is None and narrow.max_context_length is None:
+def _is_in_context_range(tokens: int | None, criteria: PriceFilter) -> bool:
+    if criteria.min_context_length is None and criteria.max_context_length is None:
         return True
     return (
         tokens is not None
-        and (narrow.min_context_length is None or narrow.min_context_length <= tokens)
-        and (narrow.max_context_length is None or tokens <= narrow.max_context_length)
+        and (criteria.min_context_length is None or criteria.min_context_length <= tokens)
+        and (criteria.max_context_length is None or tokens <= criteria.max_context_length)
     )
 
 
@@ -173,25 +173,25 @@ def _has_text(price: Price, text: str) -> bool:
 
 
 def _standard_price(
-    price_list: PriceList, price: Price, narrow: PriceFilter, at: datetime
+    price_list: PriceList, price: Price, criteria: PriceFilter, at: datetime
 ) -> Decimal | None:
-    if narrow.price_meter is None:
+    if criteria.price_meter is None:
         return None
-    return price_list.in_effect(price.card, at).standard.get(narrow.price_meter)
+    return price_list.in_effect(price.card, at).standard.get(criteria.price_meter)
 
 
-def _order(price_list: PriceList, price: Price, narrow: PriceFilter, at: datetime) -> _OrderKey:
+def _order(price_list: PriceList, price: Price, criteria: PriceFilter, at: datetime) -> _OrderKey:
     """By price, those without one last; then by seller and id, whatever the direction."""
-    standard = _standard_price(price_list, price, narrow, at)
+    standard = _standard_price(price_list, price, criteria, at)
     if standard is None:
         return True, Decimal(0), price.provider, price.model_id
     # A copy, since a minus sign would round.
-    ordered = standard.copy_negate() if narrow.is_descending else standard
+    ordered = standard.copy_negate() if criteria.is_descending else standard
     return False, ordered, price.provider, price.model_id
 
 
 def _place(
-    price_list: PriceList, selected: Sequence[Price], narrow: PriceFilter, begin: Position
+    price_list: PriceList, selected: Sequence[Price], criteria: PriceFilter, begin: Position
 ) -> int:
     """How many of the selected come before a position; its own model may not be among them."""
     behind = begin.behind
@@ -199,11 +199,11 @@ def _place(
     if found == len(price_list.prices) or _name(price_list.prices[found]) != behind:
         raise UnknownPosition
     last = price_list.prices[found].at(begin.at)
-    if narrow.price_meter is None:
+    if criteria.price_meter is None:
         return bisect_right(selected, behind, key=_name)
 
     def order(price: Price) -> _OrderKey:
-        return _order(price_list, price, narrow, begin.at)
+        return _order(price_list, price, criteria, begin.at)
 
     return bisect_right(selected, order(last), key=order)
 

@@ -50,7 +50,7 @@ _UNIT_NAMES: Final[Mapping[PricingFormat, frozenset[str]]] = {
 
 
 @dataclass(slots=True)
-class Conversion:
+class ManualConversion:
     """What became of an old file."""
 
     models: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
@@ -70,12 +70,12 @@ class Conversion:
         return {METADATA: metadata, **self.models}
 
 
-def convert(document: Mapping[str, object], unit: str, now: datetime) -> Conversion:
+def convert(document: Mapping[str, object], unit: str, now: datetime) -> ManualConversion:
     """Convert a decoded old file whose prices are per `unit`, a key of UNITS.
 
     Raises ManualFileError if the file as a whole says that they are not.
     """
-    conversion = Conversion()
+    conversion = ManualConversion()
     metadata = document.get(METADATA)
     if isinstance(metadata, Mapping):
         if fault := _contradiction(metadata, unit):
@@ -127,7 +127,7 @@ def import_manual(source: Path, unit: str, output: Path | None) -> int:
 
 
 def _convert_provider(
-    conversion: Conversion,
+    conversion: ManualConversion,
     provider: str,
     models: object,
     unit: str,
@@ -168,7 +168,7 @@ def _convert_provider(
 
 
 def _convert_entry(
-    conversion: Conversion, place: str, entry: object, unit: str
+    conversion: ManualConversion, place: str, entry: object, unit: str
 ) -> dict[str, object] | None:
     """The prices of an entry that are sure; None, with the reason listed, if none is."""
     if not isinstance(entry, Mapping):

@@ -21,8 +21,8 @@ from genai_prices.types import Usage as PackageUsage
 
 from llmpricing.meters import Meter
 from llmpricing.usage import Quantity
-from pricing_server.providers.genai_prices import LEAST_BILLED
-from tests._genai_edges import Context, contexts, instants, token_counts
+from pricing_server.providers.genai_prices_corrections import LEAST_BILLED
+from tests._genai_edges import Context, asked_at, contexts, instants, token_counts
 
 USAGES_PER_MODEL: Final = 6
 """At least; of a model with edges one for each, up to MOST_PER_MODEL."""
@@ -50,6 +50,7 @@ class Refusal(Enum):
 class CostCase:
     """A usage and what it costs in USD, or why it costs nothing that could be told.
 
+    What it costs is what the package says, but for the instants that `asked_at` names.
     `disjoint` is the same usage stated EXCLUSIVE; None for one that cannot be. `unpriced`
     is the quantity of each meter that the total knows nothing of.
     """
@@ -89,14 +90,15 @@ def _case(
     context: Context,
     size: int,
 ) -> CostCase:
-    rated = _rated(model, at, context)
+    said_at = asked_at(model, at)
+    rated = _rated(model, said_at, context)
     disjoint = _disjoint_usage(rng, rated, size)
     unpriced = _unpriced_usage(rng, rated)
     usage = _inclusive_usage(rng, rated, disjoint)
     usage |= _inclusive_usage(rng, frozenset(unpriced), unpriced)
     spoils = rng.random() < 0.1 and (provider.id, model.id) not in LEAST_BILLED
     is_spoiled = spoils and _spoil(rng, rated, usage)
-    expected = _expected(provider, model, usage, at, context)
+    expected = _expected(provider, model, usage, said_at, context)
     return CostCase(
         provider.id,
         model.id,

@@ -1,4 +1,7 @@
-"""Where the price of a model of genai-prices may change: instants, contexts, sizes of a request."""
+"""Where the price of a model of genai-prices may change: instants, contexts, sizes of a request.
+
+And where its price is known to be wrong: `asked_at`.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,30 @@ from genai_prices.types import (
 )
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+"""A Friday."""
+
+WEEKEND = [NOW + timedelta(days=1), NOW + timedelta(days=2)]
+
+OFF_ON_WEEKENDS = {"deepseek-flash", "deepseek-v4-flash", "deepseek-v4-pro"}
+"""Models whose peak hours the package states for every day, all of them DeepSeek's. They are
+Monday's to Friday's."""
 
 Context = Mapping[str, str]
 Constraint = StartDateConstraint | TimeOfDateConstraint | None
+
+
+def asked_at(model: ModelInfo, at: datetime) -> datetime:
+    """When the package says what a model costs at an instant: then, but for the peak hours of
+    OFF_ON_WEEKENDS at a weekend. What they cost is what the same day's noon does."""
+    at = at.astimezone(UTC)
+    hours = [c for c in constraints(model) if isinstance(c, TimeOfDateConstraint)]
+    if model.id in OFF_ON_WEEKENDS and hours and at.isoweekday() > 5 and _is_peak(at):
+        return at.replace(hour=12, minute=0, second=0, microsecond=0)
+    return at
+
+
+def _is_peak(at: datetime) -> bool:
+    return 1 <= at.hour < 4 or 6 <= at.hour < 10
 
 
 def constraints(model: ModelInfo) -> list[Constraint]:
@@ -26,11 +50,15 @@ def constraints(model: ModelInfo) -> list[Constraint]:
 
 
 def instants(model: ModelInfo) -> set[datetime]:
-    """Around each edge of the model's dates and times of day, and today."""
+    """Around each edge of the model's dates and times of day, and today.
+
+    Times of day are those of a weekend too.
+    """
     starts = [c.start_date for c in constraints(model) if isinstance(c, StartDateConstraint)]
     midnights = [datetime.combine(start, time.min, UTC) for start in starts]
     found = {NOW} | {m + s * timedelta(seconds=1) for m in midnights for s in (-1, 0, 1)}
     days = {day.date() for moment in (NOW, *midnights) for day in (moment, moment - timedelta(1))}
+    days |= {moment.date() for moment in WEEKEND}
     for constraint in constraints(model):
         if isinstance(constraint, TimeOfDateConstraint):
             for day, edge in itertools.product(days, (constraint.start_time, constraint.end_time)):

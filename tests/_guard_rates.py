@@ -17,7 +17,7 @@ from pricing_server.fetch import decode_json
 from pricing_server.providers import SOURCES
 from pricing_server.providers.source import ListedModel, Listing, Source
 from pricing_server.sync.guard import MIN_REFERENCES, ROW_RATIO, Opinion, Row, feed_medians
-from pricing_server.sync.held import Evidence
+from pricing_server.sync.held import HoldEvidence
 from pricing_server.sync.plan import Plan
 from tests._coverage import NOW, listings
 from tests._held_table import WRITTEN, HeldTable
@@ -109,12 +109,14 @@ def passed(plan: Plan, true: Listing, wrong: Listing) -> list[str]:
     ]
 
 
-def medians(table: HeldTable, source: Source, listing: Listing) -> dict[str, Evidence]:
+def medians(table: HeldTable, source: Source, listing: Listing) -> dict[str, HoldEvidence]:
     """Of the first sync of a feed against a table, by meter."""
     return {meter.value: one for meter, one in _first_medians(table, source, listing).items()}
 
 
-def _first_medians(table: HeldTable, source: Source, listing: Listing) -> Mapping[Meter, Evidence]:
+def _first_medians(
+    table: HeldTable, source: Source, listing: Listing
+) -> Mapping[Meter, HoldEvidence]:
     state = table.state(source, listing, without_own=True)
     cards = table.cards | {model.card.card_id: model.card for model in listing.models}
     rows = []
@@ -258,7 +260,7 @@ def _ratios(true: RateCard, other: RateCard) -> Iterator[Decimal]:
 # True data -----------------------------------------------------------------------------------
 
 
-def true_first_syncs() -> Iterator[tuple[str, str, Plan, Mapping[str, Evidence]]]:
+def true_first_syncs() -> Iterator[tuple[str, str, Plan, Mapping[str, HoldEvidence]]]:
     """Source, world, plan and medians of every recorded feed as it is."""
     for slug, listing in feeds().items():
         for world, table in worlds().items():

@@ -229,11 +229,10 @@ class HeldTable:
             self.models[key] = replace(
                 self.models[key],
                 card_id=change.new.card_id,
-                source=change.source,
                 is_active=change.kind is not ChangeKind.DELISTED,
             )
-        for model, told, _ in plan.source_changes:
-            self.models[model.key] = replace(self.models[model.key], source=told)
+        for key, attribution in plan.attributions.items():
+            self.models[key] = replace(self.models[key], attribution=attribution)
         self._apply_holding(plan, source, data)
 
     def _apply_holding(self, plan: Plan, source: Source, data: Listing) -> None:

@@ -35,7 +35,7 @@ _MISSING: Final = (ModelNotFound, ProviderNotFound, DatabaseUnavailable)
 """Why one of several models cannot be compared, while the others can."""
 
 
-class PriceList(Protocol):
+class TablePrices(Protocol):
     """What the price table has at one state of it."""
 
     @property
@@ -47,10 +47,10 @@ class PriceList(Protocol):
         """The price of every model, delisted ones included."""
 
 
-class PriceLists(Protocol):
+class TablePricesReader(Protocol):
     """Where lists come from."""
 
-    async def at(self, head: Head | None = None) -> PriceList:
+    async def at(self, head: Head | None = None) -> TablePrices:
         """The list at a state, the newest if none is given, the same object while that is the
         same. Raises DatabaseUnavailable."""
 
@@ -88,7 +88,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PriceComparison:
     """What was compared, the cheapest first, and what was not."""
 
     compared: Sequence[Compared]
@@ -106,7 +106,7 @@ class Comparisons:
         self,
         lookup: Lookup,
         costs: Costs,
-        price_lists: PriceLists,
+        price_lists: TablePricesReader,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -116,7 +116,7 @@ class Comparisons:
         self._clock = clock
         self._known: MadeOnce[Families] = MadeOnce()
 
-    async def at_sellers(self, asked: Asked, used: Used) -> Comparison:
+    async def at_sellers(self, asked: Asked, used: Used) -> PriceComparison:
         """The usage with one model at everybody who sells it.
 
         Raises as `Lookup.get`, and InvalidArgument for a usage that cannot be charged anywhere.
@@ -148,7 +148,7 @@ class Comparisons:
             answer.quote,
         )
 
-    async def of_models(self, asked: Sequence[Asked], used: Used) -> Comparison:
+    async def of_models(self, asked: Sequence[Asked], used: Used) -> PriceComparison:
         """The usage with each of several models, at the seller that answers for its name.
 
         A name that leads nowhere is left out. Raises as `at_sellers` if all are.
@@ -178,7 +178,7 @@ class Comparisons:
         used: Used,
         at: datetime,
         match: Quote | None,
-    ) -> Comparison:
+    ) -> PriceComparison:
         compared: list[Compared] = []
         not_compared = list(left_out)
         refused: InvalidArgument | None = None
@@ -197,7 +197,7 @@ class Comparisons:
             raise refused
         heads = {each.answer.head for each in compared} - {None}
         is_down = any(each.answer.freshness is Freshness.DATABASE_DOWN for each in compared)
-        return Comparison(
+        return PriceComparison(
             sorted(compared, key=lambda each: each.order),
             not_compared,
             match,
@@ -215,7 +215,7 @@ class Comparisons:
         """All that any layer knows; made once for each state of them. While the database is
         down, what was known last."""
         by_hand = await self._lookup.names_by_hand()
-        listed: PriceList | None = None
+        listed: TablePrices | None = None
         try:
             listed = await self._price_lists.at()
         except (DatabaseUnavailable, EpochChanged):
@@ -226,7 +226,7 @@ class Comparisons:
             listed, by_hand, make=lambda: asyncio.to_thread(self._make, listed, by_hand)
         )
 
-    def _make(self, listed: PriceList | None, by_hand: Sequence[tuple[str, str]]) -> Families:
+    def _make(self, listed: TablePrices | None, by_hand: Sequence[tuple[str, str]]) -> Families:
         models = map(_offered, listed.prices if listed is not None else ())
         below = (Offered(*name) for name in (*by_hand, *self._lookup.catalogue_names()))
         return Families([*models, *below])

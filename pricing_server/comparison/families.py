@@ -20,7 +20,7 @@ from pricing_server.comparison.model_name import Date, ModelName, read_name
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FamilyMember:
     """A seller's model that is the one asked for."""
 
     model: Offered
@@ -41,7 +41,7 @@ class LeftOut:
 class Family:
     """The model that was asked for, the same at other sellers, and what may be the same."""
 
-    found: Sequence[Found]
+    found: Sequence[FamilyMember]
     """The one asked for first; of each other seller at most one."""
     left_out: Sequence[LeftOut]
 
@@ -96,14 +96,14 @@ class Families:
                     left_out.append(_left_out(model, f"{asked.model_id} of it was asked for"))
                 else:
                     same.setdefault(model.provider, []).append((found, model))
-        chosen = [Found(asked, Identity.ASKED)]
+        chosen = [FamilyMember(asked, Identity.ASKED)]
         for each in same.values():
             closest = min(found.rank for found, _ in each)
             best = [(found, model) for found, model in each if found.rank == closest]
             others_of_it = [model for found, model in each if found.rank != closest]
             if len(best) == 1:
                 [(found, model)] = best
-                chosen.append(Found(model, found.identity))
+                chosen.append(FamilyMember(model, found.identity))
                 left_out += (_left_out(it, f"{model.model_id} is closer") for it in others_of_it)
             else:
                 names = ", ".join(sorted(model.model_id for _, model in best))

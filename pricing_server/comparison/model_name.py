@@ -83,29 +83,13 @@ class ModelName:
 
 @lru_cache(REMEMBERED)
 def read_name(provider: str, model_id: str) -> ModelName:
-    """The name that a seller has for a model. Of a repository's name the provider is ""."""
+    """The name that a seller has for a model; `provider` is "" for the name of a repository."""
     text = fold(model_id)
     if text.startswith("ft:"):
-        return ModelName(text, "", None, (), False)  # A tuned model is none but itself.
-    for beginning in _OWN_BEGINNINGS.get(provider, ()):
-        text = text.removeprefix(beginning)
-    if (end := _OWN_ENDS.get(provider)) is not None:
-        text = text.removesuffix(end)
+        return ModelName(text, "", None, (), False)  # A tuned model is only itself.
     offers: list[str] = []
-    head, _, name = text.rpartition("/")
-    if _REGION.match(head):
-        offers.append(f"{head}/")
-        head = ""
-    if area := _AREA.match(name):
-        offers.append(area[0])
-        name = name[area.end() :]
-    namespace = MAKERS.get(head, head)
-    if dotted := _DOTTED.match(name):
-        maker = MAKERS.get(dotted[1])
-        if maker is not None and namespace in ("", maker):
-            namespace, name = maker, name[dotted.end() :]
-    elif not namespace and (dashed := _DASHED.match(name)):
-        namespace, name = dashed[1], name[dashed.end() :]
+    head, name = _without_area(_without_sellers_own(provider, text), offers)
+    namespace, name = _maker(head, name)
     name = _without_revision(provider, name)
     name, tag, tagged = name.partition(":")
     if tag:
@@ -113,15 +97,52 @@ def read_name(provider: str, model_id: str) -> ModelName:
     if provider == "fireworks":
         name = _POINT_AT_FIREWORKS.sub(".", name)
     is_moving = name.endswith("-latest") or name in _MOVING
+    name, date = _without_endings(name, offers)
+    return ModelName(punctuation_key(name), namespace, date, tuple(sorted(offers)), is_moving)
+
+
+def _without_sellers_own(provider: str, text: str) -> str:
+    """The id without what this seller writes around every id."""
+    for beginning in _OWN_BEGINNINGS.get(provider, ()):
+        text = text.removeprefix(beginning)
+    return text.removesuffix(_OWN_ENDS.get(provider, ""))
+
+
+def _without_area(text: str, offers: list[str]) -> tuple[str, str]:
+    """Namespace and name, as far as a slash parts them; a region or area joins the offers."""
+    head, _, name = text.rpartition("/")
+    if _REGION.match(head):
+        offers.append(f"{head}/")
+        head = ""
+    if area := _AREA.match(name):
+        offers.append(area[0])
+        name = name[area.end() :]
+    return head, name
+
+
+def _maker(head: str, name: str) -> tuple[str, str]:
+    """The namespace, taken from the beginning of the name where that says it; and the rest."""
+    namespace = MAKERS.get(head, head)
+    if dotted := _DOTTED.match(name):
+        maker = MAKERS.get(dotted[1])
+        if maker is not None and namespace in ("", maker):
+            return maker, name[dotted.end() :]
+    elif not namespace and (dashed := _DASHED.match(name)):
+        return dashed[1], name[dashed.end() :]
+    return namespace, name
+
+
+def _without_endings(name: str, offers: list[str]) -> tuple[str, Date | None]:
+    """The name without its date, which is given beside it, and without what joins the offers."""
     name, date = _without_date(name)
     while (offer := _OFFER.search(name)) and offer.start():
         if offer[1] in _SERVING and not _SIZE.search(name):
-            break  # "gpt-4-turbo" is a model; of "llama-3.3-70b-turbo" the weights are told.
+            break  # "gpt-4-turbo" is a model; "llama-3.3-70b-turbo" serves weights of that size.
         offers.append(offer[0])
         name = name[: offer.start()]
         if date is None:
             name, date = _without_date(name)
-    return ModelName(punctuation_key(name), namespace, date, tuple(sorted(offers)), is_moving)
+    return name, date
 
 
 def _without_revision(provider: str, name: str) -> str:

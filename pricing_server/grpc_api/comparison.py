@@ -10,8 +10,8 @@ from llmpricing.units import plain
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.comparison.comparison import (
     Compared,
-    Comparison,
     Comparisons,
+    PriceComparison,
 )
 from pricing_server.comparison.identity import Identity
 from pricing_server.errors import InvalidArgument
@@ -65,7 +65,7 @@ def _asked(request: pb.ComparePricesRequest) -> Sequence[Asked]:
     ]
 
 
-def _response(comparison: Comparison) -> pb.ComparePricesResponse:
+def _response(comparison: PriceComparison) -> pb.ComparePricesResponse:
     head = comparison.head
     return pb.ComparePricesResponse(
         prices=map(_compared, comparison.compared),

@@ -13,10 +13,12 @@ from llmpricing.rate_card import (
     ALWAYS,
     Comparison,
     Conditions,
+    DayOfWeek,
     PriceState,
     Rate,
     RateCard,
     ThresholdScope,
+    UtcWindow,
     clock_time,
 )
 from llmpricing.units import plain
@@ -28,6 +30,7 @@ COMPARISONS: Final = {one: pb.Comparison.Value(f"COMPARISON_{one.name}") for one
 SCOPES: Final = {
     scope: pb.ThresholdScope.Value(f"THRESHOLD_SCOPE_{scope.name}") for scope in ThresholdScope
 }
+DAYS: Final = {day: pb.DayOfWeek.Value(f"DAY_OF_WEEK_{day.name}") for day in DayOfWeek}
 
 
 def rate_card(card: RateCard) -> pb.RateCard:
@@ -62,13 +65,20 @@ def conditions(when: Conditions) -> pb.Conditions | None:
         message.threshold.quantity = when.threshold.quantity
         message.threshold.scope = SCOPES[when.threshold.scope]
     if when.utc_window is not None:
-        message.utc_window.start = clock_time(when.utc_window.start)
-        message.utc_window.end = clock_time(when.utc_window.end)
+        message.utc_window.CopyFrom(_utc_window(when.utc_window))
     if when.effective_from is not None:
         message.effective_from.FromDatetime(when.effective_from)
     if when.effective_until is not None:
         message.effective_until.FromDatetime(when.effective_until)
     return message
+
+
+def _utc_window(window: UtcWindow) -> pb.UtcWindow:
+    return pb.UtcWindow(
+        start=clock_time(window.start),
+        end=clock_time(window.end),
+        days=[DAYS[day] for day in window.days],
+    )
 
 
 def condition_text(when: Conditions) -> str:
@@ -90,7 +100,10 @@ def _condition_parts(when: Conditions) -> Iterator[str]:
         yield f"{key}={value}"
     if when.utc_window is not None:
         window = when.utc_window
-        yield f"{clock_time(window.start)} to {clock_time(window.end)} UTC"
+        # A comma stands between conditions.
+        days = "/".join(day.name[:3].capitalize() for day in window.days)
+        hours = f"{clock_time(window.start)} to {clock_time(window.end)} UTC"
+        yield f"{hours} on {days}" if days else hours
     if when.effective_from is not None:
         yield f"since {when.effective_from.isoformat()}"
     if when.effective_until is not None:

@@ -19,8 +19,8 @@ from pricing_server.evidence import (
     DiscrepancyCursor,
     DiscrepancyFilter,
     EvidenceReader,
+    ExplainedPrice,
     Explainer,
-    Explanation,
     StatedQuote,
 )
 from pricing_server.grpc_api import convert, convert_rates
@@ -91,7 +91,7 @@ async def list_discrepancies(
 
 
 def _explain_price_response(
-    explained: Explanation, held: Sequence[HeldChange], sources: Mapping[str, Source]
+    explained: ExplainedPrice, held: Sequence[HeldChange], sources: Mapping[str, Source]
 ) -> pb.ExplainPriceResponse:
     answer, evidence = explained.answer, explained.evidence
     answered = convert.get_pricing_response(answer, pb.PRICE_UNIT_PER_1M_TOKENS)

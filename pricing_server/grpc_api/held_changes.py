@@ -15,9 +15,9 @@ from pricing_server.grpc_api.requests import Pages, check_enum, check_name, chec
 from pricing_server.held_changes import HeldFilter, HeldReader
 from pricing_server.sellers import canonical
 from pricing_server.sync.held import (
-    Evidence,
     HeldChange,
     HoldDecision,
+    HoldEvidence,
     HoldStatus,
     ResolveOutcome,
     ResolveRequest,
@@ -151,7 +151,7 @@ def _fitting(found: Iterable[HeldChange]) -> list[pb.HeldChange]:
     return listed
 
 
-def _evidence(one: Evidence) -> pb.HoldEvidence:
+def _evidence(one: HoldEvidence) -> pb.HoldEvidence:
     return pb.HoldEvidence(
         meter=convert_rates.METERS[one.meter],
         stated=plain(one.stated) if one.stated is not None else None,

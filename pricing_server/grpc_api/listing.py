@@ -24,7 +24,7 @@ from pricing_server.grpc_api.requests import (
     check_text,
     foreign_token,
 )
-from pricing_server.listing import ListedPage, Listing, Position, PriceFilter, UnknownPosition
+from pricing_server.listing import ListedPage, Position, PriceFilter, PriceLister, UnknownPosition
 from pricing_server.lookup.price import Head
 from pricing_server.sellers import canonical
 
@@ -37,7 +37,9 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST_INSTANT: Final = (datetime(9998, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
-async def list_pricing(listing: Listing, request: pb.ListPricingRequest) -> pb.ListPricingResponse:
+async def list_pricing(
+    listing: PriceLister, request: pb.ListPricingRequest
+) -> pb.ListPricingResponse:
     """Answer ListPricing."""
     narrow = price_filter(request)
     check_enum("view", pb.PricingView, request.view)

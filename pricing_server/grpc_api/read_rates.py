@@ -19,6 +19,7 @@ from llmpricing.rate_card import (
     ALWAYS,
     Comparison,
     Conditions,
+    DayOfWeek,
     Rate,
     Threshold,
     ThresholdScope,
@@ -48,6 +49,7 @@ _COMPARISONS: Final[Mapping[int, Comparison]] = {
 _SCOPES: Final[Mapping[int, ThresholdScope]] = {
     number: scope for scope, number in convert_rates.SCOPES.items()
 }
+_DAYS: Final[Mapping[int, DayOfWeek]] = {number: day for day, number in convert_rates.DAYS.items()}
 _CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -157,9 +159,15 @@ def _threshold(message: pb.Threshold, field: str) -> Threshold:
 
 def _utc_window(message: pb.UtcWindow, field: str) -> UtcWindow:
     start, end = _minute(message.start, f"{field}.start"), _minute(message.end, f"{field}.end")
-    if start == end:
+    days = [
+        known_value(day, _DAYS, f"{field}.days[{position}]")
+        for position, day in enumerate(message.days)
+    ]
+    if len(set(days)) != len(days):
+        raise InvalidArgument(f"{field}.days", "states a day twice")
+    if start == end and len(days) in (0, len(_DAYS)):
         raise InvalidArgument(f"{field}.end", "is the start: no window, or the whole day")
-    return UtcWindow(start, end)
+    return UtcWindow(start, end, tuple(days))
 
 
 def known_value(number: int, known: Mapping[int, T], field: str) -> T:

@@ -27,7 +27,7 @@ from pricing_server.grpc_api.pricing import batch_get_pricing, get_pricing
 from pricing_server.grpc_api.requests import Pages, check_enum, check_name, check_page_size
 from pricing_server.grpc_api.stream import serve_stream, stream_request
 from pricing_server.held_changes import HeldReader
-from pricing_server.listing import Listing
+from pricing_server.listing import PriceLister
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price_list import PriceLists
@@ -74,7 +74,7 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self._price_overrides = price_overrides
         self._evidence = evidence
         self._costs = Costs(lookup)
-        self._listing = Listing(lists, sources)
+        self._listing = PriceLister(lists, sources)
         self._comparisons = Comparisons(lookup, self._costs, lists)
         self._explainer = Explainer(lookup, evidence)
         self._stream_write_seconds = stream_write_seconds

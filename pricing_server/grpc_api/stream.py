@@ -22,7 +22,8 @@ from pricing_server.price_change import PriceChange
 from pricing_server.providers.source import Source
 from pricing_server.sellers import canonical
 from pricing_server.stream.messages import Event, Filter
-from pricing_server.stream.streams import ChangeStreams, StreamRequest
+from pricing_server.stream.streams import ChangeStreams
+from pricing_server.stream.subscription import StreamRequest
 
 MAX_FILTER_NAMES: Final = 1_000
 MAX_EPOCH: Final = 100
@@ -76,7 +77,7 @@ def stream_request(request: pb.StreamPriceChangesRequest) -> StreamRequest:
     if len(request.epoch) > MAX_EPOCH:
         raise InvalidArgument("epoch", f"is over {MAX_EPOCH} characters")
     return StreamRequest(
-        narrow=Filter(
+        criteria=Filter(
             frozenset(canonical(provider) for provider in providers),
             frozenset(_names("model_ids", request.model_ids)),
         ),

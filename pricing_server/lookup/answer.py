@@ -50,6 +50,9 @@ def answer_of(
     price = quote.price
     source = sources.get(price.source)
     detail = price.detail or (source.display_name if source else price.source)
+    if price.stated_as is not None:
+        is_override = price.layer is Layer.OVERRIDE
+        detail += f"; {'set for' if is_override else 'stated as'} {price.stated_as}"
     if price.doubt is not None:
         detail += f": {price.doubt}"
     # What was in effect until something else took its place needs no later witness.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from llmpricing.matching import Name, Standing
 from llmpricing.matching.clause import ModelClause
+from llmpricing.rate_card import PriceState
 from pricing_server.lookup.price import Layer, Price
 from pricing_server.providers.source import Release, Source
 
@@ -30,13 +32,15 @@ class Catalog:
             if provider is None or price.provider == provider
         ]
 
-    def names(self) -> Sequence[tuple[str, str]]:
-        """(provider, model id) of every model."""
-        return [
-            (price.provider, price.model_id)
+    def standings(self) -> Mapping[Name, Standing]:
+        """Every model, and whether it has a price."""
+        return {
+            (price.provider, price.model_id): Standing.UNPRICED
+            if price.card.state is PriceState.UNPRICED
+            else Standing.PRICED
             for prices in self._prices().values()
             for price in prices
-        ]
+        }
 
     def clauses(self) -> Iterable[ModelClause]:
         """By which names the catalogue knows its models."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from llmpricing.matching import Standing
 from pricing_server.breaker import ANSWER_SECONDS, PROBE_SECONDS, Breaker
 from pricing_server.lookup.price import Head, Name, Price, PriceReader, When
 
@@ -50,7 +51,7 @@ class GuardedReader:
         """See PriceReader."""
         return await self.breaker.ask(lambda: self._reader.find_at(asked, revision))
 
-    async def names(self) -> Sequence[tuple[str, str]]:
+    async def names(self) -> Mapping[tuple[str, str], Standing]:
         """See PriceReader."""
         return await self.breaker.ask(self._reader.names)
 

@@ -18,6 +18,7 @@ import structlog
 from llmpricing.rate_card import RateCard
 from pricing_server.lookup.price import Head, Key, Layer, Price
 from pricing_server.sync.held import PendingChange
+from pricing_server.sync.table_state import Disagreement
 
 FLUSH_SECONDS: Final = 0.5
 MAX_MODELS: Final = 100_000
@@ -304,6 +305,8 @@ def _price_document(price: Price) -> dict[str, Any]:
         "delisted_at": price.delisted_at.isoformat() if price.delisted_at else None,
         "canonical_slug": price.canonical_slug,
         "context_length": price.context_length,
+        "stated_as": price.stated_as,
+        "disagreements": [one.to_document() for one in price.disagreements],
         "detail": price.detail,
         "until": price.until.isoformat() if price.until else None,
         "stated": _price_document(price.stated) if price.stated else None,
@@ -332,6 +335,8 @@ def _price(document: dict[str, Any]) -> Price:
         delisted_at=datetime.fromisoformat(delisted_at) if delisted_at else None,
         canonical_slug=document["canonical_slug"],
         context_length=document.get("context_length"),
+        stated_as=document.get("stated_as"),
+        disagreements=tuple(map(Disagreement.from_document, document.get("disagreements", ()))),
         detail=document["detail"],
         until=datetime.fromisoformat(until) if until else None,
         stated=_price(stated) if stated else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -81,32 +81,59 @@ class Lookup:
         if given. What was known at another time only the price table tells.
 
         A name that no layer lists is matched by the rules of `llmpricing.matching`, unless
-        exact ids alone are asked for.
+        exact ids alone are asked for; so is one that is asked for without a seller, and that no
+        seller of exactly this id has a price for.
 
         Raises ModelNotFound, ProviderNotFound, RevisionNotReached, or DatabaseUnavailable
         when the database cannot be asked and no other accepted layer knows the model.
         """
         snapshot = batch.snapshot if batch is not None else None
+        exact: Answer | None = None
+        missed: ModelNotFound | DatabaseUnavailable | None = None
         try:
-            return await self._get(model_id, provider, accept, min_revision, when, snapshot)
+            exact = await self._get(model_id, provider, accept, min_revision, when, snapshot)
         except (ModelNotFound, DatabaseUnavailable) as error:
             if exact_only:
                 raise
             missed = error
+        if exact is not None and (exact_only or provider is not None or _has_own_price(exact)):
+            return exact
         name = (canonical(provider) if provider is not None else None, model_id)
         match = batch.matches[name] if batch is not None else await self._matcher.match(*name)
-        if isinstance(match, NoMatch):
-            if isinstance(missed, ModelNotFound):
-                missed = missed.suggesting(match.suggestions)
-            raise missed
-        if match.rule in _EXACT_RULES:
-            raise missed
+        # Without a price of its own it answers only if no later rule finds one.
+        unpriced = exact
+        for found in _after_exact(match):
+            try:
+                answer = await self._matched(found, accept, min_revision, when, snapshot)
+            except DatabaseUnavailable:
+                if unpriced is None:
+                    raise
+                continue
+            if answer is not None and _has_own_price(answer):
+                return answer
+            unpriced = unpriced or answer
+        if unpriced is not None:
+            return unpriced
+        assert missed is not None, "there is an answer or why there is none"
+        if isinstance(match, NoMatch) and isinstance(missed, ModelNotFound):
+            missed = missed.suggesting(match.suggestions)
+        raise missed
+
+    async def _matched(
+        self,
+        match: Match,
+        accept: Set[Layer],
+        min_revision: int | None,
+        when: When | None,
+        snapshot: TableSnapshot | None,
+    ) -> Answer | None:
+        """The price of a model that a name was matched to; None if no accepted layer has it."""
         try:
             answer = await self._get(
                 match.model_id, match.provider, accept, min_revision, when, snapshot
             )
         except ModelNotFound:
-            raise missed from None
+            return None
         return replace(answer, quote=replace(answer.quote, rule=match.rule))
 
     async def _get(
@@ -134,17 +161,22 @@ class Lookup:
         listed = _accepted(found.quote, accept) if found is not None else None
         is_down = database_down is not None or (found is not None and found.is_last_good)
         is_table_accepted = listed is not None and listed.price.layer in accept
-        if found is not None and listed is not None and is_table_accepted and listed.has_price:
-            return self._answer(listed, found.head, when, is_down)
+        is_priced = listed is not None and is_table_accepted and listed.has_price
         later: Quote | None = None
         if min_revision is None:  # The layers below have no revision.
-            at = listed.price.provider if listed is not None else seller
+            at = _sellers_below(seller, listed, is_priced=is_priced)
             later = await self._from_files(model_id, at, seller, accept, when)
-            if later is not None and listed is not None:
+            if (
+                later is not None
+                and listed is not None
+                and later.price.provider == listed.price.provider
+            ):
                 pending = listed.price.pending
                 later = replace(later, price=replace(later.price, pending=pending))
             if later is not None and later.has_price:
                 return self._answer(later, None, when, is_down)
+        if found is not None and listed is not None and is_priced:
+            return self._answer(listed, found.head, when, is_down)
         if listed is not None and not listed.has_price and Layer.CROSS_REFERENCE in accept:
             try:
                 reference = await self._table.find_reference(listed, min_revision or 0, snapshot)
@@ -214,8 +246,7 @@ class Lookup:
             if each.accept.isdisjoint(_TABLE_LAYERS):
                 continue
             looked_up: list[Name] = [name]
-            if isinstance(match, Match) and match.rule not in _EXACT_RULES:
-                looked_up.append((match.provider, match.model_id))
+            looked_up += ((found.provider, found.model_id) for found in _after_exact(match))
             names |= dict.fromkeys(looked_up)
             if each.when is not None:
                 other_times += [(one, each.when) for one in looked_up]
@@ -241,9 +272,9 @@ class Lookup:
         """(provider, model id) of all in the price file; the same object for the same file."""
         return await self._manual.names_now() if self._manual is not None else ()
 
-    def catalogue_names(self) -> Sequence[tuple[str, str]]:
+    def catalogue_names(self) -> Collection[tuple[str, str]]:
         """(provider, model id) of all in the bundled catalogue; slow when first asked."""
-        return self._catalog.names()
+        return self._catalog.standings()
 
     async def in_history(
         self, provider: str, model_id: str, at: datetime, revision: int
@@ -270,17 +301,23 @@ class Lookup:
     async def _from_files(
         self,
         model_id: str,
-        at: str | None,
+        at: Collection[str] | None,
         seller: str | None,
         accept: Set[Layer],
         when: When | None,
     ) -> Quote | None:
-        """What the price file or else the catalogue says of a model, `at` one seller or at all."""
+        """What the price file or else the catalogue says of a model at some sellers, or at all."""
+        if at is not None and not at:
+            return None
         prices: Sequence[Price] = ()
         if Layer.MANUAL in accept and self._manual is not None:
-            prices = await self._manual.find(model_id, at)
-        if not prices and Layer.CATALOG in accept:
-            prices = await asyncio.to_thread(self._catalog.find, model_id, at)
+            prices = _at(await self._manual.find(model_id, None), at)
+        by_hand = {price.provider for price in prices}
+        is_complete = by_hand.issuperset(at) if at is not None else bool(by_hand)
+        if not is_complete and Layer.CATALOG in accept:
+            below = await asyncio.to_thread(self._catalog.find, model_id, None)
+            others = (price for price in _at(below, at) if price.provider not in by_hand)
+            prices = [*prices, *others]
         as_of = when.as_of if when is not None else self._clock()
         return evaluate(prices, seller, as_of) if prices else None
 
@@ -296,7 +333,7 @@ class Lookup:
             try:
                 names = await self._table.names()
             except DatabaseUnavailable:
-                names = await asyncio.to_thread(lambda: NameIndex(self._catalog.names()))
+                names = await asyncio.to_thread(lambda: NameIndex(self._catalog.standings()))
                 missed_at = None  # Not all names: nothing to remember.
             unknown = Unknown(
                 is_known_provider=seller is None or seller in names.providers,
@@ -319,3 +356,30 @@ def _accepted(quote: Quote | None, accept: Set[Layer]) -> Quote | None:
     if quote is None or quote.price.layer is not Layer.OVERRIDE or Layer.OVERRIDE in accept:
         return quote
     return quote.stated
+
+
+def _after_exact(match: Match | NoMatch) -> Iterator[Match]:
+    """What later rules than the exact ones led to: the match, and what has no price before it."""
+    if isinstance(match, Match):
+        for found in (match, match.unpriced):
+            if found is not None and found.rule not in _EXACT_RULES:
+                yield found
+
+
+def _has_own_price(answer: Answer) -> bool:
+    return answer.quote.has_price and answer.quote.price.layer is not Layer.CROSS_REFERENCE
+
+
+def _sellers_below(
+    seller: str | None, listed: Quote | None, *, is_priced: bool
+) -> Collection[str] | None:
+    """At which sellers the layers below the price table are asked for a price; None for all."""
+    if listed is None:
+        return None if seller is None else (seller,)
+    return listed.without_price if is_priced else (listed.price.provider, *listed.without_price)
+
+
+def _at(prices: Sequence[Price], sellers: Collection[str] | None) -> Sequence[Price]:
+    if sellers is None:
+        return prices
+    return [price for price in prices if price.provider in sellers]

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from llmpricing.matching import ClauseIndex, Explanation, Match, ModelIndex, Name, NoMatch
+from llmpricing.matching import (
+    ClauseIndex,
+    Explanation,
+    Match,
+    ModelIndex,
+    Name,
+    NoMatch,
+    Standing,
+)
 from pricing_server.errors import DatabaseUnavailable
 from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.manual import ManualPrices
@@ -58,4 +66,25 @@ class Matcher:
     def _make(self, names: NameIndex, by_hand: Sequence[Name]) -> ModelIndex:
         if self._clauses is None:
             self._clauses = ClauseIndex(self._catalog.clauses())
-        return model_index({*names.names, *self._catalog.names(), *by_hand}, self._clauses)
+        standings = _merged(
+            names.standings, self._catalog.standings(), dict.fromkeys(by_hand, Standing.PRICED)
+        )
+        unpriced = {
+            name: standing
+            for name, standing in standings.items()
+            if standing is not Standing.PRICED
+        }
+        return model_index(standings, self._clauses, standings=unpriced)
+
+
+def _merged(
+    listed: Mapping[Name, Standing], *below: Mapping[Name, Standing]
+) -> dict[Name, Standing]:
+    """The standings of all names: a price of a layer below serves where the table has none."""
+    merged = dict(listed)
+    for layer in below:
+        for name, standing in layer.items():
+            known = merged.setdefault(name, standing)
+            if standing.has_price and not known.has_price:
+                merged[name] = known.with_price
+    return merged

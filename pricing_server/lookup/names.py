@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from rapidfuzz import fuzz, process, utils
 
+from llmpricing.matching import Name, Standing
 from pricing_server.sellers import answer_order
 
 K = TypeVar("K", bound=Hashable)
@@ -19,10 +20,11 @@ MIN_SCORE: Final = 60.0
 class NameIndex:
     """All names at one state of the price table."""
 
-    def __init__(self, names: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, names: Mapping[Name, Standing]) -> None:
+        self.standings: Final = names
         # Equal scores keep this order: makers first, as in answers.
-        self.names: Final[Sequence[tuple[str, str]]] = sorted(
-            set(names), key=lambda name: (*answer_order(*name), name[1])
+        self.names: Final[Sequence[Name]] = sorted(
+            names, key=lambda name: (*answer_order(*name), name[1])
         )
         self.providers = frozenset(provider for provider, _ in self.names)
         self._ids = [utils.default_process(model_id) for _, model_id in self.names]

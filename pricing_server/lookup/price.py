@@ -8,8 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from llmpricing.matching import Standing
 from llmpricing.rate_card import RateCard
 from pricing_server.sync.held import PendingChange
+from pricing_server.sync.table_state import Disagreement
 
 
 class Layer(StrEnum):
@@ -70,6 +72,10 @@ class Price:
     delisted_at: datetime | None = None
     context_length: int | None = None
     """How many tokens of input and output it takes together."""
+    stated_as: str | None = None
+    """The id under which the source states it, if that is another id of the model."""
+    disagreements: tuple[Disagreement, ...] = ()
+    """Where other sources state another price."""
     canonical_slug: str | None = None
     """Serves to find the same model at another seller; absent where it was not read."""
     detail: str | None = None
@@ -137,8 +143,8 @@ class PriceReader(Protocol):
     async def head(self) -> Head:
         """The state of the whole price table."""
 
-    async def names(self) -> Sequence[tuple[str, str]]:
-        """(provider, model id) of every model."""
+    async def names(self) -> Mapping[tuple[str, str], Standing]:
+        """(provider, model id) of every model, and what its listing is worth."""
 
     async def find_references(
         self, model_id: str, provider: str, reference_provider: str

@@ -10,7 +10,7 @@ from llmpricing.matching import MatchRule as MatchRule
 from llmpricing.rate_card import PriceState
 from llmpricing.schedule import Headline, headline, last_change, next_change, rates_in_effect
 from pricing_server.lookup.price import Layer, Price
-from pricing_server.sellers import BY_NAME, answer_order, is_maker
+from pricing_server.sellers import answer_order, is_maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,9 @@ class Quote:
     valid_until: datetime | None
     stated: Quote | None = None
     """Set where an override answers: what answers without overrides."""
+    without_price: tuple[str, ...] = ()
+    """The other sellers of the id that state no price, and answer before this one where a layer
+    below has a price of theirs."""
 
     @property
     def ends_at(self) -> datetime | None:
@@ -47,7 +50,7 @@ class Quote:
 
 def evaluate(prices: Sequence[Price], seller: str | None, now: datetime) -> Quote:
     """The price that answers, evaluated now: of a listed model before a delisted one, then
-    by seller; of those that follow by name one with a price before one without.
+    one that is known before none, then by seller.
     `prices` are those of one model id, of `seller` alone if one was asked for."""
     quote = _evaluated(prices, seller, now)
     if quote.price.layer is not Layer.OVERRIDE:
@@ -57,7 +60,9 @@ def evaluate(prices: Sequence[Price], seller: str | None, now: datetime) -> Quot
 
 
 def _evaluated(prices: Sequence[Price], seller: str | None, now: datetime) -> Quote:
-    price = min(prices, key=_precedence)
+    price, *others = (
+        sorted(prices, key=lambda each: _precedence(each, now)) if len(prices) > 1 else prices
+    )
     if seller is not None:
         rule = MatchRule.EXACT
     elif is_maker(price.provider, price.model_id):
@@ -71,10 +76,23 @@ def _evaluated(prices: Sequence[Price], seller: str | None, now: datetime) -> Qu
         headline=headline(price.card, now),
         effective_time=last_change(price.card, now) or price.effective_time,
         valid_until=min((end for end in ends if end is not None), default=None),
+        without_price=tuple(
+            other.provider for other in others if _gives_way_without_price(other, price, now)
+        ),
     )
 
 
-def _precedence(price: Price) -> tuple[bool, int, bool, int, str]:
-    group, place, provider = answer_order(price.provider, price.model_id)
-    is_unpriced = group >= BY_NAME and price.card.state is PriceState.UNPRICED
-    return price.delisted_at is not None, group, is_unpriced, place, provider
+def _precedence(price: Price, now: datetime) -> tuple[bool, bool, tuple[int, int, str]]:
+    order = answer_order(price.provider, price.model_id)
+    return price.delisted_at is not None, _is_unpriced(price, now), order
+
+
+def _gives_way_without_price(other: Price, price: Price, now: datetime) -> bool:
+    """Whether `other` comes after the price that answers for want of a price alone."""
+    delisted, is_unpriced, order = _precedence(other, now)
+    with_price = delisted, False, order
+    return is_unpriced and with_price < _precedence(price, now)
+
+
+def _is_unpriced(price: Price, now: datetime) -> bool:
+    return headline(price.card, now).state is PriceState.UNPRICED

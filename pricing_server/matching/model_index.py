@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
-from llmpricing.matching import ClauseIndex, ModelIndex, Name
+from llmpricing.matching import ClauseIndex, ModelIndex, Name, Standing
 from llmpricing.matching.listed import Order
 from pricing_server.matching.aliases import OTHER_NAMES
 from pricing_server.matching.prefixes import prefixes
@@ -12,9 +13,13 @@ from pricing_server.sellers import answer_order, is_maker
 
 
 def model_index(
-    names: Iterable[Name], clauses: ClauseIndex, order: Order = answer_order
+    names: Iterable[Name],
+    clauses: ClauseIndex,
+    order: Order = answer_order,
+    standings: Mapping[Name, Standing] = MappingProxyType({}),
 ) -> ModelIndex:
-    """An index of all listed (provider, model id). `clauses` are built once for all revisions."""
+    """An index of all listed (provider, model id), with the standings of those that have no
+    price or are delisted. `clauses` are built once for all revisions."""
     names = list(names)
     return ModelIndex(
         names,
@@ -23,4 +28,5 @@ def model_index(
         aliases=OTHER_NAMES,
         prefixes=prefixes({provider for provider, _ in names}),
         clauses=clauses,
+        standings=standings,
     )

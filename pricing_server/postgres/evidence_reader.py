@@ -7,12 +7,12 @@ from datetime import UTC
 from typing import Any, Final
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import clock_time
+from llmpricing.rate_card import DayOfWeek, clock_time
 from pricing_server.evidence import (
     Discrepancy,
     DiscrepancyCursor,
     DiscrepancyFilter,
-    Evidence,
+    PriceEvidence,
     StatedQuote,
 )
 from pricing_server.lookup.price import Head
@@ -34,7 +34,7 @@ class PostgresEvidenceReader:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def evidence(self, provider: str, model_id: str) -> Evidence:
+    async def evidence(self, provider: str, model_id: str) -> PriceEvidence:
         """What the price table has of a model, all of it of one state."""
         names = {"provider": provider, "model_id": model_id}
         with translated_errors():
@@ -44,7 +44,7 @@ class PostgresEvidenceReader:
                 quotes = await _rows(connection, _SQL["quotes_of"], names)
                 overrides = await _rows(connection, _SQL["override_of"], names)
                 changes = await _rows(connection, _SQL["newest_change_of"], names)
-        return Evidence(
+        return PriceEvidence(
             head=Head(head["revision"], head["epoch"]),
             quotes=[_quote(row) for row in quotes],
             price_override=_override(provider, model_id, overrides[0]) if overrides else None,
@@ -56,9 +56,12 @@ class PostgresEvidenceReader:
     ) -> Sequence[Discrepancy]:
         """The models on which sources disagree, by falling ratio."""
         at = narrow.at.astimezone(UTC)
+        today = DayOfWeek(at.isoweekday())
         values = {
             "at": at,
             "clock": clock_time(at.hour * 60 + at.minute),
+            "today": today.name.lower(),
+            "yesterday": today.day_before.name.lower(),
             "min_ratio": narrow.min_ratio,
             "provider": narrow.provider,
             "delisted": MISSING_SYNCS_TO_DELIST,
@@ -105,6 +108,8 @@ def _quote(row: Row) -> StatedQuote:
         sync_run_id=row["sync_run_id"],
         payload_url=row["payload_url"],
         payload_sha256=row["payload_sha256"],
+        stated_as=row["stated_as"],
+        is_inferred=row["is_inferred"],
     )
 
 

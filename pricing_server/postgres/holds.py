@@ -15,7 +15,7 @@ from pricing_server.postgres.connection import Connection, Row, card_of, only
 from pricing_server.postgres.staging import stage_rows
 from pricing_server.postgres.statements import statements
 from pricing_server.providers.source import ListedModel, Listing, Source
-from pricing_server.sync.held import FIRST_SYNC_REASONS, Evidence, HoldReason, HoldStatus
+from pricing_server.sync.held import FIRST_SYNC_REASONS, HoldEvidence, HoldReason, HoldStatus
 from pricing_server.sync.plan import Plan
 from pricing_server.sync.table_state import (
     Holds,
@@ -166,7 +166,7 @@ def stated_hold(row: Row) -> StatedHold:
     )
 
 
-def evidence_document(evidence: Iterable[Evidence]) -> Jsonb:
+def evidence_document(evidence: Iterable[HoldEvidence]) -> Jsonb:
     """Evidence as it is stored: numbers are decimal strings."""
     return Jsonb(
         [
@@ -183,10 +183,10 @@ def evidence_document(evidence: Iterable[Evidence]) -> Jsonb:
     )
 
 
-def evidence_of(document: Iterable[Mapping[str, Any]]) -> tuple[Evidence, ...]:
+def evidence_of(document: Iterable[Mapping[str, Any]]) -> tuple[HoldEvidence, ...]:
     """What `evidence_document` wrote."""
     return tuple(
-        Evidence(
+        HoldEvidence(
             meter=Meter(one["meter"]),
             ratio=Decimal(one["ratio"]),
             references=one["references"],

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from psycopg.types.json import Jsonb
 
-from llmpricing.rate_card import UNPRICED, PriceState, RateCard
+from llmpricing.rate_card import UNPRICED, RateCard
 from pricing_server.errors import InvalidArgument, OverrideNotFound
 from pricing_server.lookup.price import Head
 from pricing_server.postgres.connection import (
     ORIGIN,
     Connection,
     Row,
-    card_of,
     connect_writer,
     only,
     translated_errors,
 )
-from pricing_server.postgres.price_table import write_changes
+from pricing_server.postgres.price_table import (
+    known_model,
+    read_cards,
+    read_quotes,
+    write_changes,
+)
 from pricing_server.postgres.statements import statements
 from pricing_server.price_change import ChangeOrigin, PriceChange
+from pricing_server.sync.coverage import NOTHING_COVERED, Covers
 from pricing_server.sync.override import (
     ENDED,
     ClearRequest,
-    EndPlan,
     OverrideOutcome,
     OverrideRequest,
     PriceOverride,
-    plan_end,
-    plan_set,
 )
-from pricing_server.sync.plan import OVERRIDE, KnownModel, Quote
+from pricing_server.sync.resolution import InForce, Resolver
+from pricing_server.sync.table_state import OVERRIDE, Attribution, ModelName
 
 _SQL = statements("overrides")
 _SYNC_SQL = statements("sync")
@@ -50,8 +54,10 @@ class EndedOverrides:
 class PostgresOverrideStore:
     """See `pricing_server.sync.override.OverrideStore`."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, covers: Mapping[str, Covers] = NOTHING_COVERED) -> None:
+        """`covers` tells by source which ids it states without listing them."""
         self._conninfo = conninfo
+        self._covers = covers
 
     async def set(self, request: OverrideRequest) -> OverrideOutcome:
         """Put a price in force. Raises InvalidArgument, DatabaseUnavailable."""
@@ -60,7 +66,7 @@ class PostgresOverrideStore:
                 await connect_writer(self._conninfo, "pricing-override") as connection,
                 connection.transaction(),
             ):
-                return await _set(connection, request)
+                return await _set(connection, request, self._covers)
 
     async def clear(self, request: ClearRequest) -> OverrideOutcome:
         """End an override. Raises OverrideNotFound, DatabaseUnavailable."""
@@ -74,8 +80,8 @@ class PostgresOverrideStore:
                 if not overridden:
                     raise OverrideNotFound(request.provider, request.model_id)
                 changes, head = await _end(connection, overridden, head, request.origin)
-                change = changes[0] if changes else None
-                return OverrideOutcome(head.revision, head.epoch, change)
+                key = (request.provider, request.model_id)
+                return OverrideOutcome(head.revision, head.epoch, _change_of(changes, key))
 
 
 async def end_due(connection: Connection) -> EndedOverrides | None:
@@ -101,30 +107,20 @@ async def seconds_to_next_end(connection: Connection) -> float | None:
         return seconds
 
 
-async def _set(connection: Connection, request: OverrideRequest) -> OverrideOutcome:
+async def _set(
+    connection: Connection, request: OverrideRequest, covers: Mapping[str, Covers]
+) -> OverrideOutcome:
     head = await _lock_head(connection)
     # Critical section: no other process can change a price until the commit.
     at = datetime.now(UTC)
     if request.until is not None and request.until <= at:
         raise InvalidArgument("until", "is not in the future")
-    names = {"provider": request.provider, "model_id": request.model_id}
-    cursor = await connection.execute(_SQL["read_model"], names)
-    row = await cursor.fetchone()
-    model = _model(row) if row else None
-    in_force = card_of(row) if row and row["card_id"] is not None else None
-    change = plan_set(model, in_force, request, at)
-    if model is None:
-        await connection.execute(_SQL["register_provider"], names)
-        cursor = await connection.execute(_SQL["register_model"], names)
-        model_key: int = only(await cursor.fetchone())["model_key"]
-    else:
-        model_key = model.model_key
+    model_key = await _registered(connection, request, covers)
     values = {
         "model_key": model_key,
         "model_keys": [model_key],
         "card_id": request.card.card_id,
         "fragment": request.statement,
-        "source": OVERRIDE,
         "reason": request.reason,
         "set_by": request.set_by,
         "until": request.until,
@@ -136,15 +132,14 @@ async def _set(connection: Connection, request: OverrideRequest) -> OverrideOutc
     await connection.execute(_SQL["end_overrides"], values)
     cursor = await connection.execute(_SQL["keep_override"], values)
     override_id: int = only(await cursor.fetchone())["override_id"]
-    if change is None:
-        await connection.execute(_SQL["told_by"], values)
-    else:
-        change = replace(change, origin=replace(change.origin, override_id=override_id))
-    changes, head = await _commit_changes(connection, [change] if change else [], head)
+    begun = _Turn(at, replace(request.origin, override_id=override_id))
+    settled = await _settle(connection, {model_key: begun}, at)
+    changes, head = await _commit_changes(connection, settled, head)
+    key = (request.provider, request.model_id)
     return OverrideOutcome(
         head.revision,
         head.epoch,
-        changes[0] if changes else None,
+        _change_of(changes, key),
         PriceOverride(
             provider=request.provider,
             model_id=request.model_id,
@@ -154,7 +149,40 @@ async def _set(connection: Connection, request: OverrideRequest) -> OverrideOutc
             set_at=at,
             until=request.until,
         ),
+        covered_model_ids=settled.covered_by(key),
     )
+
+
+def _change_of(changes: Sequence[PriceChange], key: ModelName) -> PriceChange | None:
+    return next((one for one in changes if (one.provider, one.model_id) == key), None)
+
+
+async def _registered(
+    connection: Connection, request: OverrideRequest, covers: Mapping[str, Covers]
+) -> int:
+    """The key of a model, registered if nobody knows it, with what covers it."""
+    names = {"provider": request.provider, "model_id": request.model_id}
+    cursor = await connection.execute(_SQL["read_model"], names)
+    if (row := await cursor.fetchone()) is not None:
+        known: int = row["model_key"]
+        return known
+    await connection.execute(_SQL["register_provider"], names)
+    cursor = await connection.execute(_SQL["register_model"], names)
+    model_key: int = only(await cursor.fetchone())["model_key"]
+    for look in covers.values():
+        found = await asyncio.to_thread(look, request.provider, request.model_id)
+        if found is not None:
+            await connection.execute(
+                _SQL["keep_covered"],
+                {
+                    "model_key": model_key,
+                    "source": found.source,
+                    "provider": request.provider,
+                    "stated_as": found.stated_as,
+                    "is_inferred": found.is_inferred,
+                },
+            )
+    return model_key
 
 
 async def _end(
@@ -162,55 +190,83 @@ async def _end(
 ) -> tuple[Sequence[PriceChange], Head]:
     """End these overrides; the changes of prices, and the head with them."""
     at = datetime.now(UTC)
-    model_keys = [row["model_key"] for row in overridden]
-    plans = await _end_plans(connection, overridden, at, origin)
-    await keep_card(connection, UNPRICED)
-    for key, plan in zip(model_keys, plans, strict=True):
-        if plan.change is None:
-            await connection.execute(_SQL["told_by"], {"model_key": key, "source": plan.source})
+    ended = {
+        row["model_key"]: _Turn(
+            min(at, row["until"]) if row["until"] else at,
+            replace(origin, override_id=row["override_id"]),
+        )
+        for row in overridden
+    }
     values = {
-        "model_keys": model_keys,
+        "model_keys": list(ended),
         "at": at,
         **_cleared(origin),
         "unpriced": UNPRICED.card_id,
     }
+    await keep_card(connection, UNPRICED)
     await connection.execute(_SQL["end_quotes"], values)
     await connection.execute(_SQL["end_overrides"], values)
-    return await _commit_changes(connection, [plan.change for plan in plans if plan.change], head)
+    settled = await _settle(connection, ended, at)
+    return await _commit_changes(connection, settled, head)
 
 
-async def _end_plans(
-    connection: Connection, overridden: Sequence[Row], at: datetime, origin: ChangeOrigin
-) -> Sequence[EndPlan]:
-    cursor = await connection.execute(
-        _SQL["read_beneath"], {"model_keys": [row["model_key"] for row in overridden]}
-    )
-    beneath: dict[int, list[Quote]] = {}
-    cards: dict[str, RateCard] = {}
-    async for row in cursor:
-        beneath.setdefault(row["model_key"], []).append(_beneath(row))
-        cards[row["card_id"]] = card_of(row)
-    return [
-        plan_end(
-            _model(row),
-            card_of(row),
-            beneath.get(row["model_key"], ()),
-            cards,
-            at,
-            replace(origin, override_id=row["override_id"]),
-            ended_at=min(at, row["until"]) if row["until"] else at,
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """When an override begins or ends, and where that comes from."""
+
+    at: datetime
+    origin: ChangeOrigin
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What is in force of the models that an override concerns."""
+
+    changes: Sequence[PriceChange]
+    attributions: Mapping[ModelName, Attribution]
+    in_force: Mapping[ModelName, InForce]
+
+    def covered_by(self, key: ModelName) -> tuple[str, ...]:
+        """The other ids for which the override of a model holds."""
+        return tuple(
+            sorted(
+                model_id
+                for (provider, model_id), found in self.in_force.items()
+                if (found.quote.source, provider, found.quote.stated_as) == (OVERRIDE, *key)
+            )
         )
-        for row in overridden
-    ]
+
+
+async def _settle(connection: Connection, turns: Mapping[int, _Turn], at: datetime) -> _Settled:
+    """Put in force what the quotes of these models, by key, now say, and of those that they
+    cover."""
+    cursor = await connection.execute(_SQL["read_concerned"], {"model_keys": list(turns)})
+    concerned = [(known_model(row), turns[row["concerned_by"]]) async for row in cursor]
+    quotes = await read_quotes(connection, [model for model, _ in concerned])
+    card_ids = {quote.card_id for each in quotes.values() for quote in each}
+    card_ids |= {model.card_id for model, _ in concerned if model.card_id is not None}
+    cards = await read_cards(connection, card_ids)
+    changes: list[PriceChange] = []
+    attributions: dict[ModelName, Attribution] = {}
+    in_force: dict[ModelName, InForce] = {}
+    for model, turn in concerned:
+        resolver = Resolver(cards, turn.origin, at)
+        in_force[model.key] = resolver.settle(model, quotes[model.model_key], turn.at)
+        changes += resolver.changes
+        attributions |= resolver.attributions
+    return _Settled(changes, attributions, in_force)
 
 
 async def _commit_changes(
-    connection: Connection, changes: Sequence[PriceChange], head: Head
+    connection: Connection, settled: _Settled, head: Head
 ) -> tuple[Sequence[PriceChange], Head]:
-    """Write changes as the next revision, and tell all processes even if there are none."""
+    """Write changes as the next revision, and notify all processes even if there are none."""
+    changes = settled.changes
+    revision = head.revision + bool(changes)
+    if changes or settled.attributions:
+        await write_changes(connection, changes, settled.attributions, revision)
     if changes:
-        head = replace(head, revision=head.revision + 1)
-        await write_changes(connection, changes, head.revision)
+        head = replace(head, revision=revision)
         await connection.execute(_SYNC_SQL["advance_head"])
     await connection.execute(_SYNC_SQL["notify"], {"origin": ORIGIN})
     return [replace(change, revision=head.revision) for change in changes], head
@@ -246,27 +302,4 @@ async def keep_card(connection: Connection, card: RateCard) -> None:
     document = card.to_document()
     await connection.execute(
         _SQL["keep_card"], {**document, "card_id": card.card_id, "rates": Jsonb(document["rates"])}
-    )
-
-
-def _model(row: Row) -> KnownModel:
-    return KnownModel(
-        model_key=row["model_key"],
-        provider=row["provider"],
-        model_id=row["model_id"],
-        is_active=row["is_active"],
-        card_id=row["card_id"],
-        source=row["source"],
-    )
-
-
-def _beneath(row: Row) -> Quote:
-    return Quote(
-        source=row["source"],
-        rank=row["rank"],
-        is_own_api=row["is_own_api"],
-        card_id=row["card_id"],
-        state=PriceState(row["state"]),
-        obtained_at=row["obtained_at"],
-        missing_syncs=row["missing_syncs"],
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
+from llmpricing.matching import Standing
 from llmpricing.rate_card import UNPRICED, PriceState, RateCard
 from pricing_server.lookup.price import Head, Layer, Name, Price, When
 from pricing_server.postgres.connection import (
@@ -18,10 +20,16 @@ from pricing_server.postgres.connection import (
 )
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.held import HoldReason, PendingChange
-from pricing_server.sync.resolution import precedence
-from pricing_server.sync.table_state import OVERRIDE, Quote
+from pricing_server.sync.table_state import OVERRIDE, Disagreement
 
 _SQL = statements("lookup")
+_STANDINGS: Final = {
+    (True, True): Standing.PRICED,
+    (True, False): Standing.UNPRICED,
+    (False, True): Standing.DELISTED,
+    (False, False): Standing.DELISTED_UNPRICED,
+}
+"""By whether the seller still lists the model, and whether a price is known."""
 
 
 class PostgresPriceReader:
@@ -84,12 +92,17 @@ class PostgresPriceReader:
             async with self._pool.connection() as connection:
                 return await read_head(connection)
 
-    async def names(self) -> Sequence[tuple[str, str]]:
-        """(provider, model id) of every model."""
+    async def names(self) -> Mapping[tuple[str, str], Standing]:
+        """(provider, model id) of every model, and what its listing is worth."""
         with translated_errors():
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(_SQL["list_names"])
-                return [(row["provider"], row["model_id"]) async for row in cursor]
+                return {
+                    (row["provider"], row["model_id"]): _STANDINGS[
+                        row["is_listed"], row["has_price"]
+                    ]
+                    async for row in cursor
+                }
 
     async def find_references(
         self, model_id: str, provider: str, reference_provider: str
@@ -170,6 +183,8 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         delisted_at=row["delisted_at"],
         canonical_slug=row.get("canonical_slug"),
         context_length=row["context_length"],
+        stated_as=row.get("stated_as"),
+        disagreements=tuple(map(Disagreement.from_document, row.get("disagreements") or ())),
         pending=_pending(row),
         superseded_at=row.get("superseded_at"),
     )
@@ -183,7 +198,7 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         is_confirmed=True,
         detail=override_detail(row.get("set_by"), row.get("reason")),
         until=row.get("until"),
-        stated=_stated(price, row.get("beneath")),
+        stated=_stated(price, row.get("stated")),
     )
 
 
@@ -204,30 +219,17 @@ def override_detail(set_by: str | None, reason: str | None) -> str:
     return "override" if set_by is None else f"override by {set_by}: {reason}"
 
 
-def _stated(price: Price, beneath: Sequence[Row] | None) -> Price:
-    """The price without its override: of what sources state, what would be in force."""
-    if not beneath:
+def _stated(price: Price, stated: Row | None) -> Price:
+    if stated is None:
         return replace(price, card=UNPRICED, price_revision=None)
-    stated = min(beneath, key=lambda row: precedence(_quote(row)))
     return replace(
         price,
         card=card_of(stated),
         source=stated["source"],
         obtained_at=datetime.fromisoformat(stated["obtained_at"]),
         effective_time=datetime.fromisoformat(stated["stated_since"]),
+        stated_as=stated["stated_as"],
         is_listed=stated["missing_syncs"] == 0,
         is_confirmed=stated["is_confirmed"],
         price_revision=None,  # It is not in force, and has none of its own.
-    )
-
-
-def _quote(row: Row) -> Quote:
-    return Quote(
-        source=row["source"],
-        rank=row["rank"],
-        is_own_api=row["is_own_api"],
-        card_id=row["card_id"],
-        state=PriceState(row["state"]),
-        obtained_at=datetime.fromisoformat(row["obtained_at"]),
-        missing_syncs=row["missing_syncs"],
     )

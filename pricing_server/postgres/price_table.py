@@ -28,7 +28,15 @@ from pricing_server.providers.source import ListedModel, Listing, Source
 from pricing_server.sync.plan import Plan
 from pricing_server.sync.quoted import QuotedModel
 from pricing_server.sync.resolution import Resolver
-from pricing_server.sync.table_state import KnownModel, Quote, TableState
+from pricing_server.sync.table_state import (
+    Attribution,
+    Covered,
+    Disagreement,
+    KnownModel,
+    ModelName,
+    Quote,
+    TableState,
+)
 
 _SQL = statements("sync")
 
@@ -37,17 +45,25 @@ _APPLY_PLAN: Final = (
     "apply_models",
     "apply_cards",
     "apply_quotes",
+    "apply_uncovered",
+    "apply_covered",
     "apply_missing",
     "apply_unreadable",
     "apply_history",
     "apply_prices",
-    "apply_sources",
+    "apply_attributions",
     "apply_activity",
 )
 _APPLY_APPROVAL: Final = tuple(
     name for name in _APPLY_PLAN if name not in ("apply_missing", "apply_unreadable")
 )
-_APPLY_CHANGES: Final = ("apply_cards", "apply_history", "apply_prices", "apply_activity")
+_APPLY_CHANGES: Final = (
+    "apply_cards",
+    "apply_history",
+    "apply_prices",
+    "apply_attributions",
+    "apply_activity",
+)
 
 
 async def read_state(connection: Connection, source: Source, listing: Listing) -> TableState:
@@ -88,6 +104,8 @@ async def read_quotes(
                 state=PriceState(row["state"]),
                 obtained_at=row["obtained_at"],
                 missing_syncs=row["missing_syncs"],
+                stated_as=row["stated_as"],
+                is_inferred=row["is_inferred"],
             )
         )
     return {key: tuple(found) for key, found in quotes.items()}
@@ -101,7 +119,19 @@ def known_model(row: Row) -> KnownModel:
         model_id=row["model_id"],
         is_active=row["is_active"],
         card_id=row["card_id"],
+        attribution=_attribution(row),
+    )
+
+
+def _attribution(row: Row) -> Attribution | None:
+    if row["source"] is None:
+        return None
+    beneath = (row["beneath_source"], row["beneath_stated_as"])
+    return Attribution(
         source=row["source"],
+        stated_as=row["stated_as"],
+        beneath=beneath if row["beneath_source"] is not None else None,
+        disagreements=tuple(map(Disagreement.from_document, row["disagreements"])),
     )
 
 
@@ -127,7 +157,8 @@ async def write_plan(
     revision: int,
 ) -> None:
     """Write everything that a run changes but for its row of the log and the head."""
-    await _stage(connection, plan.cards, plan.changes, plan.source_changes)
+    await _stage(connection, plan.cards, plan.changes, plan.attributions)
+    await _stage_covered(connection, plan.covered)
     await _stage_quotes(connection, plan.quoted, source.slug, sync_run_id)
     pass_fault_point(FaultPoint.AFTER_STAGE)
     sellers = sorted({quoted.listed.provider for quoted in plan.quoted})
@@ -138,6 +169,7 @@ async def write_plan(
         "changed_at": plan.changed_at,
         "model_keys": list(plan.missing),
         "unreadable": list(plan.unreadable),
+        "uncovered": list(plan.uncovered),
         "providers": sellers,
         "display_names": [listing.provider_names.get(name, name) for name in sellers],
     }
@@ -149,6 +181,7 @@ async def write_plan(
 async def write_approval(
     connection: Connection,
     quoted: Sequence[QuotedModel],
+    covered: Iterable[tuple[ModelName, Covered]],
     cards: Mapping[str, RateCard],
     resolver: Resolver,
     provider_names: Mapping[str, str],
@@ -156,9 +189,11 @@ async def write_approval(
 ) -> None:
     """Write quotes that were held and the changes of prices in force that they bring.
 
-    `values` are revision and changed_at.
+    `values` are revision, changed_at, and the source with the keys of models that it
+    does not state under another id any more.
     """
-    await _stage(connection, cards, resolver.changes, resolver.source_changes)
+    await _stage(connection, cards, resolver.changes, resolver.attributions)
+    await _stage_covered(connection, covered)
     await _stage_quotes(connection, quoted)
     pass_fault_point(FaultPoint.AFTER_STAGE)
     sellers = sorted(provider_names)
@@ -176,14 +211,18 @@ async def write_approval(
 async def write_changes(
     connection: Connection,
     changes: Sequence[PriceChange],
+    attributions: Mapping[ModelName, Attribution],
     revision: int,
 ) -> None:
-    """Write changes of known models, all of one instant, as one revision."""
+    """Write changes of known models, all of one instant, as one revision.
+
+    `attributions` say of at least these models whose price is in force now.
+    """
     cards = {change.new.card_id: change.new for change in changes}
-    await _stage(connection, cards, changes)
+    await _stage(connection, cards, changes, attributions)
     values = {
         "revision": revision,
-        "changed_at": changes[0].changed_at,
+        "changed_at": changes[0].changed_at if changes else None,
     }
     for name in _APPLY_CHANGES:
         await connection.execute(_SQL[name], values)
@@ -193,7 +232,7 @@ async def _stage(
     connection: Connection,
     cards: Mapping[str, RateCard],
     changes: Iterable[PriceChange],
-    source_changes: Iterable[tuple[KnownModel, str, str]] = (),
+    attributions: Mapping[ModelName, Attribution],
 ) -> None:
     await stage_rows(
         connection,
@@ -205,7 +244,17 @@ async def _stage(
             )
         ),
     )
-    await stage_rows(connection, "prices", _staged_prices(changes, source_changes))
+    await stage_rows(connection, "prices", _staged_prices(changes, attributions))
+
+
+async def _stage_covered(
+    connection: Connection, covered: Iterable[tuple[ModelName, Covered]]
+) -> None:
+    await stage_rows(
+        connection,
+        "covered",
+        ((*key, one.source, one.stated_as, one.is_inferred) for key, one in covered),
+    )
 
 
 async def _stage_quotes(
@@ -254,27 +303,30 @@ async def _stage_quotes(
 
 
 def _staged_prices(
-    changes: Iterable[PriceChange], source_changes: Iterable[tuple[KnownModel, str, str]]
+    changes: Iterable[PriceChange], attributions: Mapping[ModelName, Attribution]
 ) -> Iterable[tuple[Any, ...]]:
-    for change in changes:
-        price = headline(change.new, change.changed_at)
+    changed = {(change.provider, change.model_id): change for change in changes}
+    for key, found in attributions.items():
+        change = changed.get(key)
+        price = headline(change.new, change.changed_at) if change is not None else None
         yield (
-            change.provider,
-            change.model_id,
-            change.kind.value,
-            change.new.card_id,
-            change.source,
-            price.prompt,
-            price.completion,
-            change.effective_time,
-            *_origin_columns(change.origin),
+            *key,
+            change.kind.value if change is not None else None,
+            change.new.card_id if change is not None else None,
+            found.source,
+            price.prompt if price is not None else None,
+            price.completion if price is not None else None,
+            change.effective_time if change is not None else None,
+            *_origin_columns(change.origin if change is not None else None),
+            found.stated_as,
+            *(found.beneath or (None, None)),
+            Jsonb([one.to_document() for one in found.disagreements]),
         )
-    for model, source, card_id in source_changes:
-        unchanged = (None,) * (3 + len(fields(ChangeOrigin)))
-        yield (model.provider, model.model_id, None, card_id, source, *unchanged)
 
 
-def _origin_columns(origin: ChangeOrigin) -> tuple[Any, ...]:
+def _origin_columns(origin: ChangeOrigin | None) -> tuple[Any, ...]:
+    if origin is None:
+        return (None,) * len(fields(ChangeOrigin))
     return (
         origin.kind.value,
         origin.actor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -30,6 +31,7 @@ from pricing_server.sync.revert import (
     make_revert_plan,
 )
 from pricing_server.sync.run import SyncStatus
+from pricing_server.sync.table_state import Attribution, ModelName
 
 _SQL = statements("revert")
 _SYNC_SQL = statements("sync")
@@ -112,6 +114,7 @@ async def _plan(connection: Connection, request: RevertRequest, source: str) -> 
             is_overridden=row["is_overridden"],
             card_in_force=row["card_in_force"],
             quoted_card=row["quoted_card"],
+            is_covered=row["is_covered"],
             missing_syncs=row["missing_syncs"],
         )
         for row in rows
@@ -133,7 +136,9 @@ async def _write(
     # The card UNPRICED may be new, and quotes may point to it where no price does.
     await keep_card(connection, UNPRICED)
     if plan.changes:
-        await write_changes(connection, plan.changes, revision)
+        await write_changes(
+            connection, plan.changes, await _attributions(connection, plan), revision
+        )
         await connection.execute(_SYNC_SQL["advance_head"])
     await connection.execute(_SQL["reset_quotes"], _columns(plan.resets, request, source))
     await connection.execute(
@@ -142,6 +147,28 @@ async def _write(
     # A source that says "unchanged" means what it stated, not what is in force from here on.
     await drop_validators(connection)
     await connection.execute(_SYNC_SQL["notify"], {"origin": ORIGIN})
+
+
+async def _attributions(
+    connection: Connection, plan: RevertPlan
+) -> Mapping[ModelName, Attribution]:
+    """Whose the restored prices are. Who disagrees with them is found by the next sync."""
+    cursor = await connection.execute(
+        _SQL["read_covering"],
+        {
+            "providers": [change.provider for change in plan.changes],
+            "model_ids": [change.model_id for change in plan.changes],
+        },
+    )
+    stated_as = {
+        (row["provider"], row["model_id"], row["source"]): row["stated_as"] async for row in cursor
+    }
+    return {
+        (change.provider, change.model_id): Attribution(
+            change.source, stated_as.get((change.provider, change.model_id, change.source))
+        )
+        for change in plan.changes
+    }
 
 
 def _columns(

@@ -30,6 +30,7 @@ from pricing_server.postgres.statements import statements
 from pricing_server.postgres.validators import confirm_quotes, keep_validators, read_validators
 from pricing_server.price_change import ChangeOrigin
 from pricing_server.providers.source import Fault, Listing, Notice, Source
+from pricing_server.sync.coverage import Covers, with_coverage
 from pricing_server.sync.plan import Plan, cards_to_compare, make_plan
 from pricing_server.sync.run import (
     AppliedPlan,
@@ -50,9 +51,15 @@ class PostgresSyncSession:
     """One run's hold on a source. See `pricing_server.sync.run.SyncSession`."""
 
     def __init__(
-        self, conninfo: str, connection: Connection, source: Source, stack: AsyncExitStack
+        self,
+        conninfo: str,
+        connection: Connection,
+        source: Source,
+        covers: Mapping[str, Covers],
+        stack: AsyncExitStack,
     ) -> None:
         self._conninfo = conninfo
+        self._covers = covers
         self._connection = connection
         self._source = source
         self._stack = stack
@@ -197,6 +204,10 @@ class PostgresSyncSession:
 
     async def _plan(self, listing: Listing, origin: ChangeOrigin, register_unknown: bool) -> Plan:
         state = await read_state(self._connection, self._source, listing)
+        listed = {model.key for model in listing.models}
+        state = await asyncio.to_thread(
+            with_coverage, state, listed, self._source.slug, self._covers
+        )
         cards = await read_cards(self._connection, cards_to_compare(state, listing, self._source))
         # In a thread, so that look-ups go on.
         return await asyncio.to_thread(

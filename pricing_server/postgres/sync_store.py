@@ -23,6 +23,7 @@ from pricing_server.postgres.reverts import revert_run
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.sync_session import PostgresSyncSession
 from pricing_server.providers.source import Source
+from pricing_server.sync.coverage import NOTHING_COVERED, Covers
 from pricing_server.sync.held import ResolveOutcome, ResolveRequest
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 
@@ -34,8 +35,10 @@ log = structlog.get_logger(__name__)
 class PostgresSyncStore:
     """Makes sync runs, each on a connection of its own."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, covers: Mapping[str, Covers] = NOTHING_COVERED) -> None:
+        """`covers` tells by source which ids it states without listing them."""
         self._conninfo = conninfo
+        self._covers = covers
 
     async def prepare(self, sources: Iterable[Source], aliases: Mapping[str, str]) -> None:
         """Register sources and aliases, renew the epoch of a restored database, and close
@@ -93,7 +96,7 @@ class PostgresSyncStore:
 
     async def resolve(self, request: ResolveRequest) -> ResolveOutcome:
         """See `pricing_server.postgres.held_decisions`."""
-        return await resolve_held_change(self._conninfo, request)
+        return await resolve_held_change(self._conninfo, request, self._covers)
 
     async def revert(self, request: RevertRequest) -> RevertOutcome:
         """See `pricing_server.postgres.reverts`."""
@@ -118,7 +121,7 @@ class PostgresSyncStore:
                     raise SyncInProgress(source.slug, running["sync_run_id"])
                 # Closing frees it as well, but a moment later: too late for whoever comes next.
                 stack.push_async_callback(_unlock, connection, source)
-            yield PostgresSyncSession(self._conninfo, connection, source, stack)
+            yield PostgresSyncSession(self._conninfo, connection, source, self._covers, stack)
 
 
 async def _renew_epoch(connection: Connection) -> None:

@@ -90,7 +90,7 @@ async def confirm_quotes(
         missing=(),
         unreadable=(),
         changes=(),
-        source_changes=(),
+        attributions={},
         cards={},
         changed_at=datetime.now(UTC),
         counts={**NO_COUNTS, **listed, "models_missing": found["missing"]},

@@ -31,6 +31,7 @@ from llmpricing.rate_card import (
 from llmpricing.units import parse_price
 from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import HOUR, MILLION, THOUSAND, Field
+from pricing_server.providers.genai_prices_corrections import corrected
 from pricing_server.providers.source import (
     CATALOGUE_RANK,
     Evidence,
@@ -75,14 +76,6 @@ FIELDS: Final[Mapping[str, Field]] = {
     "code_executions_kcount": Field(Meter.CODE_EXECUTIONS, THOUSAND),
     "requests_kcount": Field(Meter.REQUESTS, THOUSAND),
 }
-
-
-LEAST_SECONDS: Final = 10
-LEAST_BILLED: Final = frozenset({("groq", "whisper-large-v3"), ("groq", "whisper-large-v3-turbo")})
-"""Models whose requests are charged for LEAST_SECONDS of audio at least, as `calc_price` does.
-
-That is a rule of the package's code: its data does not state it.
-"""
 
 _Steps = list[tuple[int | None, Decimal]]
 """A stated price: (start, price) of each tier, the highest first, and (None, price) of its base."""
@@ -150,15 +143,13 @@ def _listed(
     return ListedModel(
         provider=provider,
         model_id=model_id,
-        card=_card(model, listing, least_seconds=(provider, model_id) in LEAST_BILLED),
+        card=_card(provider, model, listing),
         fragment=fragment_text({k: _jsonable(v) for k, v in stated.items() if v is not None}),
         context_length=context_length(model.context_window, "context_window", listing, model_id),
     )
 
 
-def _card(
-    model: types.ModelInfo, listing: ListingBuilder, *, least_seconds: bool = False
-) -> RateCard:
+def _card(provider: str, model: types.ModelInfo, listing: ListingBuilder) -> RateCard:
     stated = (
         [(each.constraint, each.prices) for each in model.prices]
         if isinstance(model.prices, list)
@@ -194,24 +185,9 @@ def _card(
     rates: dict[object, Rate] = {}
     for rate in (*overriding, *confirming, *standard):
         rates.setdefault(rate.key, rate)
-    if least_seconds:
-        rates = {rate.key: rate for rate in _with_least_seconds(rates)}
-    return RateCard.of(PriceState.PRICED, rates.values()) if rates else UNPRICED
-
-
-def _with_least_seconds(rates: Mapping[object, Rate]) -> Iterator[Rate]:
-    """The rates with LEAST_SECONDS as the minimum of all audio of a request together.
-
-    So seconds of input must not have a minimum of their own: they cost what all audio costs.
-    """
-    for rate in rates.values():
-        whole = rates.get((Meter.AUDIO_SECONDS, rate.conditions))
-        if rate.meter is Meter.AUDIO_SECONDS:
-            yield replace(rate, minimum=LEAST_SECONDS)
-        elif rate.meter is not Meter.INPUT_AUDIO_SECONDS:
-            yield rate
-        elif whole is None or not whole.same_price_as(rate):
-            raise RowError("seconds of input have a price of their own beside a minimum for all")
+    if not rates:
+        return UNPRICED
+    return RateCard.of(PriceState.PRICED, corrected((provider, model.id), rates.values()))
 
 
 def _read_prices(
@@ -356,5 +332,7 @@ SOURCE: Final = Source(
         "A model without prices is `UNPRICED`, not free.",
         "Prices per hour of audio stay per 3,600 seconds, since they do not divide exactly.",
         "Groq's Whisper models are charged for 10 seconds at least: so does the package's code.",
+        "DeepSeek's peak hours hold from Monday to Friday, which the package's format cannot say: "
+        "a table of corrections does.",
     ),
 )

@@ -92,7 +92,20 @@ def rates_of(
     """The rates of a row in order of precedence. Raises RowError."""
     if row.get("off_peak_pricing") is not None:
         raise RowError("off-peak prices by the day of the week have no place on a rate card")
-    rates: dict[object, Rate] = {}
+    rates = _untiered_rates(name, row, seller, listing)
+    if row.get("tiered_pricing") is not None:
+        tiers = list(_tier_rates(name, row["tiered_pricing"], listing))
+        if tiers and rates.keys() & {(rate.meter, ALWAYS) for rate in tiers}:
+            raise RowError("tiered_pricing stands beside a price without tiers")
+        rates |= {rate.key: rate for rate in tiers}
+    yield from sorted(rates.values(), key=_precedence)
+
+
+def _untiered_rates(
+    name: str, row: Mapping[str, object], seller: str, listing: ListingBuilder
+) -> dict[tuple[Meter, Conditions], Rate]:
+    """The rates of all keys but tiered_pricing, by what makes each the rate it is."""
+    rates: dict[tuple[Meter, Conditions], Rate] = {}
     zeros: list[Rate] = []
     comparison = Comparison.AT_LEAST if seller in _INCLUSIVE_SELLERS else Comparison.ABOVE
     for key, value in row.items():
@@ -101,17 +114,9 @@ def rates_of(
         if key == SEARCH_SIZES:
             rates |= {rate.key: rate for rate in _search_rates(name, row, seller, listing)}
             continue
-        # Not even asked for longer ones: the answers are remembered.
-        known = _known_key(key, comparison) if len(key) <= _LONGEST_KEY else None
-        if known is None:
-            listing.unknown_key(key, name)
+        rate = _rate_of_key(key, row, comparison, name, listing)
+        if rate is None:
             continue
-        base, conditions = known
-        declared = _declared(base, row)
-        if declared is None:
-            listing.notice(f"unit_in_doubt:{base}", _DOUBT, name)
-            continue
-        rate = _read(key, declared, value, conditions)
         if rate.price == 0:
             zeros.append(rate)
             listing.zero(key, name)
@@ -123,12 +128,28 @@ def rates_of(
         if zero.conditions is not ALWAYS and (zero.meter, ALWAYS) in rates:
             # Left out, it would be charged at the standard price.
             raise RowError(f"a conditional price of {zero.meter} is zero")
-    if row.get("tiered_pricing") is not None:
-        tiers = list(_tier_rates(name, row["tiered_pricing"], listing))
-        if tiers and rates.keys() & {(rate.meter, ALWAYS) for rate in tiers}:
-            raise RowError("tiered_pricing stands beside a price without tiers")
-        rates |= {rate.key: rate for rate in tiers}
-    yield from sorted(rates.values(), key=_precedence)
+    return rates
+
+
+def _rate_of_key(
+    key: str,
+    row: Mapping[str, object],
+    comparison: Comparison,
+    name: str,
+    listing: ListingBuilder,
+) -> Rate | None:
+    """The rate of one price key; None, and a notice, if its meaning is unknown or in doubt."""
+    # Longer keys are not even looked up, since the answers are remembered.
+    known = _known_key(key, comparison) if len(key) <= _LONGEST_KEY else None
+    if known is None:
+        listing.unknown_key(key, name)
+        return None
+    base, conditions = known
+    declared = _declared(base, row)
+    if declared is None:
+        listing.notice(f"unit_in_doubt:{base}", _DOUBT, name)
+        return None
+    return _read(key, declared, row[key], conditions)
 
 
 @lru_cache(maxsize=4_096)

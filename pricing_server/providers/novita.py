@@ -7,6 +7,7 @@ the tiers are documented by public code that reads them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import chain
@@ -103,9 +104,8 @@ def _nested(
         stated = _stated(forms, where, listing, model_id)
         # The decimals first: the integers are rounded.
         ordered = dict(sorted(stated.items(), key=lambda form: not form[0].endswith(_DECIMAL)))
-        yield from _agreed(
-            rates(ordered, NESTED_FIELDS, listing, model_id, where=where, conditions=conditions)
-        )
+        found = rates(ordered, NESTED_FIELDS, listing, model_id, where=where)
+        yield from _agreed(replace(rate, conditions=conditions) for rate in found)
 
 
 def _tiers(row: Row, listing: ListingBuilder, model_id: str) -> Iterator[Rate]:

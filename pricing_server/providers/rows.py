@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from llmpricing.rate_card import ALWAYS, UNPRICED, Conditions, PriceState, Rate, RateCard
+from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from pricing_server.providers.context_length import context_length
 from pricing_server.providers.field import Field
 from pricing_server.providers.source import (
@@ -48,7 +48,6 @@ def rates(
     model_id: str,
     *,
     where: str = "",
-    conditions: Conditions = ALWAYS,
     is_free: bool = False,
 ) -> Iterator[Rate]:
     """The rates of an object of prices; null is not stated, and other keys are named.
@@ -63,7 +62,7 @@ def rates(
             listing.unknown_key(key, model_id, where)
             continue
         try:
-            rate = fields[key].rate(value, conditions)
+            rate = fields[key].rate(value)
         except ValueError as error:
             raise RowError(f"{where}{key} is {error}") from None
         if rate.price or is_free:

@@ -49,12 +49,12 @@ class ChangeHistory(Protocol):
         """The revision behind which at most so many changes lie up to another one."""
 
     async def changes(
-        self, after: Cursor, upto: int, limit: int, narrow: Filter = EVERYTHING
+        self, after: Cursor, upto: int, limit: int, criteria: Filter = EVERYTHING
     ) -> ChangePage:
         """The changes behind a cursor up to a revision that pass, among the next `limit` rows."""
 
     async def prices_at(
-        self, revision: int, after_model: int, limit: int, narrow: Filter
+        self, revision: int, after_model: int, limit: int, criteria: Filter
     ) -> PricePage:
         """The prices as they were at a revision, of the next `limit` models that pass."""
 

@@ -42,7 +42,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which models a stream is about; an empty set does not narrow."""
+    """Which models a stream is about; an empty set means any."""
 
     providers: frozenset[str] = frozenset()
     model_ids: frozenset[str] = frozenset()
@@ -115,10 +115,10 @@ class EncodedRevision:
     size: int
     """Bytes that it takes in memory, roughly."""
 
-    def matching(self, narrow: Filter, encoder: Encoder) -> Iterator[bytes]:
+    def matching(self, criteria: Filter, encoder: Encoder) -> Iterator[bytes]:
         """The messages of the changes that pass, each made when it is asked for."""
-        places = [] if narrow.is_open else self._passing(narrow)
-        if narrow.is_open or len(places) == len(self.places):
+        places = [] if criteria.is_open else self._passing(criteria)
+        if criteria.is_open or len(places) == len(self.places):
             yield from self.messages
             return
         cutter = MessageCutter(encoder, Event.CHANGES, self.head)
@@ -129,16 +129,18 @@ class EncodedRevision:
         if places:
             yield cutter.last()
 
-    def _passing(self, narrow: Filter) -> list[Place]:
+    def _passing(self, criteria: Filter) -> list[Place]:
         return [
-            place for place in self._near(narrow) if narrow.passes(place.provider, place.model_id)
+            place
+            for place in self._near(criteria)
+            if criteria.passes(place.provider, place.model_id)
         ]
 
-    def _near(self, narrow: Filter) -> Sequence[Place]:
+    def _near(self, criteria: Filter) -> Sequence[Place]:
         """The places that may pass, in order: a thousand streams do not look at all of them."""
-        index, names = self.by_provider, narrow.providers
-        if narrow.model_ids:
-            index, names = self.by_model_id, narrow.model_ids
+        index, names = self.by_provider, criteria.providers
+        if criteria.model_ids:
+            index, names = self.by_model_id, criteria.model_ids
         if len(names) * 8 > len(self.places):
             return self.places  # To look at all is no more work than to sort.
         near = [place for name in names for place in index.get(name, ())]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
 from typing import Final
 
 from pricing_server.bounded import bounded
@@ -19,33 +18,15 @@ from pricing_server.errors import (
 from pricing_server.lookup.price import Head
 from pricing_server.stream.feed import Feed
 from pricing_server.stream.history import ChangeHistory
-from pricing_server.stream.messages import Encoder, Filter
-from pricing_server.stream.subscription import Subscription
+from pricing_server.stream.messages import Encoder
+from pricing_server.stream.subscription import StreamRequest, Subscription
 
 START_SECONDS: Final = 1.5
-"""How long a stream waits for the database to tell where it begins."""
+"""How long a stream waits for the database to say where it begins."""
 
 READERS: Final = 2
-"""How many streams read the history at a time: however many catch up, one connection more is
-the feed's, which all others wait for."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamRequest:
-    """What a caller asks of a stream."""
-
-    narrow: Filter
-    after_revision: int | None
-    """None begins now."""
-    epoch: str
-    """Empty is not checked."""
-    snapshot: bool
-    progress_seconds: float
-
-    def is_within(self, head: Head) -> bool:
-        """Whether it asks for what lies in the history up to this head."""
-        is_reached = self.after_revision is None or self.after_revision <= head.revision
-        return is_reached and self.epoch in ("", head.epoch)
+"""How many streams read the history at a time. However many catch up, one more connection is
+reserved for the feed, which all other streams wait for."""
 
 
 class ChangeStreams:
@@ -84,21 +65,19 @@ class ChangeStreams:
                 self._feed,
                 self._history,
                 self._encoder,
+                request,
                 await self._start(request),
-                request.narrow,
-                snapshot=request.snapshot,
-                progress_seconds=request.progress_seconds,
-                turns=self._turns,
+                self._turns,
             )
             with closing(subscription):
                 yield subscription
         finally:
             self._open -= 1
             if not self._open:
-                self._feed.notify()  # for whoever drains
+                self._feed.notify()  # `drain` may wait for this.
 
     async def drain(self, grace_seconds: float) -> None:
-        """End all streams, and wait until they have told their readers."""
+        """End all streams, and wait until their readers have been informed."""
         self._feed.close()
         await self._feed.until(lambda: not self._open, grace_seconds)
 
@@ -106,10 +85,10 @@ class ChangeStreams:
         head = self._feed.announced
         if head is None or not request.is_within(head):
             # Perhaps this process has not heard of it yet.
-            head = await self._asked()
+            head = await self._asked_head()
         if not request.is_within(head):
             raise EpochChanged(head)
-        await self._begun(head)
+        await self._wait_for_feed(head)
         if request.after_revision is None:
             return head
         oldest = max(0, head.revision - self._horizon)
@@ -117,8 +96,8 @@ class ChangeStreams:
             raise RevisionCompacted(request.after_revision, oldest, head.epoch)
         return Head(request.after_revision, head.epoch)
 
-    async def _asked(self) -> Head:
-        """The head as the database says it."""
+    async def _asked_head(self) -> Head:
+        """The head, asked of the database."""
         try:
             head = await bounded(self._history.head(), START_SECONDS)
         except TimeoutError:
@@ -126,8 +105,8 @@ class ChangeStreams:
         self._feed.announce(head)
         return head
 
-    async def _begun(self, head: Head) -> None:
-        """Wait until the feed is in the head's history."""
+    async def _wait_for_feed(self, head: Head) -> None:
+        """Wait until the feed has begun to read the history of `head`."""
 
         def has_begun() -> bool:
             return self._feed.head is not None and self._feed.head.epoch == head.epoch

@@ -35,10 +35,29 @@ E = TypeVar("E")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message, and where its reader may resume once it has come; None if nowhere yet."""
+    """One message of a stream."""
 
     data: bytes
     resume: Head | None
+    """Where its reader may resume after it; None while a snapshot is incomplete."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """What a caller asks of a stream."""
+
+    criteria: Filter
+    after_revision: int | None
+    """None begins now."""
+    epoch: str
+    """Not checked if empty."""
+    snapshot: bool
+    progress_seconds: float
+
+    def is_within(self, head: Head) -> bool:
+        """Whether the history up to this head contains where it begins."""
+        is_reached = self.after_revision is None or self.after_revision <= head.revision
+        return is_reached and self.epoch in ("", head.epoch)
 
 
 class Subscription:
@@ -49,39 +68,36 @@ class Subscription:
         feed: Feed,
         history: ChangeHistory,
         encoder: Encoder,
+        request: StreamRequest,
         start: Head,
-        narrow: Filter,
-        *,
-        snapshot: bool,
-        progress_seconds: float,
         turns: asyncio.Semaphore,
     ) -> None:
-        """`turns` bounds how many streams read the history and write it out at a time."""
+        """`turns` bounds how many streams read the history and encode it at a time."""
         self._feed = feed
         self._history = history
         self._encoder = encoder
         self._done = start
-        """Everything up to here has been told."""
-        self._narrow = narrow
-        self._is_snapshot_due = snapshot
-        self._progress_seconds = progress_seconds
+        """Everything up to here has been sent."""
+        self._criteria = request.criteria
+        self._is_snapshot_due = request.snapshot
+        self._progress_seconds = request.progress_seconds
         self._turns = turns
-        self._told_at = 0.0
+        self._sent_at = 0.0
         self._reading: asyncio.Task[Any] | None = None
-        """The page that is on its way."""
+        """Reads the next page."""
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self._reading is not None:
             self._reading.cancel()
 
     @property
     def resume(self) -> Head | None:
-        """Where a reader of all messages so far may resume; None before a snapshot's end."""
+        """Where a reader of all messages so far may resume; None while a snapshot is incomplete."""
         return None if self._is_snapshot_due else self._done
 
     async def messages(self) -> AsyncGenerator[Message, None]:
-        """Without an end, through any outage of the database.
+        """All messages, without end, through any outage of the database.
 
         Raises EpochChanged, ShuttingDown.
         """
@@ -97,7 +113,7 @@ class Subscription:
             if (kept := self._feed.get(self._done.revision + 1)) is not None:
                 for message in self._kept(kept):
                     yield message
-                await asyncio.sleep(0)  # A long way without a match is walked in steps.
+                await asyncio.sleep(0)  # Give way between revisions in which nothing matches.
             elif head is not None and head.revision > self._done.revision:
                 async for message in self._missed(head.revision):
                     yield message
@@ -107,8 +123,8 @@ class Subscription:
                 yield self._note(Event.PROGRESS)
 
     def _kept(self, revision: EncodedRevision) -> Iterator[Message]:
-        """A revision that the feed has."""
-        messages = revision.matching(self._narrow, self._encoder)
+        """The messages of a revision that the feed has."""
+        messages = revision.matching(self._criteria, self._encoder)
         waiting = next(messages, None)
         if waiting is not None:
             for data in messages:
@@ -123,7 +139,7 @@ class Subscription:
         cursor: Cursor | None = Cursor.after(self._done.revision)
         cutter: MessageCutter | None = None
         while cursor is not None:
-            read = partial(self._history.changes, cursor, upto, PAGE_ROWS, self._narrow)
+            read = partial(self._history.changes, cursor, upto, PAGE_ROWS, self._criteria)
             found = await self._read(read, self._change_pieces, upto)
             if found is None:
                 if cutter is None and self._silence_left() <= 0:
@@ -149,12 +165,12 @@ class Subscription:
                     yield self._note(Event.PROGRESS)
 
     async def _snapshot(self) -> AsyncIterator[Message]:
-        """All prices that match, as they were where the stream starts."""
+        """All matching prices, as of the revision at which the stream starts."""
         after_model: int | None = 0
         cutter = MessageCutter(self._encoder, Event.SNAPSHOT, self._done)
         while after_model is not None:
             read = partial(
-                self._history.prices_at, self._done.revision, after_model, PAGE_ROWS, self._narrow
+                self._history.prices_at, self._done.revision, after_model, PAGE_ROWS, self._criteria
             )
             found = await self._read(read, self._price_pieces, self._done.revision)
             if found is None:
@@ -173,11 +189,11 @@ class Subscription:
         encode: Callable[[P], list[E]],
         upto: int,
     ) -> tuple[P, list[E]] | None:
-        """A page, written out, of a history that comes up to a revision; None if it is not
-        there after a moment: asked again for the same one, the stream waits on.
+        """A page of the history, encoded; None if it is not there yet, so call again.
 
-        There may be a turn to wait for, or a database that cannot be asked: meanwhile the
-        stream has progress to tell, or must end.
+        Waits for a moment only: while the page waits for its turn or for the database, the
+        stream must report progress, or may have to end. `upto` is a revision that the history
+        has to reach.
         """
         self._check_open()
         if self._reading is None:
@@ -190,8 +206,8 @@ class Subscription:
         if found is not None and found[0].head.epoch != self._done.epoch:
             raise EpochChanged(found[0].head)
         if found is not None and found[0].head.revision < upto:
-            # The table went back. To tell that nothing was there would be a gap; the feed
-            # finds out, and the epoch changes.
+            # The table went back. An empty page would be a gap in the stream, so wait until
+            # the feed notices, too, and the epoch changes.
             self._feed.announce(found[0].head)
             await asyncio.sleep(RETRY_SECONDS)
             return None
@@ -226,15 +242,15 @@ class Subscription:
         return self._message(cutter.last())
 
     def _note(self, event: Event) -> Message:
-        """A message that carries nothing but where the stream is."""
+        """A message without prices or changes, which says how far the stream has come."""
         return self._message(
             self._encoder.trailer(event, self._done, is_last=not self._is_snapshot_due)
         )
 
     def _message(self, data: bytes) -> Message:
-        self._told_at = asyncio.get_running_loop().time()
+        self._sent_at = asyncio.get_running_loop().time()
         return Message(data, self.resume)
 
     def _silence_left(self) -> float:
-        """How long the stream may still be silent, in seconds."""
-        return self._told_at + self._progress_seconds - asyncio.get_running_loop().time()
+        """For how many more seconds the stream may be silent."""
+        return self._sent_at + self._progress_seconds - asyncio.get_running_loop().time()

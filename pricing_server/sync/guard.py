@@ -29,7 +29,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, Rate, RateCard
 from llmpricing.schedule import standard_rates
 from llmpricing.units import EXACT
-from pricing_server.sync.held import Evidence, HoldReason, Suspicion
+from pricing_server.sync.held import HoldEvidence, HoldReason, Suspicion
 
 ROW_RATIO: Final = Decimal(30)
 """The largest genuine change between two recordings of OpenRouter, two months apart, is 23x;
@@ -152,7 +152,7 @@ def are_near(card: RateCard, other: RateCard, at: datetime) -> bool:
     )
 
 
-def feed_medians(rows: Collection[Row], at: datetime) -> Mapping[Meter, Evidence]:
+def feed_medians(rows: Collection[Row], at: datetime) -> Mapping[Meter, HoldEvidence]:
     """By meter the median ratio of the rows that have a reference, however few."""
     medians, _ = _compare(rows, at)
     return {meter: _median_evidence(meter, one) for meter, one in medians.items()}
@@ -197,9 +197,9 @@ def _is_beyond(rate: Rate, reference: Rate, ratio: Decimal) -> bool:
     return one > EXACT.multiply(ratio, two) or EXACT.multiply(one, ratio) < two
 
 
-def _evidence(rate: Rate, reference: _Reference, source: str) -> Evidence:
+def _evidence(rate: Rate, reference: _Reference, source: str) -> HoldEvidence:
     stated, known = _per_one(rate), _per_one(reference.rate)
-    return Evidence(
+    return HoldEvidence(
         meter=rate.meter,
         ratio=_RATIO.divide(stated, known),
         stated=stated,
@@ -315,5 +315,5 @@ def _feed_suspicion(reason: HoldReason, medians: Mapping[Meter, _Median]) -> Sus
     )
 
 
-def _median_evidence(meter: Meter, median: _Median) -> Evidence:
-    return Evidence(meter=meter, ratio=median.ratio, references=median.references)
+def _median_evidence(meter: Meter, median: _Median) -> HoldEvidence:
+    return HoldEvidence(meter=meter, ratio=median.ratio, references=median.references)

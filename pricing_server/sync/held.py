@@ -46,7 +46,7 @@ class HoldDecision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class HoldEvidence:
     """One number that the guard compared. Prices are USD per one of the meter."""
 
     meter: Meter
@@ -65,7 +65,7 @@ class Suspicion:
     """A rule that was broken, with what was compared."""
 
     reason: HoldReason
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[HoldEvidence, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class HeldChange:
     feed_id: int | None
     models: int
     reason: HoldReason
-    evidence: Sequence[Evidence]
+    evidence: Sequence[HoldEvidence]
     old: RateCard | None
     """In force meanwhile."""
     new: RateCard | None

@@ -1,10 +1,11 @@
-"""Prices that admins set: what setting and ending one changes, as pure functions.
+"""Prices that admins set.
 
-The rules:
+The rules (`resolution.py` has them as pure functions):
 
 - An override is a quote of the source "override", which ranks before every other. A sync
   keeps the quotes beneath it up to date, and never touches it.
 - It is taken as it was given: in force is its card, and no other within noise of it.
+- It holds for the ids that its model covers (`coverage.py`), unless they have one of their own.
 - It says nothing of whether its model is listed: a delisted one stays delisted.
 - When it ends, the quote is in force that would be without it. Where no source states
   anything of the model, it stays registered, and its price is not known.
@@ -12,21 +13,12 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from llmpricing.rate_card import UNPRICED, RateCard
-from pricing_server.price_change import (
-    ADMIN,
-    SERVER,
-    ChangeKind,
-    ChangeOrigin,
-    OriginKind,
-    PriceChange,
-)
-from pricing_server.sync.plan import OVERRIDE, KnownModel, Quote, precedence
+from llmpricing.rate_card import RateCard
+from pricing_server.price_change import ADMIN, SERVER, ChangeOrigin, OriginKind, PriceChange
 
 ENDED: Final = ChangeOrigin(OriginKind.OVERRIDE_ENDED, SERVER)
 """Where a change comes from when an override ends by itself."""
@@ -90,16 +82,8 @@ class OverrideOutcome:
     """None if the price is the same."""
     price_override: PriceOverride | None = None
     """The one that was set; None after clearing."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndPlan:
-    """What the end of an override changes."""
-
-    change: PriceChange | None
-    """None if the price is the same without it."""
-    source: str
-    """That tells the price from now on."""
+    covered_model_ids: tuple[str, ...] = ()
+    """Other listed ids of the seller for which it holds as well."""
 
 
 class OverrideStore(Protocol):
@@ -110,61 +94,3 @@ class OverrideStore(Protocol):
 
     async def clear(self, request: ClearRequest) -> OverrideOutcome:
         """End an override. Raises OverrideNotFound."""
-
-
-def plan_set(
-    model: KnownModel | None,
-    in_force: RateCard | None,
-    request: OverrideRequest,
-    changed_at: datetime,
-) -> PriceChange | None:
-    """The change of price that an override makes; None if the same card is in force.
-
-    `in_force` is the card of `model`, which is None for one that nobody has listed.
-    """
-    if in_force is not None and in_force.card_id == request.card.card_id:
-        return None
-    return PriceChange(
-        kind=ChangeKind.ADDED if model is None or in_force is None else ChangeKind.CHANGED,
-        provider=request.provider,
-        model_id=request.model_id,
-        old=in_force,
-        new=request.card,
-        source=OVERRIDE,
-        effective_time=changed_at,
-        changed_at=changed_at,
-        origin=request.origin,
-    )
-
-
-def plan_end(
-    model: KnownModel,
-    in_force: RateCard,
-    beneath: Sequence[Quote],
-    cards: Mapping[str, RateCard],
-    changed_at: datetime,
-    origin: ChangeOrigin,
-    ended_at: datetime,
-) -> EndPlan:
-    """What is in force once the override of `model` has ended; `cards` are those beneath.
-
-    It holds from then on, whenever its source stated it: until then the override did.
-    """
-    card, source = UNPRICED, OVERRIDE
-    if beneath:
-        winner = min(beneath, key=precedence)
-        card, source = cards[winner.card_id], winner.source
-    if in_force.same_prices_as(card):
-        return EndPlan(None, source)
-    change = PriceChange(
-        kind=ChangeKind.CHANGED,
-        provider=model.provider,
-        model_id=model.model_id,
-        old=in_force,
-        new=card,
-        source=source,
-        effective_time=ended_at,
-        changed_at=changed_at,
-        origin=origin,
-    )
-    return EndPlan(change, source)

@@ -13,6 +13,8 @@ The rules:
   unpriced quote yields to any other, and a catalogue that dropped the model to one
   that has it. An admin's override ranks before every source and says nothing of whether
   a model is listed.
+- What a source states of an id it also states of the ids that this one covers (`coverage.py`):
+  its quote of those is its quote of the covering id, held, kept and dropped with it.
 - A model is delisted after MISSING_SYNCS_TO_DELIST successful syncs of new data in a
   row without it: by its seller's own API if that ever listed it, else by every catalogue. Its last
   price is kept. A feed that is held as a whole delists nothing.
@@ -36,9 +38,9 @@ from pricing_server.sync.resolution import Resolver
 from pricing_server.sync.resolution import precedence as precedence
 from pricing_server.sync.table_state import MISSING_SYNCS_TO_DELIST as MISSING_SYNCS_TO_DELIST
 from pricing_server.sync.table_state import OVERRIDE as OVERRIDE
+from pricing_server.sync.table_state import Attribution, Covered, ModelName, StatedHold
 from pricing_server.sync.table_state import KnownModel as KnownModel
 from pricing_server.sync.table_state import Quote as Quote
-from pricing_server.sync.table_state import StatedHold
 from pricing_server.sync.table_state import TableState as TableState
 from pricing_server.sync.table_state import cards_to_compare as cards_to_compare
 from pricing_server.sync.verdicts import Candidate, Judge, Verdicts
@@ -55,8 +57,8 @@ class Plan:
     """Model keys whose quote of this source stays, as the row could not be read, or was missing
     in a feed that is held."""
     changes: tuple[PriceChange, ...]
-    source_changes: tuple[tuple[KnownModel, str, str], ...]
-    """Models whose price stays and is told by another source: (model, source, card id)."""
+    attributions: Mapping[ModelName, Attribution]
+    """Whose price is in force, of models whose price changes or is attributed anew."""
     cards: Mapping[str, RateCard]
     """The cards that quotes and changes point to and that may not be stored yet."""
     changed_at: datetime
@@ -65,6 +67,10 @@ class Plan:
     held: tuple[int, ...] = ()
     """Model keys whose quote of this source stays, as what the row states is held."""
     holding: HoldingPlan = field(default_factory=HoldingPlan)
+    covered: tuple[tuple[ModelName, Covered], ...] = ()
+    """Ids that are found to be covered, and how."""
+    uncovered: tuple[int, ...] = ()
+    """Model keys of ids that this source does not state under another id any more."""
 
 
 def make_plan(
@@ -84,6 +90,7 @@ def make_plan(
     planner = _Planner(state, listing, source, dict(stored_cards), origin, changed_at)
     planner.plan_listed(register_unknown)
     planner.plan_missing({fault.key for fault in listing.faults if fault.key})
+    planner.plan_covered()
     return planner.plan()
 
 
@@ -112,6 +119,11 @@ class _Planner:
         self.missing_count = 0
         self.unreadable: list[int] = []
         self.held: list[int] = []
+        self.covered: list[tuple[ModelName, Covered]] = []
+        self.uncovered: list[int] = []
+        self.quotes_now: dict[ModelName, Quote] = {}
+        """What the source states after this run, where that is not as before."""
+        self.applied: set[ModelName] = set()
         self.kept_unconfirmed: list[str] = []
         self.kept_in_part: list[str] = []
         self.counts = dict.fromkeys(("registered", "updated", "unchanged", "skipped", "held"), 0)
@@ -135,8 +147,7 @@ class _Planner:
 
     def _candidate(self, listed: ListedModel, model: KnownModel | None) -> Candidate:
         self.cards.setdefault(listed.card.card_id, listed.card)
-        quotes = self.state.quotes_of(model) if model is not None else ()
-        before = next((quote for quote in quotes if quote.source == self.source.slug), None)
+        before = self.state.quote_by(self.source.slug, listed.key)
         if before is not None and self._is_unpriced_now(before, listed):
             # A listing without a price confirms that the model is still sold, not its price.
             self.kept_unconfirmed.append(listed.model_id)
@@ -147,6 +158,8 @@ class _Planner:
 
     def _plan(self, candidate: Candidate, verdicts: Verdicts) -> None:
         key = candidate.listed.key
+        if candidate.model is not None:
+            self._keep_covered(key)
         rejected = self.state.holds.rejected.get(key)
         if rejected is not None:
             # Of a rejected feed also models that are listed without a price: what is not
@@ -181,7 +194,7 @@ class _Planner:
             )
         if candidate.model is not None and before is not None:
             quotes = {quote.source: quote for quote in self.state.quotes_of(candidate.model)}
-            quotes[self.source.slug] = replace(before, missing_syncs=0)
+            quotes[self.source.slug] = self.quotes_now[key] = replace(before, missing_syncs=0)
             self.held.append(candidate.model.model_key)
             self.resolver.resolve(candidate.model, quotes.values())
 
@@ -205,13 +218,18 @@ class _Planner:
                 quote.stated_since,
             )
         )
+        self.quotes_now[listed.key] = quote
+        self.applied.add(listed.key)
         for hold in self.judge.confirmed(candidate):
             quotes[hold.source] = self._release(listed, hold)
+        before = {quote.source: quote for quote in self.state.quotes_for(listed.key)}
         if model is None:
             self.counts["registered"] += 1
-            self.resolver.add(listed.key, quotes.values())
+            self._keep_covered(listed.key)
+            self.resolver.add(listed.key, {**before, **quotes}.values())
             return
-        before = {quote.source: quote for quote in self.state.quotes_of(model)}
+        if (was := before.get(self.source.slug)) is not None and was.stated_as is not None:
+            self.uncovered.append(model.model_key)
         changed = self.resolver.resolve(model, {**before, **quotes}.values(), quotes)
         self.counts["updated" if changed else "unchanged"] += 1
 
@@ -222,11 +240,13 @@ class _Planner:
         self.quoted.append(QuotedModel.released(listed.key, hold))
         return hold.quote
 
+    def _keep_covered(self, key: ModelName) -> None:
+        self.covered += [(key, covered) for covered in self.state.covered.get(key, ())]
+
     def plan_missing(self, faulty: Collection[tuple[str, str]]) -> None:
         listed = {model.key for model in self.listing.models}
         for model in self.state.models.values():
-            quotes = {quote.source: quote for quote in self.state.quotes_of(model)}
-            before = quotes.get(self.source.slug)
+            before = self.state.quote_by(self.source.slug, model.key)
             if before is None or model.key in listed:
                 continue
             if model.key in faulty:
@@ -240,13 +260,43 @@ class _Planner:
             if before.missing_syncs and not self._is_news():
                 continue
             self.missing.append(model.model_key)
-            quotes[self.source.slug] = replace(before, missing_syncs=before.missing_syncs + 1)
-            self.resolver.resolve(model, quotes.values())
+            now = replace(before, missing_syncs=before.missing_syncs + 1)
+            self.quotes_now[model.key] = now
+            if model.key not in self.state.covers:
+                quotes = {quote.source: quote for quote in self.state.quotes_of(model)}
+                self.resolver.resolve(model, {**quotes, now.source: now}.values())
         for key in self.state.holds.own:
             if key in faulty:
                 self.holding.leave(key)
             elif key not in listed:
                 self.holding.end(key, is_applied=False)
+
+    def plan_covered(self) -> None:
+        """Let what the source states of an id hold for the ids that it covers."""
+        slug = self.source.slug
+        for key, covered in self.state.covers.items():
+            covering = (key[0], covered.stated_as)
+            quote = self.quotes_now.get(covering) or self.state.quote_by(slug, covering)
+            if quote is None:
+                continue  # What covers it is held.
+            model = self.state.models[key]
+            quotes = {each.source: each for each in self.state.quotes_of(model)}
+            before, quotes[slug] = quotes.get(slug), quote.covering(covered)
+            if before is None or not before.is_covered_as(covered):
+                self.covered.append((key, covered))
+                for override in self.state.covering_overrides(key, covered):
+                    quotes[override.source] = override
+            stated = {slug} if covering in self.applied else ()
+            self.resolver.resolve(model, quotes.values(), stated)
+        listed = {model.key for model in self.listing.models}
+        for key, model in self.state.models.items():
+            if key in listed or key in self.state.covers:
+                continue
+            quotes = {each.source: each for each in self.state.quotes_of(model)}
+            before = quotes.pop(slug, None)
+            if before is not None and before.stated_as is not None and quotes:
+                self.uncovered.append(model.model_key)
+                self.resolver.resolve(model, quotes.values())
 
     def plan(self) -> Plan:
         faults = len(self.listing.faults)
@@ -277,7 +327,7 @@ class _Planner:
             unreadable=tuple(self.unreadable),
             held=tuple(self.held),
             changes=tuple(self.resolver.changes),
-            source_changes=tuple(self.resolver.source_changes),
+            attributions=self.resolver.attributions,
             cards={key: self.cards[key] for key in pointed_to - self.stored if key in self.cards},
             changed_at=self.changed_at,
             counts={
@@ -288,6 +338,8 @@ class _Planner:
             },
             notices=tuple(notices),
             holding=holding,
+            covered=tuple(self.covered),
+            uncovered=tuple(self.uncovered),
         )
 
     def _older_data(self) -> list[Notice]:

@@ -9,6 +9,8 @@ The rules:
 - Else the card before the run is in force again. A model that the run added has none:
   it stays registered, and its price is not known.
 - A model that the run delisted is listed again, and the other way round.
+- A model that the run was the first to list, and that another source prices under another id,
+  keeps that price.
 - The quote of the run's source follows, so that a sync of another source does not bring
   the reverted price back: it points to the restored card if that was this source's, else
   to no known price, which yields to the source that told the restored card.
@@ -84,6 +86,8 @@ class RunChange:
     """The id of the card; None where nothing changed it after the run."""
     quoted_card: str | None = None
     """The id of the card that the run's source quotes now."""
+    is_covered: bool = False
+    """Whether the source that told the card states it under another id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,8 @@ def make_revert_plan(
         if change.later_revision is not None:
             refused.append(Refused(change.provider, change.model_id, change.later_revision))
             continue
+        if _is_covered_by_another(change, run_source):
+            continue
         kind = _opposite(change.kind)
         card = UNPRICED if change.old is None else change.old
         if change.override_revision is not None and not _is_still_in_force(change):
@@ -223,6 +229,12 @@ def _with_statements(
         elif one.is_in_force_since:
             found.setdefault(key, Refused(*key, one.price_revision))
     return tuple(found.values())
+
+
+def _is_covered_by_another(change: RunChange, run_source: str) -> bool:
+    """Whether the run only was the first to list an id that another source prices under another
+    id: that price is none of the run's."""
+    return change.kind is ChangeKind.ADDED and change.source != run_source and change.is_covered
 
 
 def _is_still_in_force(change: RunChange) -> bool:

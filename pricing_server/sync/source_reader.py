@@ -24,7 +24,7 @@ class SourceSettings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class SourceReading:
     """What a source states, and what names the state of the answer that said so."""
 
     listing: Listing
@@ -44,17 +44,17 @@ class SourceReader:
         url = self._settings.url_of(source)
         return asked(url or "", self._settings.key_of(source) is not None)
 
-    async def read(self, source: Source) -> Reading:
+    async def read(self, source: Source) -> SourceReading:
         """Read everything that the source states. Raises FetchError, SourceError."""
         if source.release is not None:
             document = await asyncio.to_thread(source.release.load)
             released_at = source.release.released_at
-            return Reading(await asyncio.to_thread(_listing, source, document, released_at))
+            return SourceReading(await asyncio.to_thread(_listing, source, document, released_at))
         answer = await self._fetch(source)
         assert isinstance(answer, Payload), "it was asked for without validators"
         return await _reading(source, answer)
 
-    async def read_unless(self, source: Source, known: Validators) -> Reading | NotModified:
+    async def read_unless(self, source: Source, known: Validators) -> SourceReading | NotModified:
         """Read the source unless it is in the state that is known. Raises as `read`."""
         answer = await self._fetch(source, known)
         return answer if isinstance(answer, NotModified) else await _reading(source, answer)
@@ -73,12 +73,12 @@ class SourceReader:
         return await fetch_parts(self._fetcher, request, source.parts, source.paging)
 
 
-async def _reading(source: Source, answer: Payload) -> Reading:
+async def _reading(source: Source, answer: Payload) -> SourceReading:
     listing = await asyncio.to_thread(_listing, source, answer.document, answer.obtained_at)
     listing = replace(listing, payload_url=answer.url, payload_sha256=answer.sha256)
     # A recording says itself how old it is; that it is still served confirms nothing.
     is_live = listing.obtained_at == answer.obtained_at
-    return Reading(listing, answer.validators if is_live else None)
+    return SourceReading(listing, answer.validators if is_live else None)
 
 
 def _listing(source: Source, document: object, received_at: datetime) -> Listing:

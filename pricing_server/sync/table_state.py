@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, Self
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, RateCard
+from llmpricing.units import plain
 from pricing_server.providers.source import Listing, Source
 from pricing_server.sync.held import HoldReason
 
@@ -23,6 +24,49 @@ ModelName = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Disagreement:
+    """Another source states another standard price of a model. USD per one of the meter."""
+
+    source: str
+    """That states the other price."""
+    meter: Meter
+    price: Decimal
+    """In force."""
+    other_price: Decimal
+
+    def to_document(self) -> dict[str, str]:
+        """It as plain JSON."""
+        return {
+            "source": self.source,
+            "meter": self.meter.value,
+            "price": plain(self.price),
+            "other_price": plain(self.other_price),
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, str]) -> Self:
+        """Read what `to_document` wrote. Raises ValueError or KeyError if it is none."""
+        return cls(
+            document["source"],
+            Meter(document["meter"]),
+            Decimal(document["price"]),
+            Decimal(document["other_price"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Whose price is in force."""
+
+    source: str
+    stated_as: str | None = None
+    """The id under which the source states it, if that is another id of the model."""
+    beneath: tuple[str, str | None] | None = None
+    """The same of the price that would be in force without an override."""
+    disagreements: tuple[Disagreement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class KnownModel:
     """A model in the price table, and the card in force (None before its first price)."""
 
@@ -31,12 +75,25 @@ class KnownModel:
     model_id: str
     is_active: bool
     card_id: str | None
-    source: str | None
+    attribution: Attribution | None
 
     @property
     def key(self) -> ModelName:
         """What makes it this model."""
         return self.provider, self.model_id
+
+    @property
+    def source(self) -> str | None:
+        """Whose price is in force."""
+        return self.attribution.source if self.attribution is not None else None
+
+    def is_quoted_by(self, quote: Quote) -> bool:
+        """Whether this quote of the model was in force."""
+        found = self.attribution
+        return found is not None and (found.source, found.stated_as) == (
+            quote.source,
+            quote.stated_as,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +110,41 @@ class Quote:
     missing_syncs: int = 0
     stated_since: datetime | None = None
     """When the source first stated the card, if that was before `obtained_at`."""
+    stated_as: str | None = None
+    """The id under which the source states it, if that is another id of the same model."""
+    is_inferred: bool = False
+    """Whether it is our inference, and not the source's word, that the two ids are one model."""
 
     @property
     def is_listed(self) -> bool:
         """Whether the source still lists the model."""
         return self.missing_syncs < MISSING_SYNCS_TO_DELIST
 
+    def is_own(self, source: str) -> bool:
+        """Whether it is what a source states under the model's own id."""
+        return self.source == source and self.stated_as is None
+
+    def is_covered_as(self, covered: Covered) -> bool:
+        """Whether it is the quote of a covered id, and of the one by which it is covered."""
+        return (self.stated_as, self.is_inferred) == (covered.stated_as, covered.is_inferred)
+
+    def covering(self, covered: Covered) -> Quote:
+        """The same as the quote of an id that it covers."""
+        return replace(self, stated_as=covered.stated_as, is_inferred=covered.is_inferred)
+
     @property
     def is_ended_override(self) -> bool:
         """Whether it is what is left of an override: no price, and nobody's statement."""
         return self.source == OVERRIDE and self.state is PriceState.UNPRICED
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A source states this id under another id of the same model."""
+
+    source: str
+    stated_as: str
+    is_inferred: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +232,41 @@ class TableState:
     other_sellers: Mapping[ModelName, Mapping[Meter, Decimal]] = field(default_factory=dict)
     """Of listed models that no source of the same seller has: the median of what other sellers
     charge for the same model, in USD per one."""
+    covered: Mapping[ModelName, tuple[Covered, ...]] = field(default_factory=dict)
+    """Listed ids that other sources state under another id, as far as that is not known yet."""
+    covers: Mapping[ModelName, Covered] = field(default_factory=dict)
+    """All known ids that the synced source states under another id that it lists."""
 
     def quotes_of(self, model: KnownModel) -> tuple[Quote, ...]:
-        """The quotes of a model, in no particular order."""
-        return self.quotes.get(model.model_key, ())
+        """The quotes of a known model, in no particular order."""
+        return (*self.quotes.get(model.model_key, ()), *self._newly_covering(model.key))
+
+    def quotes_for(self, key: ModelName) -> tuple[Quote, ...]:
+        """The quotes of a model, known or not; of an unknown one those under other ids."""
+        model = self.models.get(key)
+        return self.quotes_of(model) if model is not None else tuple(self._newly_covering(key))
+
+    def quote_by(self, source: str, key: ModelName) -> Quote | None:
+        """What a source states of a model under its own id."""
+        model = self.models.get(key)
+        quotes = self.quotes.get(model.model_key, ()) if model is not None else ()
+        return next((each for each in quotes if each.is_own(source)), None)
+
+    def _newly_covering(self, key: ModelName) -> Iterator[Quote]:
+        for covered in self.covered.get(key, ()):
+            quote = self.quote_by(covered.source, (key[0], covered.stated_as))
+            if quote is not None:
+                yield quote.covering(covered)
+                yield from self.covering_overrides(key, covered)
+
+    def covering_overrides(self, key: ModelName, covered: Covered) -> Iterator[Quote]:
+        """The override of the covering id, if there is one and the covered id has none."""
+        own = self.quote_by(OVERRIDE, key)
+        override = self.quote_by(OVERRIDE, (key[0], covered.stated_as))
+        if own is not None and not own.is_ended_override:
+            return
+        if override is not None and not override.is_ended_override:
+            yield override.covering(covered)
 
 
 def cards_to_compare(state: TableState, listing: Listing, source: Source) -> set[str]:
@@ -164,13 +277,15 @@ def cards_to_compare(state: TableState, listing: Listing, source: Source) -> set
         quotes = state.quotes_of(model)
         own = next((quote for quote in quotes if quote.source == source.slug), None)
         stated = listed.get(key)
-        if stated is None and own is None:
+        if stated is None and own is None and key not in state.covers:
             continue
         card_ids = {quote.card_id for quote in quotes}
         if model.card_id is not None:
             card_ids.add(model.card_id)
         if stated is None or not model.is_active or card_ids != {stated.card.card_id}:
             needed |= card_ids
+    for key in listed.keys() - state.models.keys():
+        needed |= {quote.card_id for quote in state.quotes_for(key)}
     for kept in (state.holds.own, state.holds.rejected):
         for key, hold in kept.items():
             stated = listed.get(key)

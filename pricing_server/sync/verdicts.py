@@ -85,7 +85,7 @@ class Judge:
             return  # It was known when they were held.
         key = candidate.listed.key
         for hold in self._state.holds.others.get(key, ()):
-            quotes = self._quotes(candidate.model)
+            quotes = self._state.quotes_for(key)
             past = next((quote for quote in quotes if quote.source == hold.source), None)
             held = Row(
                 card=hold.card,
@@ -107,13 +107,10 @@ class Judge:
         return Row(
             card=self._cards[candidate.quote.card_id],
             before=self._cards[before.card_id] if before is not None else None,
-            opinions=self._opinions(self._quotes(candidate.model), self._source.slug),
+            opinions=self._opinions(self._state.quotes_for(key), self._source.slug),
             witnesses=tuple(hold.card for hold in self._state.holds.others.get(key, ())),
             other_sellers=self._state.other_sellers.get(key, {}),
         )
-
-    def _quotes(self, model: KnownModel | None) -> Sequence[Quote]:
-        return self._state.quotes_of(model) if model is not None else ()
 
     def _opinions(self, quotes: Iterable[Quote], source: str) -> tuple[Opinion, ...]:
         """What the others state now. What an admin decided is no evidence of what is sold."""

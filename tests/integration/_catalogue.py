@@ -1,6 +1,7 @@
 """What the package genai-prices says of a model: the reference that answers are held against.
 
-It asks the package itself (`ModelInfo.get_prices`) instead of the server's own reading of it.
+It asks the package itself (`ModelInfo.get_prices`) instead of the server's own reading of it,
+at the instant whose prices hold (`asked_at`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from decimal import Decimal
 
 from genai_prices import types
 from genai_prices.data_snapshot import get_snapshot
+
+from tests._genai_edges import asked_at
 
 _MINUTE = timedelta(minutes=1)
 
@@ -41,13 +44,13 @@ def provider_of(slug: str) -> types.Provider:
 
 def per_million(model: types.ModelInfo, at: datetime) -> tuple[str | None, str | None]:
     """Prompt and completion in USD per 1M tokens in the standard context and lowest band."""
-    stated = vars(model.get_prices(at))
+    stated = vars(model.get_prices(asked_at(model, at)))
     return _written(stated.get("input_mtok"), 0), _written(stated.get("output_mtok"), 0)
 
 
 def per_unit(model: types.ModelInfo, at: datetime, digits: int) -> tuple[str | None, str | None]:
     """The same per 10^(6 - digits) tokens."""
-    stated = vars(model.get_prices(at))
+    stated = vars(model.get_prices(asked_at(model, at)))
     return _written(stated.get("input_mtok"), digits), _written(stated.get("output_mtok"), digits)
 
 
@@ -72,18 +75,20 @@ def last_change(model: types.ModelInfo, at: datetime) -> datetime | None:
 
 
 def _prices(model: types.ModelInfo, at: datetime) -> list[types.ModelPrice]:
+    at = asked_at(model, at)
     contexts = [variant.when for variant in model.price_variants or ()]
     return [model.get_prices(at), *(model.get_prices(at, dict(context)) for context in contexts)]
 
 
 def _instants(model: types.ModelInfo, at: datetime) -> Iterator[datetime]:
-    """Every minute of the days around `at`, and the beginning of every date that is stated."""
+    """Every minute of the days around `at`, with a whole weekend on either side, and the
+    beginning of every date that is stated."""
     conditional = model.prices if isinstance(model.prices, list) else []
     for stated in [*conditional, *(model.price_variants or ())]:
         if isinstance(stated.constraint, types.StartDateConstraint):
             yield datetime.combine(stated.constraint.start_date, time.min, UTC)
     midnight = datetime.combine(at.date(), time.min, UTC)
-    for minute in range(-24 * 60, 48 * 60):
+    for minute in range(-4 * 24 * 60, 5 * 24 * 60):
         yield midnight + minute * _MINUTE
 
 

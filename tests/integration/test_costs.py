@@ -355,6 +355,34 @@ async def test_an_hourly_price_changes_at_its_boundary(server: Server) -> None:
             assert (await cost(server, cost_request(tokens(1_000_000), at=at))).total == total
 
 
+async def test_hours_of_workdays_are_no_hours_of_a_weekend(server: Server) -> None:
+    """Of an override, which states them out of order, and of the bundled catalogue."""
+    base = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000001")
+    peak = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000002")
+    window = peak.conditions.utc_window
+    window.start, window.end = "22:00", "02:00"
+    window.days[:] = [pb.DAY_OF_WEEK_FRIDAY, pb.DAY_OF_WEEK_MONDAY]
+    await server.stub.SetPriceOverride(
+        pb.SetPriceOverrideRequest(**ACME, rates=[peak, base], reason="test"), timeout=CALL_SECONDS
+    )
+    friday = datetime(2026, 11, 27, tzinfo=UTC)
+    usage = tokens(1_000_000)
+    for hours, total in ((21, "1"), (22, "2"), (25, "2"), (26, "1"), (46, "1"), (94, "2")):
+        asked = cost_request(usage, at=friday + timedelta(hours=hours))
+        answer = await cost(server, asked)
+        assert answer.total == total, hours
+        again = await replayed(server, answer.receipt, usage)
+        assert (again.total, list(again.lines)) == (answer.total, list(answer.lines))
+        assert replay(answer.receipt, usage).total == Decimal(total)
+        if total == "2":
+            assert [each.condition for each in answer.lines] == ["22:00 to 02:00 UTC on Mon/Fri"]
+    deepseek = {"provider": "deepseek", "model_id": "deepseek-v4-flash"}
+    usage = tokens(1_000_000, 1_000_000)
+    for days, total in ((0, "1.5"), (1, "0.75"), (2, "0.75"), (3, "1.5")):
+        at = friday + timedelta(days=days, hours=2)
+        assert (await cost(server, cost_request(usage, at=at, **deepseek))).total == total
+
+
 # Batches ---------------------------------------------------------------------------------
 
 

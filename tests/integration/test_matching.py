@@ -69,6 +69,44 @@ async def test_a_new_model_is_matched_once_it_is_synced(server: Server, feed: Fe
     assert await rule_of(server, "ACME/One", "openrouter") == ("openrouter", "acme/one", "CASE")
 
 
+async def test_without_a_provider_a_later_rules_price_answers_for_a_listing_without_one(
+    server: Server, feed: Feed
+) -> None:
+    feed.answer(payload(row("GPT-4o", "0", "0"), row("acme/one", "0", "0")))
+    await server.synced()
+    listed = await server.get("GPT-4o", "openrouter")
+    assert listed.pricing.state == pb.PRICE_STATE_UNPRICED
+    expected = await server.get("gpt-4o", "openai")
+
+    assert await rule_of(server, "GPT-4o") == ("openai", "gpt-4o", "CASE")
+    priced = await server.get("GPT-4o")
+    assert priced.pricing == expected.pricing
+    request = pb.GetPricingRequest(model_id="GPT-4o")
+    batch = await server.stub.BatchGetPricing(
+        pb.BatchGetPricingRequest(requests=[request]), timeout=CALL_SECONDS
+    )
+    assert batch.results[0].pricing == priced
+    usage = [pb.MeterQuantity(meter=pb.METER_INPUT_TOKENS, quantity="1000")]
+    cost = await server.stub.CalculateCost(
+        pb.CalculateCostRequest(model_id="GPT-4o", usage=usage), timeout=CALL_SECONDS
+    )
+    assert cost.match == priced.match
+    compared = await server.stub.ComparePrices(
+        pb.ComparePricesRequest(model="GPT-4o", usage=usage), timeout=CALL_SECONDS
+    )
+    assert compared.match == priced.match
+    explained = await server.stub.ExplainMatch(
+        pb.ExplainMatchRequest(name="GPT-4o"), timeout=CALL_SECONDS
+    )
+    assert explained.match == priced.match
+    outcomes = {each.rule: each.outcome for each in explained.tried}
+    assert outcomes[pb.MATCH_RULE_EXACT_AT_SELLER] == pb.MATCH_OUTCOME_UNPRICED
+    assert outcomes[pb.MATCH_RULE_CASE] == pb.MATCH_OUTCOME_MATCHED
+
+    assert await rule_of(server, "acme/one") == ("openrouter", "acme/one", "EXACT_AT_SELLER")
+    assert (await server.get("acme/one")).pricing.state == pb.PRICE_STATE_UNPRICED
+
+
 async def test_explain_match_tells_the_rules_that_were_tried(server: Server) -> None:
     async def explained(name: str, **fields: Any) -> pb.ExplainMatchResponse:
         request = pb.ExplainMatchRequest(name=name, **fields)

@@ -98,10 +98,12 @@ SELECT n, 'source-' || (n + k) % 8, md5((n + k)::text) || md5((n + k)::text), '{
 FROM generate_series(1, 20000) AS n, generate_series(0, 2) AS k
 ORDER BY (n + k) % 8, n;
 INSERT INTO model_pricing (model_key, card_id, source, price_per_input_token,
-                           price_per_output_token, effective_time, revision)
+                           price_per_output_token, effective_time, revision, quoted_model_key)
 SELECT n, md5(n::text) || md5(n::text), 'source-' || n % 8, n * 1e-9, n * 4e-9, now(),
-       1 + (4 * 20000 + n) / 20
+       1 + (4 * 20000 + n) / 20, n
 FROM generate_series(1, 20000) AS n;
+INSERT INTO covered_ids (model_key, source, covering_model_key, is_inferred)
+SELECT n, 'source-' || (n + 10000) % 8, n + 10000, true FROM generate_series(1, 2000) AS n;
 INSERT INTO model_pricing_history (
     revision, model_key, kind, previous_card_id, card_id, source, effective_time, changed_at,
     origin_kind, actor, note, sync_run_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
-from llmpricing.matching import ClauseIndex, Match, ModelIndex, Name, NoMatch
-from llmpricing.rate_card import RateCard
+from llmpricing.matching import ClauseIndex, Match, ModelIndex, Name, NoMatch, Standing
+from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.matching.catalogue import clauses
 from pricing_server.matching.model_index import model_index
 from pricing_server.providers import SOURCES
@@ -108,9 +108,19 @@ def recorded_names() -> frozenset[Name]:
     return frozenset(found)
 
 
+def standings(names: Iterable[Name]) -> Mapping[Name, Standing]:
+    """Those of the names that no source has a price of."""
+    return {name: Standing.UNPRICED for name in names if not _is_priced(cards()[name])}
+
+
+def _is_priced(cards: Mapping[str, RateCard]) -> bool:
+    return any(card.state is not PriceState.UNPRICED for card in cards.values())
+
+
 @cache
 def _recorded_index() -> ModelIndex:
-    return model_index(recorded_names(), catalogue_clauses())
+    names = recorded_names()
+    return model_index(names, catalogue_clauses(), standings=standings(names))
 
 
 def recorded_index() -> ModelIndex:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from llmpricing.matching import Standing
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, Rate, RateCard
 from pricing_server.errors import DatabaseUnavailable
@@ -40,6 +41,14 @@ def price(provider: str, model_id: str, card: RateCard | None = None) -> Price:
         effective_time=NOON - 24 * HOUR,
         price_revision=1,
     )
+
+
+def standing_of(price: Price) -> Standing:
+    """What a listing is worth."""
+    is_priced = price.card.state is not PriceState.UNPRICED
+    if price.delisted_at is None:
+        return Standing.PRICED if is_priced else Standing.UNPRICED
+    return Standing.DELISTED if is_priced else Standing.DELISTED_UNPRICED
 
 
 class Clock:
@@ -127,13 +136,13 @@ class Table:
         await self._answer()
         return head
 
-    async def names(self) -> Sequence[tuple[str, str]]:
+    async def names(self) -> Mapping[tuple[str, str], Standing]:
         self.name_reads += 1
         self.names_asked.set()
         await self._answer()
         if self.names_are_down:
             raise DatabaseUnavailable
-        return [(price.provider, price.model_id) for price in self.prices]
+        return {(price.provider, price.model_id): standing_of(price) for price in self.prices}
 
     async def _answer(self) -> None:
         await asyncio.sleep(0)

@@ -17,6 +17,7 @@ from llmpricing.rate_card import (
     UNPRICED,
     Comparison,
     Conditions,
+    DayOfWeek,
     PriceState,
     Rate,
     RateCard,
@@ -49,9 +50,10 @@ def prices(draw: st.DrawFn, *, zero: bool = False) -> Decimal:
 
 meters = st.sampled_from(Meter)
 minutes = st.integers(0, MINUTES_PER_DAY - 1)
+days_of_week = st.sets(st.sampled_from(DayOfWeek), max_size=7).map(tuple)
 utc_windows = (
-    st.tuples(minutes, minutes)
-    .filter(lambda ends: ends[0] != ends[1])
+    st.tuples(minutes, minutes, st.just(()) | days_of_week)
+    .filter(lambda at: at[0] != at[1] or 0 < len(at[2]) < 7)
     .map(lambda at: UtcWindow(*at))
 )
 thresholds = st.builds(

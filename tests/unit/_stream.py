@@ -135,21 +135,21 @@ class History:
         return self._of(epoch)[0]
 
     def keys(
-        self, after: int, upto: int, narrow: Filter = EVERYTHING, epoch: str = ""
+        self, after: int, upto: int, criteria: Filter = EVERYTHING, epoch: str = ""
     ) -> list[Key]:
         """The changes behind a revision up to another one that pass, now or as of an epoch."""
         return [
             (revision_of(row), row.provider, row.model_id)
             for row in self._of(epoch)[1]
-            if after < revision_of(row) <= upto and narrow.passes(row.provider, row.model_id)
+            if after < revision_of(row) <= upto and criteria.passes(row.provider, row.model_id)
         ]
 
     def _of(self, epoch: str) -> tuple[Head, list[PriceChange]]:
         return self._lost.get(epoch, (self.at, self.rows))
 
-    def standing(self, revision: int, narrow: Filter) -> dict[tuple[str, str], int]:
+    def standing(self, revision: int, criteria: Filter) -> dict[tuple[str, str], int]:
         """The models that pass and have a price at a revision, and since which one."""
-        return {(key[1], key[2]): key[0] for key in self.keys(0, revision, narrow)}
+        return {(key[1], key[2]): key[0] for key in self.keys(0, revision, criteria)}
 
     async def head(self) -> Head:
         return await self._answer(lambda: self.at)
@@ -162,7 +162,7 @@ class History:
         return await self._answer(find)
 
     async def changes(
-        self, after: Cursor, upto: int, limit: int, narrow: Filter = EVERYTHING
+        self, after: Cursor, upto: int, limit: int, criteria: Filter = EVERYTHING
     ) -> ChangePage:
         rows = min(limit, self._page_rows)
 
@@ -172,7 +172,7 @@ class History:
                 :rows
             ]
             return ChangePage(
-                [row for row in found if narrow.passes(row.provider, row.model_id)],
+                [row for row in found if criteria.passes(row.provider, row.model_id)],
                 self.at,
                 Cursor(*_place(found[-1])) if len(found) == rows else None,
             )
@@ -180,12 +180,12 @@ class History:
         return await self._answer(find)
 
     async def prices_at(
-        self, revision: int, after_model: int, limit: int, narrow: Filter
+        self, revision: int, after_model: int, limit: int, criteria: Filter
     ) -> PricePage:
         rows = min(limit, self._page_rows)
 
         def find() -> PricePage:
-            standing = self.standing(revision, narrow)
+            standing = self.standing(revision, criteria)
             keys = [
                 number
                 for number, model in enumerate(MODELS, start=1)

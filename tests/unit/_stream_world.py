@@ -16,7 +16,8 @@ from pricing_server.errors import DatabaseUnavailable, ShuttingDown
 from pricing_server.lookup.price import Head
 from pricing_server.stream.feed import Feed
 from pricing_server.stream.messages import MAX_MESSAGE_BYTES, Event, Filter
-from pricing_server.stream.streams import ChangeStreams, StreamRequest
+from pricing_server.stream.streams import ChangeStreams
+from pricing_server.stream.subscription import StreamRequest
 from tests.unit._stream import (
     MODELS,
     Decoded,
@@ -141,14 +142,14 @@ class Subscriber:
     def __init__(
         self,
         process: Process,
-        narrow: Filter,
+        criteria: Filter,
         after: int | None,
         *,
         snapshot: bool = False,
         drops: bool = False,
     ) -> None:
         self._process = process
-        self._narrow = narrow
+        self._criteria = criteria
         self._snapshot = snapshot
         self._drops = drops
         """Whether it loses its connection now and then."""
@@ -179,7 +180,7 @@ class Subscriber:
 
     async def _read(self, upto: int) -> None:
         request = StreamRequest(
-            narrow=self._narrow,
+            criteria=self._criteria,
             after_revision=self.saved.revision if self.saved else None,
             epoch=self.saved.epoch if self.saved else "",
             snapshot=self._snapshot and self.saved is None,
@@ -271,14 +272,14 @@ class Subscriber:
     def _between(self, after: Head, upto: Head) -> list[Key]:
         """What passes behind a revision up to another one, in their epoch."""
         history = self._process.history
-        return history.keys(after.revision, upto.revision, self._narrow, after.epoch)
+        return history.keys(after.revision, upto.revision, self._criteria, after.epoch)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What one subscriber asks for, and when."""
 
-    narrow: Filter
+    criteria: Filter
     after: int | None
     snapshot: bool
     drops: bool
@@ -300,7 +301,7 @@ def subscriber(process: Process, plan: Plan) -> Subscriber:
     after = None if plan.after is None else min(plan.after, process.history.at.revision)
     return Subscriber(
         process,
-        plan.narrow,
+        plan.criteria,
         after,
         snapshot=plan.snapshot and after is None,
         drops=plan.drops,

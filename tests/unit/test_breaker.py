@@ -49,7 +49,7 @@ class Log:
         return [RUN]
 
     async def changes(
-        self, narrow: ChangeFilter, before: ChangeCursor | None, limit: int
+        self, criteria: ChangeFilter, before: ChangeCursor | None, limit: int
     ) -> Sequence[tuple[ChangeCursor, PriceChange]]:
         await self._answer()
         return []

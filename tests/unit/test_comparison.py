@@ -18,7 +18,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import DYNAMIC, UNPRICED, Conditions, PriceState, Rate, RateCard
 from llmpricing.units import plain
 from llmpricing.usage import InputConvention
-from pricing_server.comparison.comparison import Compared, Comparison, Comparisons
+from pricing_server.comparison.comparison import Compared, Comparisons, PriceComparison
 from pricing_server.comparison.identity import Identity
 from pricing_server.costs import Costs, Used
 from pricing_server.errors import DatabaseUnavailable, InvalidArgument, ModelNotFound
@@ -108,7 +108,7 @@ def comparisons(
     return Comparisons(lookup, Costs(lookup), Lists(table), clock=clock)
 
 
-def told(comparison: Comparison) -> list[tuple[str, str | None]]:
+def told(comparison: PriceComparison) -> list[tuple[str, str | None]]:
     return [
         (each.answer.quote.price.provider, None if each.total is None else plain(each.total))
         for each in comparison.compared

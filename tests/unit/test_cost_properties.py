@@ -28,7 +28,7 @@ from llmpricing.rate_card import (
 )
 from llmpricing.usage import InputConvention, UsageError
 from tests.unit._cost_reference import Units, exact_sum, reference_cost, total
-from tests.unit._strategies import EPOCH
+from tests.unit._strategies import EPOCH, days_of_week
 
 INCLUSIVE, EXCLUSIVE = InputConvention
 
@@ -57,6 +57,7 @@ meters = st.sampled_from(METERS)
 amounts = st.integers(0, 10**4).map(lambda number: Decimal(number).scaleb(-6))
 contexts = st.dictionaries(st.sampled_from("kl"), st.sampled_from("vw"), max_size=2)
 instants = st.integers(0, 48).map(lambda hours: EPOCH + timedelta(hours=hours))
+hours_of_weeks = st.integers(0, 8 * 24).map(lambda hours: EPOCH + timedelta(hours=hours))
 units = st.dictionaries(meters, st.integers(0, 12), max_size=8)
 thresholds = st.builds(
     Threshold,
@@ -73,7 +74,11 @@ def rates(draw: st.DrawFn, *, thresholds: st.SearchStrategy[Threshold | None]) -
     threshold = draw(st.none() | thresholds)
     if threshold is not None and draw(st.booleans()):
         threshold = replace(threshold, meter=meter, scope=ThresholdScope.EXCESS)
-    window = st.integers(0, 23).map(lambda hour: UtcWindow(hour * 60, (hour * 60 + 300) % 1440))
+    window = st.builds(
+        lambda hour, days: UtcWindow(hour * 60, (hour * 60 + 300) % 1440, days),
+        st.integers(0, 23),
+        st.just(()) | days_of_week,
+    )
     is_graduated = threshold is not None and threshold.scope is ThresholdScope.EXCESS
     return Rate(
         meter,
@@ -135,6 +140,17 @@ def test_every_unit_is_charged_once_at_the_first_rate_that_holds(
     assert cost.total == expected.total
     assert line_quantities(cost) == {key: count for key, count in expected.lines.items() if count}
     assert dict(cost.unpriced) == {meter: count for meter, count in expected.unpriced.items()}
+
+
+@given(cards(), units, st.lists(hours_of_weeks, min_size=2, max_size=24), contexts)
+@often
+def test_a_card_remembers_no_cost_of_another_hour_or_day(
+    card: RateCard, units: Units, hours: list[datetime], context: Mapping[str, str]
+) -> None:
+    compiled = CompiledCard(card)
+    for at in hours:
+        cost = compiled.evaluate(units, at=at, context=context, convention=EXCLUSIVE)
+        assert cost.total == reference_cost(card, units, at, context).total
 
 
 @given(cards(), units, instants, contexts)

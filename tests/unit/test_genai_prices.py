@@ -35,14 +35,13 @@ from llmpricing.schedule import headline, last_change, next_change
 from llmpricing.units import EXACT
 from pricing_server.providers.genai_prices import (
     FIELDS,
-    LEAST_BILLED,
     RELEASED,
     SOURCE,
     read,
     release,
 )
 from pricing_server.providers.source import Listing, SourceError
-from tests._genai_edges import NOW, Context, contexts, instants, token_counts
+from tests._genai_edges import NOW, Context, asked_at, contexts, instants, token_counts
 
 PER_MILLION = Decimal("1E-6")
 METERS = {
@@ -109,7 +108,7 @@ def charged(
 
 def disagreements(model: ModelInfo, card: RateCard) -> Iterator[str]:
     for when, context in itertools.product(instants(model), contexts(model)):
-        prices = model.get_prices(when, context)
+        prices = model.get_prices(asked_at(model, when), context)
         for tokens in token_counts(model):
             wanted, got = expected(prices, tokens), charged(card.rates, when, context, tokens)
             if any(rate.minimum for rate in card.rates):
@@ -217,7 +216,9 @@ def test_peak_hours_of_deepseek_change_at_their_edges(
         ("2026-11-20 01:00", peak, "2026-11-20 01:00", "2026-11-20 04:00"),
         ("2026-11-20 04:00", off, "2026-11-20 04:00", "2026-11-20 06:00"),
         ("2026-11-20 09:59", peak, "2026-11-20 06:00", "2026-11-20 10:00"),
-        ("2026-11-20 10:00", off, "2026-11-20 10:00", "2026-11-21 01:00"),
+        ("2026-11-20 10:00", off, "2026-11-20 10:00", "2026-11-23 01:00"),
+        ("2026-11-21 02:00", off, "2026-11-20 10:00", "2026-11-23 01:00"),
+        ("2026-11-22 23:59", off, "2026-11-20 10:00", "2026-11-23 01:00"),
         # Two changes at one midnight are one change: the date, outside the windows.
         ("2026-09-09 23:59", Decimal("0.22") * PER_MILLION, "2026-09-09 10:00", "2026-09-10 00:00"),
         ("2026-09-10 00:00", off, "2026-09-10 00:00", "2026-09-10 01:00"),
@@ -282,29 +283,6 @@ def test_a_variant_without_prices_makes_its_context_known_and_changes_nothing() 
 def test_an_hour_of_audio_is_kept_as_3600_seconds() -> None:
     card = card_of(model_of(ModelPrice(audio_hours=Decimal("0.04"))))
     assert card.rates == (Rate(Meter.AUDIO_SECONDS, Decimal("0.04"), per=3600),)
-
-
-def test_whisper_at_groq_is_charged_for_ten_seconds_at_least(
-    cards: dict[tuple[str, str], RateCard],
-) -> None:
-    minimums = {
-        key: {(rate.meter, rate.minimum) for rate in card.rates}
-        for key, card in cards.items()
-        if any(rate.minimum for rate in card.rates)
-    }
-    assert minimums == {key: {(Meter.AUDIO_SECONDS, 10)} for key in LEAST_BILLED}
-
-
-def test_a_minimum_beside_a_price_of_input_of_its_own_is_a_fault() -> None:
-    seller, name = min(LEAST_BILLED)
-    prices = ModelPrice(audio_hours=Decimal(1), input_audio_hours=Decimal(2))
-    model = ModelInfo(id=name, match=ClauseEquals(name), prices=prices)
-    sound = model_of(ModelPrice(input_mtok=Decimal(1)))
-    listing = read(
-        [Provider(id=seller, name="Seller", api_pattern="x", models=[model, sound])], NOW
-    )
-    (fault,) = listing.faults
-    assert fault.message == "seconds of input have a price of their own beside a minimum for all"
 
 
 def test_no_price_and_a_zero_are_unpriced_and_never_free() -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 import pytest
 from structlog.testing import capture_logs
 
+from llmpricing.matching import Standing
 from pricing_server.errors import DatabaseUnavailable
 from pricing_server.lookup.guard import GuardedReader
 from pricing_server.lookup.price import Head, Name, Price, When
@@ -57,9 +58,9 @@ class Database:
         await self._answer()
         return HEAD, None, []
 
-    async def names(self) -> Sequence[tuple[str, str]]:
+    async def names(self) -> Mapping[tuple[str, str], Standing]:
         await self._answer()
-        return [("acme", "m")]
+        return {("acme", "m"): Standing.PRICED}
 
     async def head(self) -> Head:
         self.probes += 1
@@ -127,7 +128,7 @@ async def test_a_database_that_answers_is_passed_through(
     database: Database, guard: GuardedReader
 ) -> None:
     assert await guard.find("m", None) == (HEAD, [])
-    assert await guard.names() == [("acme", "m")]
+    assert await guard.names() == {("acme", "m"): Standing.PRICED}
     assert await guard.head() == HEAD
     assert await guard.find_references("m", "a", "b") == (HEAD, None, [])
     assert not guard.is_down

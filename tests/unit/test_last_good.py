@@ -11,17 +11,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from structlog.testing import capture_logs
 
+from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, RateCard
 from pricing_server.lookup import last_good
 from pricing_server.lookup.last_good import LastGood, LastGoodPrice
 from pricing_server.lookup.price import Head, Key, Layer, Price
 from pricing_server.sync.held import HoldReason, PendingChange
+from pricing_server.sync.table_state import Disagreement
 from tests.unit._price_table import NOON, price, priced
 from tests.unit._strategies import cards, few
 
@@ -108,6 +111,10 @@ async def test_every_field_survives_the_disk(path: Path) -> None:
         delisted_at=NOON,
         canonical_slug="qwen/qwen3-8b",
         context_length=40_960,
+        stated_as="Qwen/Qwen3",
+        disagreements=(
+            Disagreement("litellm", Meter.INPUT_TOKENS, Decimal("0.1"), Decimal("1E-7")),
+        ),
         detail="OpenRouter's price, ürgent \U0001f600",
         until=NOON + timedelta(days=1),
         stated=price("featherless", "Qwen/Qwen3-8B"),

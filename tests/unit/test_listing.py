@@ -27,9 +27,9 @@ from llmpricing.rate_card import (
 )
 from pricing_server.listing import (
     ListedPage,
-    Listing,
     Position,
     PriceFilter,
+    PriceLister,
     UnknownPosition,
     select,
 )
@@ -117,7 +117,7 @@ def filters(draw: st.DrawFn) -> PriceFilter:
     )
 
 
-def expected(table: Sequence[Price], narrow: PriceFilter, at: datetime) -> list[tuple[str, str]]:
+def expected(table: Sequence[Price], criteria: PriceFilter, at: datetime) -> list[tuple[str, str]]:
     """The names that are to be listed, by the contract read word for word."""
     left: list[tuple[tuple[object, ...], tuple[str, str]]] = []
     for one in table:
@@ -133,7 +133,7 @@ def expected(table: Sequence[Price], narrow: PriceFilter, at: datetime) -> list[
             (
                 Fraction(rate.price) / rate.per
                 for rate in now
-                if rate.meter is narrow.price_meter
+                if rate.meter is criteria.price_meter
                 and not rate.conditions.context
                 and (rate.conditions.threshold is None or rate.conditions.threshold.reached_by(0))
             ),
@@ -141,17 +141,17 @@ def expected(table: Sequence[Price], narrow: PriceFilter, at: datetime) -> list[
         )
         texts = [one.model_id, one.provider, one.hugging_face_id or ""]
         passes = [
-            one.delisted_at is None or narrow.include_delisted,
-            not narrow.providers or one.provider in narrow.providers,
-            not narrow.states or state in narrow.states,
-            all(any(rate.meter is meter for rate in now) for meter in narrow.meters),
-            any(narrow.text.casefold() in text.casefold() for text in texts),
+            one.delisted_at is None or criteria.include_delisted,
+            not criteria.providers or one.provider in criteria.providers,
+            not criteria.states or state in criteria.states,
+            all(any(rate.meter is meter for rate in now) for meter in criteria.meters),
+            any(criteria.text.casefold() in text.casefold() for text in texts),
         ]
         for bound, is_least, value in (
-            (narrow.min_price, True, standard),
-            (narrow.max_price, False, standard),
-            (narrow.min_context_length, True, one.context_length),
-            (narrow.max_context_length, False, one.context_length),
+            (criteria.min_price, True, standard),
+            (criteria.max_price, False, standard),
+            (criteria.min_context_length, True, one.context_length),
+            (criteria.max_context_length, False, one.context_length),
         ):
             if bound is not None:
                 limit = Fraction(bound)
@@ -159,7 +159,7 @@ def expected(table: Sequence[Price], narrow: PriceFilter, at: datetime) -> list[
                     value is not None and (value >= limit if is_least else value <= limit)
                 )
         if all(passes):
-            sign = -1 if narrow.is_descending else 1
+            sign = -1 if criteria.is_descending else 1
             name = (one.provider, one.model_id)
             left.append(((standard is None, sign * (standard or 0), name), name))
     return [name for _, name in sorted(left)]
@@ -172,29 +172,29 @@ def price_list(table: Sequence[Price]) -> PriceList:
 # Laws ------------------------------------------------------------------------------------
 
 
-@given(table=tables, narrow=filters(), at=instants)
+@given(table=tables, criteria=filters(), at=instants)
 @many
 def test_what_is_listed_is_what_the_contract_says_and_in_its_order(
-    table: Sequence[Price], narrow: PriceFilter, at: datetime
+    table: Sequence[Price], criteria: PriceFilter, at: datetime
 ) -> None:
-    assert names(select(price_list(table), narrow, at)) == expected(table, narrow, at)
+    assert names(select(price_list(table), criteria, at)) == expected(table, criteria, at)
 
 
-@given(table=tables, narrow=filters(), data=st.data())
+@given(table=tables, criteria=filters(), data=st.data())
 @many
 def test_a_list_answers_alike_at_any_instant_and_in_any_order_of_questions(
-    table: Sequence[Price], narrow: PriceFilter, data: st.DataObject
+    table: Sequence[Price], criteria: PriceFilter, data: st.DataObject
 ) -> None:
     """What it remembers of its cards holds at every instant."""
     listed = price_list(table)
     for at in data.draw(st.lists(instants, max_size=4)):
-        assert names(select(listed, narrow, at)) == expected(table, narrow, at)
+        assert names(select(listed, criteria, at)) == expected(table, criteria, at)
 
 
-@given(table=tables, narrow=filters(), at=instants, sizes=st.lists(st.integers(1, 4), min_size=1))
+@given(table=tables, criteria=filters(), at=instants, sizes=st.lists(st.integers(1, 4), min_size=1))
 @few
 async def test_pages_of_any_size_are_the_whole_list_each_once(
-    table: Sequence[Price], narrow: PriceFilter, at: datetime, sizes: Sequence[int]
+    table: Sequence[Price], criteria: PriceFilter, at: datetime, sizes: Sequence[int]
 ) -> None:
     """Each page at a server that has seen none before, while prices change and time goes on."""
     clock = Clock()
@@ -204,8 +204,8 @@ async def test_pages_of_any_size_are_the_whole_list_each_once(
     begin = None
     while not found or not found[-1].is_last:
         lists = price_lists(reader)
-        listing = Listing(lists, {}, clock=clock)
-        found.append(await listing.page(narrow, begin, sizes[len(found) % len(sizes)]))
+        listing = PriceLister(lists, {}, clock=clock)
+        found.append(await listing.page(criteria, begin, sizes[len(found) % len(sizes)]))
         if found[-1].answers:
             last = found[-1].answers[-1].quote.price
             begin = Position(found[-1].head, found[-1].at, (last.provider, last.model_id))
@@ -213,23 +213,23 @@ async def test_pages_of_any_size_are_the_whole_list_each_once(
         reader.commit(*(replace(one, card=priced(str(len(found)))) for one in table))
         clock.now += HOUR
     told = [answer.quote.price for each in found for answer in each.answers]
-    assert names(told) == expected(table, narrow, at)
+    assert names(told) == expected(table, criteria, at)
     assert {(each.head, each.at) for each in found} == {(HEAD, at)}
 
 
-@given(table=tables, narrow=filters(), at=instants, position=st.integers(0, 11))
+@given(table=tables, criteria=filters(), at=instants, position=st.integers(0, 11))
 @many
 async def test_what_has_no_revision_may_change_between_pages_and_nothing_comes_twice(
-    table: Sequence[Price], narrow: PriceFilter, at: datetime, position: int
+    table: Sequence[Price], criteria: PriceFilter, at: datetime, position: int
 ) -> None:
     """Such as the context length, also of the very model behind which a page begins."""
-    before = expected(table, narrow, at)
+    before = expected(table, criteria, at)
     if not before:
         return
     behind = before[position % len(before)]
     changed = [replace(one, context_length=4096) for one in table]
     lists = price_lists(ListedTable(*changed))
-    page = await Listing(lists, {}).page(narrow, Position(HEAD, at, behind), 100)
+    page = await PriceLister(lists, {}).page(criteria, Position(HEAD, at, behind), 100)
     told = names(answer.quote.price for answer in page.answers)
     place = before.index(behind)
     assert not set(told) & set(before[: place + 1])
@@ -268,7 +268,7 @@ def test_sorting_in_runs_is_sorting_and_keeps_the_order_of_equals(
 
 async def test_a_page_behind_a_model_that_nobody_lists_is_refused() -> None:
     lists = price_lists(ListedTable(price("a", "one")))
-    listing = Listing(lists, {})
+    listing = PriceLister(lists, {})
     for behind in (("a", "two"), ("a", ""), ("z", "one")):
         with pytest.raises(UnknownPosition):
             await listing.page(PriceFilter(), Position(HEAD, NOON, behind), 1)
@@ -286,7 +286,7 @@ async def test_later_pages_are_evaluated_at_the_instant_of_the_first() -> None:
     )
     lists = price_lists(ListedTable(*(price("a", each, timed) for each in ("one", "two"))))
     clock = Clock()
-    listing = Listing(lists, {}, clock=clock)
+    listing = PriceLister(lists, {}, clock=clock)
     first = await listing.page(PriceFilter(), None, 1)
     clock.now += 24 * HOUR
     second = await listing.page(PriceFilter(), Position(first.head, first.at, ("a", "one")), 1)
@@ -301,7 +301,7 @@ async def test_later_pages_are_evaluated_at_the_instant_of_the_first() -> None:
 
 async def test_a_list_of_nothing_has_one_page() -> None:
     lists = price_lists(ListedTable())
-    page = await Listing(lists, {}).page(PriceFilter(), None, 10)
+    page = await PriceLister(lists, {}).page(PriceFilter(), None, 10)
     assert page.is_last
     assert not page.answers
     await lists.aclose()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from llmpricing.matching import Standing
 from llmpricing.meters import Meter
 from llmpricing.rate_card import (
     DYNAMIC,
@@ -798,9 +799,8 @@ async def test_a_model_without_a_headline_is_an_answer(
 
 
 def test_the_best_match_comes_first_and_makers_before_others() -> None:
-    names = NameIndex(
-        [("zebra", "gpt-4o"), ("openai", "gpt-4o"), ("openai", "gpt-4o-mini"), ("aws", "titan")]
-    )
+    listed = [("zebra", "gpt-4o"), ("openai", "gpt-4o"), ("openai", "gpt-4o-mini")]
+    names = NameIndex(dict.fromkeys([*listed, ("aws", "titan")], Standing.PRICED))
     assert names.near_models("GPT_4o", None) == [
         ("openai", "gpt-4o"),
         ("zebra", "gpt-4o"),
@@ -809,5 +809,6 @@ def test_the_best_match_comes_first_and_makers_before_others() -> None:
     assert names.near_models("gpt-4o", "aws") == []
     assert names.near_models("qqqqqqqq", None) == []
     assert names.near_models("\U0001f600", None) == []
-    assert len(NameIndex(("s", f"model-{n}") for n in range(50)).near_models("model", None)) == 5
+    many = NameIndex({("s", f"model-{n}"): Standing.PRICED for n in range(50)})
+    assert len(many.near_models("model", None)) == 5
     assert names.near_providers("openia") == ["openai"]

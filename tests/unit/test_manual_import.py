@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from pricing_server.cli import main
 from pricing_server.lookup.manual_file import ManualFileError, read_manual_file
-from pricing_server.manual_import import Conversion, convert
+from pricing_server.manual_import import ManualConversion, convert
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def converted(document: dict[str, Any], unit: str = "per_1m_tokens") -> Conversion:
+def converted(document: dict[str, Any], unit: str = "per_1m_tokens") -> ManualConversion:
     return convert(document, unit, NOW)
 
 

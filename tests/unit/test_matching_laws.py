@@ -19,7 +19,13 @@ from llmpricing.rate_card import PriceState, RateCard
 from llmpricing.schedule import headline
 from pricing_server.matching.model_index import model_index
 from tests._coverage import NOW
-from tests.unit._model_names import UNIVERSES, cards, catalogue_clauses, catalogue_index
+from tests.unit._model_names import (
+    UNIVERSES,
+    cards,
+    catalogue_clauses,
+    catalogue_index,
+    standings,
+)
 
 universes = pytest.mark.parametrize("universe", sorted(UNIVERSES))
 
@@ -97,9 +103,30 @@ def test_every_listed_id_has_a_seller_of_exactly_this_id_without_one(universe: s
     for _, model_id in names:
         result = index.match(model_id)
         assert isinstance(result, Match)
-        assert result.model_id == model_id
-        assert (result.provider, model_id) in names
-        assert result.rule in (MatchRule.EXACT_AT_MAKER, MatchRule.EXACT_AT_SELLER)
+        exact = result.unpriced or result
+        assert exact.model_id == model_id
+        assert (exact.provider, model_id) in names
+        assert exact.rule in (MatchRule.EXACT_AT_MAKER, MatchRule.EXACT_AT_SELLER)
+
+
+def test_without_a_seller_no_unpriced_listing_answers_while_one_of_the_id_has_a_price() -> None:
+    names, index = _universe("recordings")
+    unpriced = standings(names)
+    sellers: dict[str, list[str]] = {}
+    for provider, model_id in names:
+        sellers.setdefault(model_id, []).append(provider)
+    led_elsewhere = 0
+
+    for model_id, at in sellers.items():
+        result = index.match(model_id)
+        assert isinstance(result, Match)
+        is_priced = any((seller, model_id) not in unpriced for seller in at)
+        assert (result.model_id == model_id and result.unpriced is None) or not is_priced
+        if is_priced or result.unpriced is not None:
+            assert (result.provider, result.model_id) not in unpriced
+        led_elsewhere += result.unpriced is not None
+
+    assert led_elsewhere > 20
 
 
 @universes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from llmpricing.matching import (
@@ -14,6 +16,7 @@ from llmpricing.matching import (
     NoMatch,
     Outcome,
     SameModel,
+    Standing,
 )
 from llmpricing.matching.clause import (
     AllOf,
@@ -54,8 +57,12 @@ NAMES: list[Name] = [
 NO_CLAUSES = ClauseIndex(())
 
 
-def index(*clauses: ModelClause, names: list[Name] = NAMES) -> ModelIndex:
-    return model_index(names, ClauseIndex(clauses))
+def index(
+    *clauses: ModelClause,
+    names: list[Name] = NAMES,
+    standings: Mapping[Name, Standing] | None = None,
+) -> ModelIndex:
+    return model_index(names, ClauseIndex(clauses), standings=standings or {})
 
 
 def test_without_a_provider_openai_slash_gpt_4o_is_openrouters() -> None:
@@ -259,7 +266,8 @@ def test_a_clause_gives_no_model_a_name_that_the_seller_lists_in_another_writing
     )
 
 
-def test_an_area_of_bedrock_has_the_regional_price_unless_areas_are_listed_one_by_one() -> None:
+def test_an_area_of_bedrock_has_the_regional_price_that_the_catalogue_gives_it() -> None:
+    """Whatever other areas are listed one by one; an area that is listed is its own model."""
     says = ModelClause(
         "aws", "regional.anthropic.claude-opus-5-v1:0", Contains("anthropic.claude-opus-5")
     )
@@ -270,8 +278,9 @@ def test_an_area_of_bedrock_has_the_regional_price_unless_areas_are_listed_one_b
         *regional, MatchRule.CATALOGUE_CLAUSE
     )
     for listed in ("us.anthropic.claude-opus-5-v1:0", "anthropic.claude-opus-5-v1:0"):
-        apart = index(says, names=[regional, ("aws", listed)])
-        assert apart.match(name, "aws") == NoMatch((regional,))
+        others = index(says, names=[regional, ("aws", listed)])
+        assert others.match(name, "aws") == Match(*regional, MatchRule.CATALOGUE_CLAUSE)
+        assert others.match(listed, "aws") == Match("aws", listed, MatchRule.EXACT)
     for unknown in ("us-gov.", "global.", "us-east-1/", "us.eu."):
         other = f"{unknown}anthropic.claude-opus-5-v1:0"
         assert index(says, names=[regional]).match(other, "aws") == NoMatch((regional,))
@@ -400,3 +409,99 @@ def test_a_listed_name_beyond_the_bound_is_found_but_no_other_rule_reads_it() ->
 
     assert index(names=[("x", long)]).match(long) == Match("x", long, MatchRule.EXACT_AT_SELLER)
     assert index(names=[("x", long)]).match(long.upper()) == NoMatch()
+
+
+# Without a seller, one with a price answers.
+
+COPILOT: Name = ("github-copilot", "claude-sonnet-4.5")
+UNPRICED_COPILOT = {COPILOT: Standing.UNPRICED}
+
+
+def test_a_later_rule_finds_the_price_that_an_exact_listing_does_not_have() -> None:
+    found = index(names=[*NAMES, COPILOT], standings=UNPRICED_COPILOT)
+    exact = Match(*COPILOT, MatchRule.EXACT_AT_SELLER)
+    priced = Match("anthropic", "claude-sonnet-4-5", MatchRule.PUNCTUATION, unpriced=exact)
+
+    assert found.match(COPILOT[1]) == found.explain(COPILOT[1]).result == priced
+    tried = {step.rule: step for step in found.explain(COPILOT[1]).tried}
+    assert tried[MatchRule.EXACT_AT_MAKER].outcome is Outcome.NOTHING
+    assert tried[MatchRule.EXACT_AT_SELLER].outcome is Outcome.UNPRICED
+    assert tried[MatchRule.EXACT_AT_SELLER].found == (COPILOT,)
+    assert tried[MatchRule.PUNCTUATION].outcome is Outcome.MATCHED
+    assert found.match(COPILOT[1], exact_only=True) == exact
+    assert found.explain(COPILOT[1], exact_only=True).result == exact
+
+
+def test_with_a_seller_its_unpriced_listing_is_the_match() -> None:
+    found = index(names=[*NAMES, COPILOT], standings=UNPRICED_COPILOT)
+
+    for name in (COPILOT[1], COPILOT[1].upper()):
+        at = found.match(name, "github-copilot")
+        assert isinstance(at, Match)
+        assert (at.provider, at.model_id, at.unpriced) == (*COPILOT, None)
+        assert found.explain(name, "github-copilot").result == at
+
+
+@pytest.mark.parametrize("name", ["m-4.5", "M-4.5", "m-4-5"])
+def test_of_the_sellers_of_a_rule_those_with_a_price_come_first_and_delisted_ones_last(
+    name: str,
+) -> None:
+    models = [(seller, "m-4.5") for seller in ("anthropic", "openai", "aws", "zebra")]
+    standings = dict(zip(models, reversed(Standing), strict=True))
+    found = index(names=models, standings=standings)
+    order = [seller for seller, _ in reversed(models)]
+
+    step = found.explain(name).tried[-1]
+    assert step.outcome is Outcome.MATCHED
+    assert [seller for seller, _ in step.found] == order
+    for left in range(3, 0, -1):
+        rest = index(names=models[:left], standings=standings)
+        match = rest.match(name)
+        assert isinstance(match, Match)
+        assert match.provider == order[4 - left]
+
+
+def test_a_maker_without_a_price_gives_way_to_a_seller_with_one_and_is_told() -> None:
+    models = [("openai", "m"), ("zebra", "m")]
+    found = index(names=models, standings={models[0]: Standing.UNPRICED})
+
+    assert found.match("m") == Match("zebra", "m", MatchRule.EXACT_AT_SELLER)
+    at_maker, at_seller = found.explain("m").tried
+    assert (at_maker.outcome, at_maker.found) == (Outcome.UNPRICED, (models[0],))
+    assert (at_seller.outcome, at_seller.found) == (Outcome.MATCHED, (models[1], models[0]))
+
+
+def test_a_name_without_any_price_leads_to_what_the_first_rule_found() -> None:
+    models = [("acme", "Some-4.5"), ("zebra", "some-4-5"), ("openai", "some-4-5-20250929")]
+    found = index(names=models, standings=dict.fromkeys(models, Standing.UNPRICED))
+
+    assert found.match("some-4.5") == Match("acme", "Some-4.5", MatchRule.CASE)
+    assert found.match("some-4-5") == Match("zebra", "some-4-5", MatchRule.EXACT_AT_SELLER)
+    for name in ("some-4.5", "some-4-5"):
+        outcomes = {step.outcome for step in found.explain(name).tried}
+        assert outcomes == {Outcome.UNPRICED, Outcome.NOTHING}
+
+
+def test_several_priced_models_of_one_seller_do_not_take_the_place_of_an_unpriced_one() -> None:
+    models = [("acme", "glm-4.5"), ("zai", "GLM-4.5"), ("zai", "Glm-4.5")]
+    found = index(names=models, standings={models[0]: Standing.UNPRICED})
+
+    assert found.match("glm-4.5") == Match("acme", "glm-4.5", MatchRule.EXACT_AT_SELLER)
+    assert found.explain("glm-4.5").tried[-1].outcome is Outcome.AMBIGUOUS
+    assert found.explain("glm-4.5").result == found.match("glm-4.5")
+
+
+def test_a_seller_in_front_of_a_name_is_not_left_for_one_with_a_price() -> None:
+    found = index(names=[*NAMES, COPILOT], standings=UNPRICED_COPILOT)
+
+    name = "github-copilot/claude-sonnet-4.5"
+    assert found.match(name) == Match(*COPILOT, MatchRule.SELLER_PREFIX)
+    assert found.explain(name).tried[-1].outcome is Outcome.MATCHED
+
+
+def test_a_delisted_model_does_not_take_the_place_of_a_listed_one_without_a_price() -> None:
+    models = [("acme", "some-4.5"), ("zebra", "some-4-5")]
+    standings = {models[0]: Standing.UNPRICED, models[1]: Standing.DELISTED}
+    found = index(names=models, standings=standings)
+
+    assert found.match("some-4.5") == Match(*models[0], MatchRule.EXACT_AT_SELLER)

@@ -9,15 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from llmpricing.rate_card import UNPRICED, RateCard
-from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
+from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.providers.source import Evidence, ListedModel, Listing, Source
-from pricing_server.sync.override import (
-    ENDED,
-    EndPlan,
-    OverrideRequest,
-    plan_end,
-    plan_set,
-)
+from pricing_server.sync.override import ENDED, OverrideRequest
 from pricing_server.sync.plan import (
     OVERRIDE,
     KnownModel,
@@ -27,6 +21,8 @@ from pricing_server.sync.plan import (
     make_plan,
     precedence,
 )
+from pricing_server.sync.resolution import InForce, Resolver
+from pricing_server.sync.table_state import Attribution
 from tests.unit._price_table import priced
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -41,7 +37,7 @@ API = Source("api", "The API", 100, lambda document, at: LISTING, Evidence.RECOR
 def model(
     card: RateCard | None = MINE, source: str = OVERRIDE, *, active: bool = True
 ) -> KnownModel:
-    return KnownModel(1, "acme", "one", active, card.card_id if card else None, source)
+    return KnownModel(1, "acme", "one", active, card.card_id if card else None, Attribution(source))
 
 
 def quote(source: str, card: RateCard, rank: int, *, own: bool = False, missing: int = 0) -> Quote:
@@ -52,10 +48,27 @@ OVERRIDDEN = quote(OVERRIDE, MINE, 0)
 ENDED_OVERRIDE = quote(OVERRIDE, UNPRICED, 0)
 
 
-def ended(*beneath: tuple[Quote, RateCard], in_force: RateCard = MINE) -> EndPlan:
-    quotes = [one for one, _ in beneath]
-    cards = {card.card_id: card for _, card in beneath}
-    return plan_end(model(in_force), in_force, quotes, cards, NOW, ENDED, ended_at=ENDED_AT)
+def settled(
+    known: KnownModel,
+    *quotes: Quote,
+    cards: Sequence[RateCard] = (),
+    since: datetime = NOW,
+    origin: ChangeOrigin = SET.origin,
+) -> tuple[InForce, PriceChange | None, Attribution | None]:
+    """What is in force of a model whose override began or ended, and what that changes."""
+    stored = {card.card_id: card for card in (MINE, THEIRS, OTHERS, UNPRICED, *cards)}
+    resolver = Resolver(stored, origin, NOW)
+    found = resolver.settle(known, quotes, since)
+    (change,) = resolver.changes or (None,)
+    return found, change, resolver.attributions.get(known.key)
+
+
+def ended(*beneath: Quote, in_force: RateCard = MINE) -> tuple[PriceChange | None, Attribution]:
+    """What the end of an override changes: its price, and whose price is in force then."""
+    left = quote(OVERRIDE, UNPRICED, 0)
+    _, change, attribution = settled(model(in_force), left, *beneath, since=ENDED_AT, origin=ENDED)
+    assert attribution is not None
+    return change, attribution
 
 
 def synced(
@@ -78,7 +91,8 @@ def synced(
 
 
 def test_a_model_that_nobody_knows_is_added() -> None:
-    change = plan_set(None, None, SET, NOW)
+    unknown = replace(model(None), attribution=None)
+    _, change, _ = settled(unknown, OVERRIDDEN)
     assert change is not None
     assert (change.kind, change.old, change.new) == (ChangeKind.ADDED, None, MINE)
     assert change.source == OVERRIDE
@@ -88,39 +102,67 @@ def test_a_model_that_nobody_knows_is_added() -> None:
 
 def test_a_known_price_changes_also_of_a_delisted_model() -> None:
     for active in (True, False):
-        change = plan_set(model(THEIRS, "api", active=active), THEIRS, SET, NOW)
+        theirs = quote("api", THEIRS, 100, missing=0 if active else 5)
+        _, change, _ = settled(model(THEIRS, "api", active=active), OVERRIDDEN, theirs)
         assert change is not None
         assert (change.kind, change.old, change.new) == (ChangeKind.CHANGED, THEIRS, MINE)
 
 
 def test_the_same_card_is_no_change_and_one_within_noise_of_it_is() -> None:
-    assert plan_set(model(), MINE, SET, NOW) is None
+    assert settled(model(), OVERRIDDEN)[1] is None
     noisy = priced("7.00000000000000000001")
     assert noisy.same_prices_as(MINE)
-    assert plan_set(model(noisy), noisy, SET, NOW) is not None
+    assert settled(model(noisy, "api"), OVERRIDDEN, cards=[noisy])[1] is not None
+
+
+def test_what_is_beneath_an_override_is_kept_beside_it() -> None:
+    _, _, attribution = settled(model(THEIRS, "api"), OVERRIDDEN, quote("api", THEIRS, 100))
+    assert attribution == Attribution(OVERRIDE, beneath=("api", None))
 
 
 # Ending.
 
 
 def test_the_quote_of_the_lowest_rank_is_in_force_since_the_override_ended() -> None:
-    plan = ended(
-        (quote("catalogue", OTHERS, 1000), OTHERS), (quote("api", THEIRS, 100, own=True), THEIRS)
+    change, attribution = ended(
+        quote("catalogue", OTHERS, 1000), quote("api", THEIRS, 100, own=True)
     )
-    assert plan.change is not None
-    assert (plan.source, plan.change.source) == ("api", "api")
-    assert (plan.change.old, plan.change.new) == (MINE, THEIRS)
-    assert (plan.change.kind, plan.change.effective_time) == (ChangeKind.CHANGED, ENDED_AT)
+    assert change is not None
+    assert (attribution.source, change.source) == ("api", "api")
+    assert (change.old, change.new) == (MINE, THEIRS)
+    assert (change.kind, change.effective_time) == (ChangeKind.CHANGED, ENDED_AT)
 
 
 def test_of_a_model_that_no_source_states_nothing_is_known() -> None:
-    plan = ended()
-    assert plan.change is not None
-    assert (plan.change.new, plan.source) == (UNPRICED, OVERRIDE)
+    _, change, attribution = settled(model(), ENDED_OVERRIDE, since=ENDED_AT, origin=ENDED)
+    assert change is not None
+    assert attribution is not None
+    assert (change.new, attribution.source) == (UNPRICED, OVERRIDE)
 
 
-def test_the_same_price_beneath_is_told_by_its_source_and_is_no_change() -> None:
-    assert ended((quote("api", MINE, 100), MINE)) == EndPlan(None, "api")
+def test_the_same_price_beneath_is_attributed_to_its_source_and_is_no_change() -> None:
+    assert ended(quote("api", MINE, 100)) == (None, Attribution("api"))
+
+
+# Covered ids.
+
+
+def test_an_override_holds_for_an_id_whose_price_is_the_covering_models() -> None:
+    catalogue = replace(quote("catalogue", THEIRS, 1000), stated_as="covering")
+    covering = replace(OVERRIDDEN, stated_as="covering")
+    feed = quote("feed", OTHERS, 1100)
+    found, change, attribution = settled(model(THEIRS, "catalogue"), catalogue, feed, covering)
+    assert change is not None
+    assert (change.new, found.quote, found.beneath) == (MINE, covering, catalogue)
+    assert attribution == Attribution(OVERRIDE, "covering", ("catalogue", "covering"))
+
+
+def test_an_override_does_not_hold_for_an_id_that_its_seller_prices_itself() -> None:
+    catalogue = replace(quote("catalogue", THEIRS, 1000), stated_as="covering")
+    covering = replace(OVERRIDDEN, stated_as="covering")
+    own = quote("api", OTHERS, 100, own=True)
+    found, _, _ = settled(model(OTHERS, "api"), catalogue, own, covering)
+    assert found.quote == own
 
 
 # Syncs.
@@ -129,9 +171,10 @@ def test_the_same_price_beneath_is_told_by_its_source_and_is_no_change() -> None
 @pytest.mark.parametrize("state", ["own", "catalogue"])
 def test_a_sync_keeps_the_quote_beneath_up_to_date_and_changes_no_price(state: str) -> None:
     own = state == "own"
-    plan = synced(model(), [OVERRIDDEN, quote("api", OTHERS, 100, own=own)], THEIRS)
+    known = replace(model(), attribution=Attribution(OVERRIDE, beneath=("api", None)))
+    plan = synced(known, [OVERRIDDEN, quote("api", OTHERS, 100, own=own)], THEIRS)
     assert not plan.changes
-    assert not plan.source_changes
+    assert not plan.attributions
     assert [one.card_id for one in plan.quoted] == [THEIRS.card_id]
     assert (plan.counts["models_unchanged"], plan.counts["models_updated"]) == (1, 0)
 

@@ -144,12 +144,10 @@ class Table:
             self.models[key] = replace(
                 self.models[key],
                 card_id=change.new.card_id,
-                source=change.source,
                 is_active=change.kind is not ChangeKind.DELISTED,
             )
-        for model, told_by, card_id in plan.source_changes:
-            assert card_id == self.models[model.key].card_id
-            self.models[model.key] = replace(self.models[model.key], source=told_by)
+        for key, attribution in plan.attributions.items():
+            self.models[key] = replace(self.models[key], attribution=attribution)
         self.obtained[source.slug] = data.obtained_at
 
     def sync(
@@ -222,7 +220,7 @@ def test_the_same_data_again_changes_nothing_and_confirms_every_quote(table: Tab
     table.sync(*models)
     plan = table.sync(*models, at=DAY_0 + DAY)
     assert counts(plan, unchanged=4)
-    assert (plan.changes, plan.source_changes, plan.missing) == ((), (), ())
+    assert (plan.changes, plan.attributions, plan.missing) == ((), {}, ())
     assert {quoted.obtained_at for quoted in plan.quoted} == {DAY_0 + DAY}
 
 
@@ -409,9 +407,10 @@ def test_a_better_source_with_the_same_price_changes_who_tells_it_and_nothing_el
     plan = table.sync(listed("a", priced("0.30000000000000004")), source=ACME)
     assert counts(plan, unchanged=1)
     assert plan.changes == ()
-    ((model, source, card_id),) = plan.source_changes
-    assert (model.model_id, source, card_id) == ("a", "acme", priced("0.3").card_id)
-    assert table.plan(ACME, listing(listed("a", priced("0.3")))).source_changes == ()
+    ((key, attribution),) = plan.attributions.items()
+    assert (key[1], attribution.source) == ("a", "acme")
+    assert table.models[key].card_id == priced("0.3").card_id
+    assert table.plan(ACME, listing(listed("a", priced("0.3")))).attributions == {}
 
 
 def test_a_source_that_knows_no_price_yields_to_one_that_does(table: Table) -> None:
@@ -719,7 +718,7 @@ def test_the_same_data_again_changes_nothing(history: list[Sync]) -> None:
     last = history[-1]
     models, quotes = dict(table.models), {key: dict(of) for key, of in table.quotes.items()}
     plan = table.plan(last.source, last.data, register_unknown=last.register_unknown)
-    assert (plan.changes, plan.source_changes, plan.missing) == ((), (), ())
+    assert (plan.changes, plan.attributions, plan.missing) == ((), {}, ())
     assert plan.cards.keys() <= table.cards.keys()
     assert plan.counts["models_updated"] == plan.counts["models_registered"] == 0
     table.apply(plan, last.source, last.data)

@@ -22,6 +22,7 @@ from llmpricing.rate_card import (
     UNPRICED,
     Comparison,
     Conditions,
+    DayOfWeek,
     PriceState,
     Rate,
     RateCard,
@@ -41,6 +42,7 @@ from pricing_server.sync.run import SyncStatus
 from tests.unit._strategies import cards, few
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+WORKDAYS = tuple(DayOfWeek)[:5]
 INPUT = Rate(Meter.INPUT_TOKENS, Decimal("0.000003"))
 OUTPUT = Rate(Meter.OUTPUT_TOKENS, Decimal("0.000015"))
 NOISE = Decimal("1.000000000000001")
@@ -115,6 +117,32 @@ def test_the_id_of_a_known_card_never_changes() -> None:
         ],
     }
     assert card.card_id == "eaee1515c54cb791307af136ff05504b41793dcf5d23af98a1dc217922d31b04"
+
+
+def test_a_window_of_days_is_written_with_their_names() -> None:
+    card = priced(replace(INPUT, conditions=Conditions(utc_window=UtcWindow(60, 240, WORKDAYS))))
+    (document,) = card.to_document()["rates"]
+    assert document == {
+        "meter": "input_tokens",
+        "price": "0.000003",
+        "utc_window": ["01:00", "04:00"],
+        "utc_days": ["monday", "tuesday", "wednesday", "thursday", "friday"],
+    }
+    assert card.card_id == "75074efde9c8d55f2a99fcff3c2707aa2b75f8ff440c4593d9f8fd60ec58fe7d"
+
+
+def test_the_same_days_are_one_window_and_one_card() -> None:
+    backwards = UtcWindow(60, 240, (*reversed(WORKDAYS), DayOfWeek.MONDAY))
+    assert backwards == UtcWindow(60, 240, WORKDAYS)
+    assert backwards.days == WORKDAYS
+    assert UtcWindow(60, 240, tuple(DayOfWeek)) == UtcWindow(60, 240)
+    one, other, always = (
+        priced(replace(INPUT, conditions=Conditions(utc_window=window)))
+        for window in (backwards, UtcWindow(60, 240, WORKDAYS), UtcWindow(60, 240))
+    )
+    assert one.card_id == other.card_id != always.card_id
+    assert not one.same_prices_as(always)
+    assert len(differences(one, always)) == 2
 
 
 def test_one_instant_in_two_time_zones_is_one_card() -> None:
@@ -192,6 +220,19 @@ def test_a_window_is_never_empty_and_lies_within_the_day(window: tuple[int, int]
         UtcWindow(*window)
 
 
+@pytest.mark.parametrize("days", [(), tuple(DayOfWeek)])
+def test_a_whole_day_is_a_window_on_some_days_alone(days: tuple[DayOfWeek, ...]) -> None:
+    with pytest.raises(ValueError, match="window"):
+        UtcWindow(60, 60, days)
+    assert UtcWindow(60, 60, WORKDAYS).contains(NOON)
+
+
+@pytest.mark.parametrize("day", [0, 8])
+def test_a_week_has_seven_days(day: int) -> None:
+    with pytest.raises(ValueError, match="DayOfWeek"):
+        UtcWindow(60, 240, (day,))  # type: ignore[arg-type]
+
+
 def test_a_threshold_is_not_negative() -> None:
     with pytest.raises(ValueError, match="not negative"):
         Threshold(Meter.INPUT_TOKENS, Comparison.ABOVE, -1)
@@ -229,6 +270,17 @@ def test_conditions_that_cannot_hold_or_have_no_one_form_are_refused(
         {"rates": []},
         {"rates": [{"price": "1"}]},
         {"rates": [{"meter": "input_tokens", "price": "1", "utc_window": ["24:00", "01:00"]}]},
+        {"rates": [{"meter": "input_tokens", "price": "1", "utc_days": ["monday"]}]},
+        {
+            "rates": [
+                {
+                    "meter": "input_tokens",
+                    "price": "1",
+                    "utc_window": ["01:00", "04:00"],
+                    "utc_days": ["someday"],
+                }
+            ]
+        },
         {"rates": [{"meter": "input_tokens", "price": "1", "effective_from": "2026-01-01"}]},
     ],
 )
@@ -342,6 +394,7 @@ MAPPED: list[tuple[type[Enum], str, ProtoEnum, Mapping[Any, int]]] = [
     (PriceState, "PRICE_STATE", pb.PriceState, convert_rates.STATES),
     (Comparison, "COMPARISON", pb.Comparison, convert_rates.COMPARISONS),
     (ThresholdScope, "THRESHOLD_SCOPE", pb.ThresholdScope, convert_rates.SCOPES),
+    (DayOfWeek, "DAY_OF_WEEK", pb.DayOfWeek, convert_rates.DAYS),
     (Layer, "PRICING_SOURCE", pb.PricingSource, convert.LAYERS),
     (Freshness, "FRESHNESS", pb.Freshness, convert.FRESHNESS),
     (MatchRule, "MATCH_RULE", pb.MatchRule, convert.MATCH_RULES),
@@ -383,6 +436,7 @@ def test_every_rate_can_be_sent(card: RateCard) -> None:
         if meant.utc_window is not None:
             start = sent.utc_window.start
             assert int(start[:2]) * 60 + int(start[3:]) == meant.utc_window.start
+            assert [int(day) for day in sent.utc_window.days] == list(meant.utc_window.days)
         if meant.effective_from is not None:
             assert sent.effective_from.ToDatetime(tzinfo=UTC) == meant.effective_from
 

@@ -84,6 +84,30 @@ REFUSED = {
         _when(utc_window=pb.UtcWindow(start="23:00", end="23:00")),
         "conditions.utc_window.end",
     ),
+    "whole day of all days": (
+        _when(utc_window=pb.UtcWindow(start="23:00", end="23:00", days=pb.DayOfWeek.values()[1:])),
+        "conditions.utc_window.end",
+    ),
+    "no day": (
+        _when(
+            utc_window=pb.UtcWindow(
+                start="23:00", end="01:00", days=[pb.DAY_OF_WEEK_MONDAY, pb.DAY_OF_WEEK_UNSPECIFIED]
+            )
+        ),
+        "conditions.utc_window.days[1]",
+    ),
+    "unknown day": (
+        _when(
+            utc_window=pb.UtcWindow(start="23:00", end="01:00", days=[pb.DayOfWeek.ValueType(8)])
+        ),
+        "conditions.utc_window.days[0]",
+    ),
+    "a day twice": (
+        _when(
+            utc_window=pb.UtcWindow(start="23:00", end="01:00", days=[pb.DAY_OF_WEEK_FRIDAY] * 2)
+        ),
+        "conditions.utc_window.days",
+    ),
     "nanoseconds": (
         _when(effective_from=Timestamp(seconds=1, nanos=1)),
         "conditions.effective_from",

@@ -10,7 +10,15 @@ from hypothesis import given
 
 from llmpricing.compiled_card import CompiledCard
 from llmpricing.meters import Meter
-from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
+from llmpricing.rate_card import (
+    UNPRICED,
+    Conditions,
+    DayOfWeek,
+    PriceState,
+    Rate,
+    RateCard,
+    UtcWindow,
+)
 from llmpricing.receipts import ReceiptError, rate_card, replay
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.grpc_api import convert_rates
@@ -61,6 +69,21 @@ def test_a_receipt_that_was_altered_or_is_of_newer_rules_is_refused() -> None:
     broken.rate_card.rates.append(pb.Rate(meter=pb.METER_INPUT_TOKENS, price="abc"))
     with pytest.raises(ReceiptError, match="not a rate card"):
         replay(broken, USAGE)
+
+
+@pytest.mark.parametrize(("day", "total"), [(20, "0.002001"), (21, "0.0010005")])
+def test_a_receipt_keeps_the_days_of_a_rate(day: int, total: str) -> None:
+    friday = Conditions(utc_window=UtcWindow(12 * 60, 13 * 60, (DayOfWeek.FRIDAY,)))
+    dear = Rate(Meter.INPUT_TOKENS, Decimal("0.000002"), friday)
+    message = receipt(RateCard.of(PriceState.PRICED, [dear, *CARD.rates]))
+    message.at.FromDatetime(AT.replace(day=day))
+    assert replay(message, USAGE).total == Decimal(total)
+    message.rate_card.rates[0].conditions.utc_window.days[:] = [pb.DAY_OF_WEEK_SATURDAY]
+    with pytest.raises(ReceiptError, match="rate_card_id"):
+        replay(message, USAGE)
+    message.rate_card.rates[0].conditions.utc_window.days[:] = [pb.DAY_OF_WEEK_UNSPECIFIED]
+    with pytest.raises(ReceiptError, match="not a rate card"):
+        replay(message, USAGE)
 
 
 def test_a_receipt_that_lacks_what_decides_a_cost_is_refused() -> None:

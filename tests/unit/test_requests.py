@@ -16,7 +16,7 @@ from pricing_server.evidence import (
     Discrepancy,
     DiscrepancyCursor,
     DiscrepancyFilter,
-    Evidence,
+    PriceEvidence,
 )
 from pricing_server.grpc_api.evidence import list_discrepancies
 from pricing_server.grpc_api.requests import (
@@ -310,11 +310,11 @@ def test_a_token_tells_nothing_of_its_filters() -> None:
 class NeverAsked:
     """An EvidenceReader that a refused request does not reach."""
 
-    async def evidence(self, provider: str, model_id: str) -> Evidence:
+    async def evidence(self, provider: str, model_id: str) -> PriceEvidence:
         raise AssertionError
 
     async def discrepancies(
-        self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
+        self, criteria: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
     ) -> Sequence[Discrepancy]:
         raise AssertionError
 

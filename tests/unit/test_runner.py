@@ -220,7 +220,7 @@ class Session:
             return None
         self._finish(run, "success")
         counts = {**NO_COUNTS, "models_fetched": 2, "models_unchanged": 2}
-        plan = Plan((), (), (), (), (), {}, LATER, counts)
+        plan = Plan((), (), (), (), {}, {}, LATER, counts)
         return AppliedPlan(plan, self._store.revision, "epoch", LATER)
 
     async def fail(self, run: StartedRun, message: str) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 
 import pytest
@@ -17,6 +17,7 @@ from llmpricing.rate_card import (
     UNPRICED,
     Comparison,
     Conditions,
+    DayOfWeek,
     PriceState,
     Rate,
     RateCard,
@@ -24,11 +25,21 @@ from llmpricing.rate_card import (
     UtcWindow,
 )
 from llmpricing.schedule import Headline, headline, last_change, next_change, rates_in_effect
-from tests.unit._strategies import EPOCH, cards, dates, few, many, priced_cards, unique_rates
+from tests.unit._strategies import (
+    EPOCH,
+    cards,
+    dates,
+    days_of_week,
+    few,
+    many,
+    priced_cards,
+    unique_rates,
+)
 
 MINUTE = timedelta(minutes=1)
 TICK = timedelta(microseconds=1)
 DAY = 24 * 60
+WEEK = 7 * DAY
 HOUR = timedelta(hours=1)
 
 LONG = Threshold(Meter.INPUT_TOKENS, Comparison.AT_LEAST, 100)
@@ -39,8 +50,8 @@ def at(text: str) -> datetime:
 
 
 def window(start: str, end: str) -> UtcWindow:
-    minutes = [int(text[:2]) * 60 + int(text[3:]) for text in (start, end)]
-    return UtcWindow(*minutes)
+    opens, closes = (int(text[:2]) * 60 + int(text[3:]) for text in (start, end))
+    return UtcWindow(opens, closes)
 
 
 def rate(price: int | str, conditions: Conditions | None = None, meter: str = "input") -> Rate:
@@ -71,6 +82,7 @@ class PlainRate:
     threshold: Threshold | None = None
     opens: int | None = None
     closes: int | None = None
+    days: tuple[DayOfWeek, ...] = ()
     begins: int | None = None
     ends: int | None = None
 
@@ -82,7 +94,12 @@ class PlainRate:
         if self.opens is None or self.closes is None:
             return True
         # Minute by minute from the opening: no thought of midnight.
-        return (minute - self.opens) % DAY < (self.closes - self.opens) % DAY
+        lasts = (self.closes - self.opens) % DAY or DAY
+        if not self.days:
+            return (minute - self.opens) % DAY < lasts
+        # EPOCH is a Friday, and Monday is the first day of the week.
+        since_monday = minute + 4 * DAY - self.opens
+        return any((since_monday - (day - 1) * DAY) % WEEK < lasts for day in self.days)
 
     def as_rate(self) -> Rate:
         begins, ends = (
@@ -91,7 +108,7 @@ class PlainRate:
         )
         daily = None
         if self.opens is not None and self.closes is not None:
-            daily = UtcWindow(self.opens, self.closes)
+            daily = UtcWindow(self.opens, self.closes, self.days)
         when = Conditions(
             threshold=self.threshold, utc_window=daily, effective_from=begins, effective_until=ends
         )
@@ -113,12 +130,12 @@ def effect_of(rates: list[PlainRate], minute: int) -> Effect:
 def plain_rates(draw: st.DrawFn) -> PlainRate:
     """Few prices and round times, so that windows meet, overlap and say the same."""
     times = st.integers(0, 5).map(lambda nth: nth * 240) | st.integers(0, DAY - 1)
-    opens, closes = draw(times), draw(times)
-    if opens == closes or draw(st.booleans()):
-        daily: tuple[int | None, int | None] = (None, None)
+    opens, closes, days = draw(times), draw(times), draw(st.just(()) | days_of_week)
+    if (opens == closes and len(days) in (0, 7)) or draw(st.booleans()):
+        daily: tuple[int | None, int | None, tuple[DayOfWeek, ...]] = (None, None, ())
     else:
-        daily = (opens, closes)
-    begins, ends = (draw(st.none() | st.integers(0, 2 * DAY)) for _ in range(2))
+        daily = (opens, closes, days)
+    begins, ends = (draw(st.none() | st.integers(0, 9 * DAY)) for _ in range(2))
     if begins is not None and ends is not None and begins >= ends:
         ends = None
     return PlainRate(
@@ -136,15 +153,16 @@ plain_cards = st.lists(
 )
 
 
-@given(plain_cards, st.integers(-DAY, 3 * DAY), st.sampled_from([0, 1, 59_999_999]))
+@given(plain_cards, st.integers(-WEEK, 11 * DAY), st.sampled_from([0, 1, 59_999_999]))
 @many
 def test_changes_are_those_that_looking_at_every_minute_finds(
     rates: list[PlainRate], minute: int, micros: int
 ) -> None:
     when = EPOCH + minute * MINUTE + timedelta(microseconds=micros)
     now = effect_of(rates, minute)
-    later = (one for one in range(minute + 1, 6 * DAY) if effect_of(rates, one) != now)
-    earlier = (one for one in range(minute, -4 * DAY, -1) if effect_of(rates, one - 1) != now)
+    # A change may be a week after the last date, or before the first.
+    later = (one for one in range(minute + 1, 20 * DAY) if effect_of(rates, one) != now)
+    earlier = (one for one in range(minute, -16 * DAY, -1) if effect_of(rates, one - 1) != now)
     expected = [
         EPOCH + found * MINUTE if found is not None else None
         for found in (next(later, None), next(earlier, None))
@@ -153,7 +171,7 @@ def test_changes_are_those_that_looking_at_every_minute_finds(
     assert [next_change(subject, when), last_change(subject, when)] == expected
 
 
-@given(plain_cards, st.integers(-DAY, 3 * DAY))
+@given(plain_cards, st.integers(-DAY, 10 * DAY))
 @few
 def test_the_headline_is_the_first_standard_rate_in_effect(
     rates: list[PlainRate], minute: int
@@ -208,7 +226,7 @@ def test_nothing_changes_before_the_next_change_and_something_does_at_it(
 def test_nothing_has_changed_since_the_last_change(card: RateCard, when: datetime) -> None:
     change = last_change(card, when)
     if change is None:
-        for days in (1, 2, 1000):
+        for days in (1, 2, 3, 4, 5, 6, 1000):
             assert read_at(card, when - timedelta(days=days)) == read_at(card, when)
         return
     assert change <= when
@@ -321,6 +339,65 @@ def test_hours_that_open_the_day_after_their_date_are_found_from_afar() -> None:
     until = Conditions(utc_window=window("02:00", "04:00"), effective_until=at("2026-11-20 01:00"))
     subject = card(rate(1, until), rate(3))
     assert last_change(subject, at("2026-12-31")) == at("2026-11-19 04:00")
+
+
+# Days of the week. 2026-11-20 is a Friday.
+
+WORKDAYS = tuple(DayOfWeek)[:5]
+WEEKEND = tuple(DayOfWeek)[5:]
+
+
+def test_hours_of_workdays_do_not_change_a_weekend() -> None:
+    peak = UtcWindow(60, 240, WORKDAYS)
+    subject = card(rate(2, Conditions(utc_window=peak)), rate(1))
+    friday_noon = at("2026-11-20 12:00")
+    assert next_change(subject, friday_noon) == at("2026-11-23 01:00")
+    assert last_change(subject, at("2026-11-22 23:59")) == at("2026-11-20 04:00")
+    for text, price in (
+        ("20 01:00", 2),
+        ("20 03:59", 2),
+        ("20 04:00", 1),
+        ("21 02:00", 1),
+        ("22 02:00", 1),
+        ("23 00:59", 1),
+        ("23 01:00", 2),
+    ):
+        assert headline(subject, at(f"2026-11-{text}")).prompt == price, text
+
+
+def test_a_window_that_passes_midnight_belongs_to_the_day_it_starts_on() -> None:
+    night = UtcWindow(22 * 60, 2 * 60, (DayOfWeek.SUNDAY,))
+    subject = card(rate(1, Conditions(utc_window=night)), rate(3))
+    assert list(changes(subject, "2026-11-20 00:00", "2026-11-30 00:00")) == [
+        at(text) for text in ("2026-11-22 22:00", "2026-11-23 02:00", "2026-11-29 22:00")
+    ]
+    assert headline(subject, at("2026-11-22 01:00")).prompt == 3
+
+
+@pytest.mark.parametrize("minute", [0, 360])
+def test_a_window_of_days_may_be_the_whole_day(minute: int) -> None:
+    weekend = UtcWindow(minute, minute, WEEKEND)
+    subject = card(rate(1, Conditions(utc_window=weekend)), rate(3))
+    begins, ends = at("2026-11-21") + minute * MINUTE, at("2026-11-23") + minute * MINUTE
+    assert next_change(subject, at("2026-11-20 00:00")) == begins
+    assert next_change(subject, begins) == ends
+    assert last_change(subject, ends - TICK) == begins
+
+
+def test_a_day_is_that_of_utc_whatever_zone_is_asked_in() -> None:
+    subject = card(rate(2, Conditions(utc_window=UtcWindow(60, 240, WORKDAYS))), rate(1))
+    beijing = timezone(8 * HOUR)
+    # Friday evening in New York is Saturday in UTC.
+    assert headline(subject, at("2026-11-21 02:00").astimezone(timezone(-5 * HOUR))).prompt == 1
+    assert headline(subject, at("2026-11-20 02:00").astimezone(beijing)).prompt == 2
+
+
+def test_hours_of_one_day_are_found_a_week_after_their_date() -> None:
+    thursday = UtcWindow(120, 240, (DayOfWeek.THURSDAY,))
+    when = Conditions(utc_window=thursday, effective_from=at("2026-11-19 04:00"))
+    assert next_change(card(rate(1, when), rate(3)), at("2026-01-01")) == at("2026-11-26 02:00")
+    until = Conditions(utc_window=thursday, effective_until=at("2026-11-19 02:00"))
+    assert last_change(card(rate(1, until), rate(3)), at("2026-12-31")) == at("2026-11-12 04:00")
 
 
 # Dates.

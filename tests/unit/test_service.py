@@ -64,7 +64,7 @@ class Trail(AuditReader):
         self.page.threads = set()
 
     async def changes(
-        self, narrow: ChangeFilter, before: ChangeCursor | None, limit: int
+        self, criteria: ChangeFilter, before: ChangeCursor | None, limit: int
     ) -> Sequence[tuple[ChangeCursor, PriceChange]]:
         return self.page
 

@@ -13,7 +13,8 @@ from pricing_server.lookup.price import Head
 from pricing_server.stream.feed import Feed
 from pricing_server.stream.history import ChangePage, Cursor
 from pricing_server.stream.messages import EVERYTHING, Filter
-from pricing_server.stream.streams import ChangeStreams, StreamRequest
+from pricing_server.stream.streams import ChangeStreams
+from pricing_server.stream.subscription import StreamRequest
 from tests.unit._stream import MODELS, History, LineEncoder, decoded, run
 
 
@@ -24,12 +25,12 @@ class Failing(History):
     fails: Callable[[int], bool] = staticmethod(lambda _: False)
 
     async def changes(
-        self, after: Cursor, upto: int, limit: int, narrow: Filter = EVERYTHING
+        self, after: Cursor, upto: int, limit: int, criteria: Filter = EVERYTHING
     ) -> ChangePage:
         self.reads += 1
         if self.fails(self.reads):
             raise DatabaseUnavailable
-        return await super().changes(after, upto, limit, narrow)
+        return await super().changes(after, upto, limit, criteria)
 
 
 async def not_renewed(known: Head) -> Head:

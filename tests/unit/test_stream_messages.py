@@ -118,7 +118,7 @@ def test_what_passes_a_filter_is_cut_out_of_whole_messages(
 )
 @few
 def test_what_passes_a_filter_comes_in_order_however_much_does_not(
-    models: list[tuple[str, int]], narrow: Filter, size: int
+    models: list[tuple[str, int]], criteria: Filter, size: int
 ) -> None:
     lines = LineEncoder()
     whole = RevisionEncoder(lines, HEAD, 10**9)
@@ -129,11 +129,11 @@ def test_what_passes_a_filter_comes_in_order_however_much_does_not(
     whole.extend(some)
     encoded = whole.build()
     assert encoded is not None
-    messages = [decoded(data) for data in encoded.matching(narrow, lines)]
+    messages = [decoded(data) for data in encoded.matching(criteria, lines)]
     assert [piece for one in messages for piece in one.pieces] == [
         (HEAD.revision, one.provider, one.model_id)
         for one in some
-        if narrow.passes(one.provider, one.model_id)
+        if criteria.passes(one.provider, one.model_id)
     ]
 
 
@@ -147,7 +147,7 @@ def test_prices_of_a_snapshot_are_pieces_of_one_message() -> None:
 
 def test_a_request_that_says_nothing_is_everything_from_now_with_progress_every_15_s() -> None:
     found = stream_request(pb.StreamPriceChangesRequest())
-    assert found.narrow.is_open
+    assert found.criteria.is_open
     assert (found.after_revision, found.epoch, found.snapshot) == (None, "", False)
     assert found.progress_seconds == 15
 
@@ -158,7 +158,7 @@ def test_after_revision_0_is_not_an_absent_one() -> None:
 
 def test_sellers_are_known_by_their_aliases() -> None:
     found = stream_request(pb.StreamPriceChangesRequest(providers=["XAI"], model_ids=["Grok"]))
-    assert found.narrow == Filter(frozenset({"x-ai"}), frozenset({"Grok"}))
+    assert found.criteria == Filter(frozenset({"x-ai"}), frozenset({"Grok"}))
 
 
 @given(st.timedeltas(timedelta(seconds=-1), timedelta(hours=2)))

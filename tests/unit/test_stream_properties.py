@@ -44,9 +44,9 @@ def test_every_subscriber_sees_the_filtered_history(world: World, some: list[Pla
             for plan, task in zip(some, following, strict=True):
                 found = await task
                 assert found.begun is not None
-                assert found.log == process.history.keys(found.begun, world.last, plan.narrow)
+                assert found.log == process.history.keys(found.begun, world.last, plan.criteria)
                 if plan.snapshot and plan.after is None:
-                    standing = process.history.standing(found.begun, plan.narrow)
+                    standing = process.history.standing(found.begun, plan.criteria)
                     assert found.prices == standing
             assert process.renewed == 0
 

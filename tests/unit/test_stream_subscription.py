@@ -10,15 +10,15 @@ from typing import NoReturn
 import grpc
 import pytest
 
-from pricing_server.app import STREAM_GRACE_SECONDS
 from pricing_server.errors import ShuttingDown
+from pricing_server.grpc_api.server import STREAM_GRACE_SECONDS
 from pricing_server.grpc_api.stream import serve_stream
 from pricing_server.lookup.price import Head
 from pricing_server.stream.feed import Feed
 from pricing_server.stream.history import ChangePage, Cursor, PricePage
 from pricing_server.stream.messages import EVERYTHING, Event, Filter
-from pricing_server.stream.streams import READERS, ChangeStreams, StreamRequest
-from pricing_server.stream.subscription import Subscription
+from pricing_server.stream.streams import READERS, ChangeStreams
+from pricing_server.stream.subscription import StreamRequest, Subscription
 
 EPOCH = "epoch"
 NARROW = Filter(frozenset({"openai"}))
@@ -34,14 +34,14 @@ class StuckHistory:
         return upto
 
     async def changes(
-        self, after: Cursor, upto: int, limit: int, narrow: Filter = EVERYTHING
+        self, after: Cursor, upto: int, limit: int, criteria: Filter = EVERYTHING
     ) -> ChangePage:
-        if narrow is not EVERYTHING:
+        if criteria is not EVERYTHING:
             await asyncio.Event().wait()
         return ChangePage((), Head(9, EPOCH), None)
 
     async def prices_at(
-        self, revision: int, after_model: int, limit: int, narrow: Filter
+        self, revision: int, after_model: int, limit: int, criteria: Filter
     ) -> PricePage:
         raise AssertionError("no snapshot was asked for")
 

@@ -1,7 +1,7 @@
 """A rate card made ready to tell costs: compiled once, evaluated often.
 
 What a cost depends on beside the numbers is worked out once each and remembered: which
-rates are in effect between two changes by date or time of day, which of them the context
+rates are in effect between two changes by date, day or time of day, which of them the context
 of a request chooses, and how each set of stated meters is charged.
 """
 
@@ -37,7 +37,7 @@ _Value = TypeVar("_Value")
 class CompiledCard:
     """What any usage costs at a card, at any instant. Safe to share between threads."""
 
-    __slots__ = ("_dates", "_minutes", "_periods", "card")
+    __slots__ = ("_dates", "_has_days", "_minutes", "_periods", "card")
 
     def __init__(self, card: RateCard) -> None:
         self.card: Final = card
@@ -46,7 +46,8 @@ class CompiledCard:
         self._dates = sorted(end for end in ends if end is not None)
         windows = [each.utc_window for each in conditions if each.utc_window is not None]
         self._minutes = sorted({end for each in windows for end in (each.start, each.end)})
-        self._periods: dict[tuple[int, int], _Period] = {}
+        self._has_days = any(each.days for each in windows)
+        self._periods: dict[tuple[int, int, int], _Period] = {}
 
     def evaluate(
         self,
@@ -89,11 +90,12 @@ class CompiledCard:
     def _period(self, at: datetime) -> _Period:
         if at.utcoffset() is None:
             raise ValueError("the instant of a cost carries a time zone")
-        minute = 0
+        day = minute = 0
         if self._minutes:
             utc = at.astimezone(UTC)
             minute = bisect_right(self._minutes, utc.hour * 60 + utc.minute)
-        key = (bisect_right(self._dates, at), minute)
+            day = utc.isoweekday() if self._has_days else 0
+        key = (bisect_right(self._dates, at), day, minute)
         period = self._periods.get(key)
         if period is None:
             period = _remember(self._periods, key, _Period(self.card, at))
@@ -101,7 +103,7 @@ class CompiledCard:
 
 
 class _Period:
-    """The rates in effect between two changes by date or time of day."""
+    """The rates in effect between two changes by date, day or time of day."""
 
     __slots__ = ("_known", "_offers", "_rates")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from functools import cached_property
 from typing import Any, Self
 
@@ -71,20 +71,43 @@ class Threshold:
         return quantity >= self.quantity
 
 
+class DayOfWeek(IntEnum):
+    """A day of the week in UTC, by its ISO number."""
+
+    MONDAY = 1
+    TUESDAY = 2
+    WEDNESDAY = 3
+    THURSDAY = 4
+    FRIDAY = 5
+    SATURDAY = 6
+    SUNDAY = 7
+
+    @property
+    def day_before(self) -> DayOfWeek:
+        """The day that ends when this one begins."""
+        return DayOfWeek((self - 2) % 7 + 1)
+
+
 @dataclass(frozen=True, slots=True)
 class UtcWindow:
-    """A daily time of day: minutes after 00:00 UTC, start included, end excluded.
+    """A time of day on days of the week: minutes after 00:00 UTC, start included, end excluded.
 
-    An end that is not after the start passes midnight.
+    An end that is not after the start passes midnight. `days` are those on which the window
+    starts, from Monday on; empty is every day, and all seven are kept as that. Where days are
+    stated, an end that is the start is a whole day from then.
     """
 
     start: int
     end: int
+    days: tuple[DayOfWeek, ...] = ()
 
     def __post_init__(self) -> None:
         if not (0 <= self.start < MINUTES_PER_DAY and 0 <= self.end < MINUTES_PER_DAY):
             raise ValueError("a UTC window lies within one day")
-        if self.start == self.end:
+        days = tuple(sorted({DayOfWeek(day) for day in self.days}))
+        # One meaning is one value, so that it has one card id.
+        object.__setattr__(self, "days", () if len(days) == len(DayOfWeek) else days)
+        if self.start == self.end and not self.days:
             raise ValueError("a UTC window that ends when it starts is ambiguous")
 
     def contains(self, at: datetime) -> bool:
@@ -92,8 +115,16 @@ class UtcWindow:
         at = at.astimezone(UTC)
         minute = at.hour * 60 + at.minute
         if self.start < self.end:
-            return self.start <= minute < self.end
-        return minute >= self.start or minute < self.end
+            return self.start <= minute < self.end and self._starts_on(at)
+        if minute >= self.start:
+            return self._starts_on(at)
+        return minute < self.end and self._starts_on_day_before(at)
+
+    def _starts_on(self, at: datetime) -> bool:
+        return not self.days or at.isoweekday() in self.days
+
+    def _starts_on_day_before(self, at: datetime) -> bool:
+        return not self.days or DayOfWeek(at.isoweekday()).day_before in self.days
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +159,12 @@ class Conditions:
 
     def in_effect(self, at: datetime) -> bool:
         """Whether date and time of day hold at the instant."""
-        return (
-            (self.effective_from is None or self.effective_from <= at)
-            and (self.effective_until is None or at < self.effective_until)
-            and (self.utc_window is None or self.utc_window.contains(at))
+        return self.holds_by_date(at) and (self.utc_window is None or self.utc_window.contains(at))
+
+    def holds_by_date(self, at: datetime) -> bool:
+        """Whether the date holds at the instant, whatever the time of day."""
+        return (self.effective_from is None or self.effective_from <= at) and (
+            self.effective_until is None or at < self.effective_until
         )
 
 
@@ -321,6 +354,8 @@ def _rate_document(rate: Rate) -> dict[str, Any]:
     if conditions.utc_window is not None:
         window = conditions.utc_window
         document["utc_window"] = [clock_time(window.start), clock_time(window.end)]
+        if window.days:
+            document["utc_days"] = [day.name.lower() for day in window.days]
     if conditions.effective_from is not None:
         document["effective_from"] = _instant_text(conditions.effective_from)
     if conditions.effective_until is not None:
@@ -330,7 +365,6 @@ def _rate_document(rate: Rate) -> dict[str, Any]:
 
 def _rate_from_document(document: Mapping[str, Any]) -> Rate:
     threshold = document.get("threshold")
-    window = document.get("utc_window")
     start = document.get("effective_from")
     until = document.get("effective_until")
     return Rate(
@@ -348,11 +382,21 @@ def _rate_from_document(document: Mapping[str, Any]) -> Rate:
             if threshold
             else None,
             context=tuple(sorted(document.get("context", {}).items())),
-            utc_window=UtcWindow(*map(_minute, window)) if window else None,
+            utc_window=_window_from_document(document),
             effective_from=datetime.fromisoformat(start) if start else None,
             effective_until=datetime.fromisoformat(until) if until else None,
         ),
     )
+
+
+def _window_from_document(document: Mapping[str, Any]) -> UtcWindow | None:
+    window, days = document.get("utc_window"), document.get("utc_days", ())
+    if window is None:
+        if days:
+            raise ValueError("days of the week are those of a UTC window")
+        return None
+    start, end = map(_minute, window)
+    return UtcWindow(start, end, tuple(DayOfWeek[day.upper()] for day in days))
 
 
 def _instant_text(instant: datetime) -> str:

@@ -19,6 +19,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import (
     Comparison,
     Conditions,
+    DayOfWeek,
     PriceState,
     Rate,
     RateCard,
@@ -111,13 +112,10 @@ def _rate(message: pb.Rate) -> Rate:
 
 
 def _conditions(message: pb.Conditions) -> Conditions:
-    window = message.utc_window
     return Conditions(
         threshold=_threshold(message.threshold) if message.HasField("threshold") else None,
         context=tuple(sorted(message.context.items())),
-        utc_window=UtcWindow(_minute(window.start), _minute(window.end))
-        if message.HasField("utc_window")
-        else None,
+        utc_window=_utc_window(message.utc_window) if message.HasField("utc_window") else None,
         effective_from=instant(message.effective_from)
         if message.HasField("effective_from")
         else None,
@@ -134,6 +132,11 @@ def _threshold(message: pb.Threshold) -> Threshold:
         quantity=message.quantity,
         scope=ThresholdScope(_name(pb.ThresholdScope.Name(message.scope), "THRESHOLD_SCOPE_")),
     )
+
+
+def _utc_window(message: pb.UtcWindow) -> UtcWindow:
+    days = tuple(DayOfWeek(day) for day in message.days)
+    return UtcWindow(_minute(message.start), _minute(message.end), days)
 
 
 def _meter(number: pb.Meter.ValueType) -> Meter:

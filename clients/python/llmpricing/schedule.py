@@ -12,9 +12,18 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import ALWAYS, Conditions, PriceState, Rate, RateCard
+from llmpricing.rate_card import (
+    ALWAYS,
+    Conditions,
+    DayOfWeek,
+    PriceState,
+    Rate,
+    RateCard,
+    UtcWindow,
+)
 
 _DAY = timedelta(days=1)
+_WEEK = timedelta(days=7)
 _TICK = timedelta(microseconds=1)
 
 
@@ -75,7 +84,7 @@ def next_change(card: RateCard, at: datetime) -> datetime | None:
     """The first instant after `at` at which the rates in effect change; None if there is none."""
     at = at.astimezone(UTC)
     now = _in_effect(card, at)
-    for instant in sorted(_boundaries(card, at, at + _DAY)):
+    for instant in sorted(_boundaries(card, at, at + _cycle(card))):
         if instant > at and _in_effect(card, instant) != now:
             return instant
     return None
@@ -85,7 +94,7 @@ def last_change(card: RateCard, at: datetime) -> datetime | None:
     """The latest instant, not after `at`, at which the rates in effect changed; None if never."""
     at = at.astimezone(UTC)
     now = _in_effect(card, at)
-    for instant in sorted(_boundaries(card, at - _DAY, at), reverse=True):
+    for instant in sorted(_boundaries(card, at - _cycle(card), at), reverse=True):
         if instant <= at and _in_effect(card, instant - _TICK) != now:
             return instant
     return None
@@ -109,23 +118,45 @@ def _in_effect(card: RateCard, at: datetime) -> dict[object, tuple[Decimal, int,
     return effect
 
 
+def _cycle(card: RateCard) -> timedelta:
+    """After how long the windows of a card repeat: a day, or a week if any is of certain days."""
+    return _WEEK if any(window.days for window in _windows(card)) else _DAY
+
+
+def _windows(card: RateCard) -> set[UtcWindow]:
+    windows = {rate.conditions.utc_window for rate in card.rates}
+    return {window for window in windows if window is not None}
+
+
 def _boundaries(card: RateCard, since: datetime, until: datetime) -> Iterator[datetime]:
     """Every instant at which a rate may begin or end to apply.
 
-    Times of day repeat daily, so one day of them tells all, in `since`..`until` and in
-    the day on either side of each date at which the card changes.
+    Windows repeat, so one cycle of them says all, in `since`..`until` and in the cycle on
+    either side of each date at which the card changes.
     """
-    minutes: set[int] = set()
     dates: set[datetime] = set()
     for rate in card.rates:
         conditions = rate.conditions
-        if conditions.utc_window is not None:
-            minutes |= {conditions.utc_window.start, conditions.utc_window.end}
         dates |= {conditions.effective_from, conditions.effective_until} - {None}  # type: ignore[arg-type]
     yield from dates
-    for first, last in [(since, until), *((date - _DAY, date + _DAY) for date in dates)]:
+    minutes = _edges(_windows(card))
+    if not minutes:
+        return
+    cycle = _cycle(card)
+    for first, last in [(since, until), *((date - cycle, date + cycle) for date in dates)]:
         midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
-        while minutes and midnight <= last:
-            for minute in minutes:
+        while midnight <= last:
+            for minute in minutes.get(midnight.isoweekday(), ()):
                 yield midnight + timedelta(minutes=minute)
             midnight += _DAY
+
+
+def _edges(windows: set[UtcWindow]) -> dict[int, set[int]]:
+    """By ISO number of a day, the minutes of it at which a window starts or ends."""
+    edges: dict[int, set[int]] = {}
+    for window in windows:
+        for day in window.days or DayOfWeek:
+            ends_on = day if window.start < window.end else day % len(DayOfWeek) + 1
+            edges.setdefault(day, set()).add(window.start)
+            edges.setdefault(ends_on, set()).add(window.end)
+    return edges

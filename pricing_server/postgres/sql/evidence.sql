@@ -5,11 +5,13 @@
 -- What is left of an override that has ended states nothing.
 SELECT quotes.source, sources.rank, quotes.fragment::text AS fragment, quotes.obtained_at,
        quotes.stated_since, quotes.is_confirmed, quotes.sync_run_id,
-       pricing.source IS NOT DISTINCT FROM quotes.source AS is_in_force,
+       quotes.stated_as, quotes.is_inferred,
+       (pricing.source, pricing.quoted_model_key)
+           IS NOT DISTINCT FROM (quotes.source, quotes.quoted_model_key) AS is_in_force,
        log.payload_url, log.payload_sha256,
        cards.state, cards.currency, cards.rates
 FROM models
-JOIN price_quotes AS quotes USING (model_key)
+JOIN stated_quotes AS quotes USING (model_key)
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)
 LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
@@ -22,10 +24,9 @@ ORDER BY is_in_force DESC, sources.rank, quotes.source;
 SELECT overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
        cards.state, cards.currency, cards.rates
 FROM models
-JOIN price_overrides AS overrides USING (model_key)
-JOIN rate_cards AS cards USING (card_id)
-WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
-  AND overrides.cleared_at IS NULL;
+JOIN overrides_in_force AS overrides USING (model_key)
+JOIN rate_cards AS cards ON cards.card_id = overrides.card_id
+WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s;
 
 -- name: newest_change_of
 SELECT *
@@ -43,10 +44,11 @@ LIMIT 1;
 -- date and time of day hold now, of the standard context and the lowest band, per one.
 WITH quoted AS (
     SELECT quotes.model_key, quotes.source, sources.rank, quotes.card_id, quotes.stated_since
-    FROM price_quotes AS quotes
+    FROM stated_quotes AS quotes
     JOIN sources USING (source)
     JOIN models USING (model_key)
-    WHERE quotes.source <> 'override' AND quotes.missing_syncs < %(delisted)s
+    -- What we only infer no source has stated.
+    WHERE quotes.source <> 'override' AND NOT quotes.is_inferred AND quotes.missing_syncs < %(delisted)s
       AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
 ), contested AS (
     SELECT quoted.*
@@ -72,9 +74,14 @@ WITH quoted AS (
       AND (NOT rate ? 'effective_until'
            OR (rate ->> 'effective_until')::timestamptz > %(at)s)
       AND (NOT rate ? 'utc_window'
-           OR CASE WHEN rate #>> '{utc_window,0}' < rate #>> '{utc_window,1}'
-              THEN rate #>> '{utc_window,0}' <= %(clock)s AND %(clock)s < rate #>> '{utc_window,1}'
-              ELSE rate #>> '{utc_window,0}' <= %(clock)s OR %(clock)s < rate #>> '{utc_window,1}'
+           OR CASE WHEN %(clock)s >= rate #>> '{utc_window,0}'
+              THEN (%(clock)s < rate #>> '{utc_window,1}'
+                    OR rate #>> '{utc_window,1}' <= rate #>> '{utc_window,0}')
+                   AND (NOT rate ? 'utc_days' OR rate -> 'utc_days' ? %(today)s)
+              -- Before its start, what still lasts has begun the day before.
+              ELSE rate #>> '{utc_window,1}' <= rate #>> '{utc_window,0}'
+                   AND %(clock)s < rate #>> '{utc_window,1}'
+                   AND (NOT rate ? 'utc_days' OR rate -> 'utc_days' ? %(yesterday)s)
               END)
     ORDER BY cards.card_id, rate ->> 'meter', position
 ), priced AS MATERIALIZED (

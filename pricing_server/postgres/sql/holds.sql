@@ -133,11 +133,9 @@ WHERE held.status = 'open'
 ORDER BY held.held_change_id;
 
 -- name: read_decided_models
-SELECT models.model_key, models.provider, models.model_id, models.is_active,
-       pricing.card_id, pricing.source
+SELECT known.*
 FROM unnest(%(providers)s::text[], %(model_ids)s::text[]) AS named (provider, model_id)
-JOIN models USING (provider, model_id)
-LEFT JOIN model_pricing AS pricing USING (model_key);
+JOIN known_models AS known USING (provider, model_id);
 
 -- name: decide
 -- A feed is decided with all of its open models.

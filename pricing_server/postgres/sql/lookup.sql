@@ -7,7 +7,7 @@ SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        asked.position,
        found.*,
-       overrides.set_by, overrides.reason, overrides.until, overrides.beneath,
+       overrides.set_by, overrides.reason, overrides.until, overrides.stated,
        pending.*
 FROM price_table_head AS head
 CROSS JOIN unnest(%(model_ids)s::text[], %(providers)s::text[])
@@ -16,7 +16,8 @@ LEFT JOIN current_prices AS found
        ON found.model_id = asked.model_id
       AND (asked.provider IS NULL OR found.provider = asked.provider)
 LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key
-LEFT JOIN pending_changes AS pending ON pending.pending_model_key = found.model_key;
+LEFT JOIN pending_changes AS pending ON pending.pending_provider = found.provider
+                                    AND pending.pending_model_id = found.model_id;
 
 -- name: find_pricing_at
 -- The prices of model ids, each of another time, at one seller or at all of them, with the last
@@ -65,6 +66,9 @@ LEFT JOIN LATERAL (
            cards.card_id,
            cards.state,
            cards.currency,
+           CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
+               AS stated_as,
+           pricing.disagreements,
            cards.rates
     FROM models
     CROSS JOIN LATERAL (
@@ -94,8 +98,9 @@ LEFT JOIN LATERAL (
     LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
                                       AND pricing.revision = history.revision
                                       AND known.known_at IS NULL
-    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
+    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
                                     AND quotes.source = pricing.source
+    LEFT JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
     WHERE models.model_id = known.model_id
       AND (known.provider IS NULL OR models.provider = known.provider)
 ) AS found ON true;
@@ -105,8 +110,15 @@ LEFT JOIN LATERAL (
 SELECT revision, epoch::text AS epoch FROM price_table_head;
 
 -- name: list_names
--- Every model's names, for near matches.
-SELECT provider, model_id FROM models ORDER BY provider, model_id;
+-- Every model's names, for matching: a price decides between sellers, and one that is listed.
+SELECT models.provider,
+       models.model_id,
+       models.is_active AS is_listed,
+       cards.state <> 'unpriced' AS has_price
+FROM models
+JOIN model_pricing AS pricing USING (model_key)
+JOIN rate_cards AS cards USING (card_id)
+ORDER BY models.provider, models.model_id;
 
 -- name: find_references
 -- Sellers' models, and the models of another seller that may be the same: by Hugging
@@ -135,9 +147,10 @@ SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        named.position,
        found.*,
-       overrides.set_by, overrides.reason, overrides.until, overrides.beneath,
+       overrides.set_by, overrides.reason, overrides.until, overrides.stated,
        pending.*
 FROM price_table_head AS head
 LEFT JOIN (named JOIN current_prices AS found USING (model_key)) ON true
 LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key
-LEFT JOIN pending_changes AS pending ON pending.pending_model_key = found.model_key;
+LEFT JOIN pending_changes AS pending ON pending.pending_provider = found.provider
+                                    AND pending.pending_model_id = found.model_id;

@@ -2,38 +2,31 @@
 -- transaction locks the head first.
 
 -- name: read_model
--- A model with the card in force.
-SELECT models.model_key, models.provider, models.model_id, models.is_active,
-       pricing.source, pricing.card_id, cards.state, cards.currency, cards.rates
-FROM models
-LEFT JOIN model_pricing AS pricing USING (model_key)
-LEFT JOIN rate_cards AS cards USING (card_id)
-WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s;
+SELECT model_key FROM models WHERE provider = %(provider)s AND model_id = %(model_id)s;
 
 -- name: read_overridden
--- The models of overrides in force, with the card in force: of those that have reached their
--- end, or of one model.
-SELECT overrides.override_id, overrides.until, models.model_key, models.provider, models.model_id,
-       models.is_active, pricing.source, pricing.card_id, cards.state, cards.currency, cards.rates
+-- The models of overrides in force: of those that have reached their end, or of one model.
+SELECT overrides.override_id, overrides.model_key, overrides.until
 FROM price_overrides AS overrides
 JOIN models USING (model_key)
-JOIN model_pricing AS pricing USING (model_key)
-JOIN rate_cards AS cards ON cards.card_id = pricing.card_id
 WHERE overrides.cleared_at IS NULL
   AND CASE WHEN %(provider)s::text IS NULL THEN overrides.until <= clock_timestamp()
       ELSE models.provider = %(provider)s AND models.model_id = %(model_id)s END
-ORDER BY models.model_key;
+ORDER BY overrides.model_key;
 
--- name: read_beneath
--- What sources state of overridden models.
-SELECT quotes.model_key, quotes.source, sources.rank, quotes.obtained_at,
-       quotes.missing_syncs, sources.provider IS NOT DISTINCT FROM models.provider AS is_own_api,
-       cards.card_id, cards.state, cards.currency, cards.rates
-FROM price_quotes AS quotes
-JOIN models USING (model_key)
-JOIN sources USING (source)
-JOIN rate_cards AS cards USING (card_id)
-WHERE quotes.model_key = ANY(%(model_keys)s) AND quotes.source <> 'override';
+-- name: read_concerned
+-- Models whose override begins or ends, and those that they cover.
+SELECT DISTINCT ON (known.model_key) known.*, concerned.concerned_by
+FROM (
+    SELECT model_key, model_key AS concerned_by
+    FROM unnest(%(model_keys)s::bigint[]) AS named (model_key)
+    UNION ALL
+    SELECT model_key, covering_model_key
+    FROM covered_ids
+    WHERE covering_model_key = ANY(%(model_keys)s)
+) AS concerned
+JOIN known_models AS known USING (model_key)
+ORDER BY known.model_key, concerned.concerned_by <> known.model_key;
 
 -- name: register_provider
 INSERT INTO providers (provider, display_name) VALUES (%(provider)s, %(provider)s)
@@ -42,6 +35,15 @@ ON CONFLICT (provider) DO NOTHING;
 -- name: register_model
 INSERT INTO models (provider, model_id) VALUES (%(provider)s, %(model_id)s)
 RETURNING model_key;
+
+-- name: keep_covered
+-- That a source states the model under another id, if the table has its quote of that id.
+INSERT INTO covered_ids (model_key, source, covering_model_key, is_inferred)
+SELECT %(model_key)s, quotes.source, quotes.model_key, %(is_inferred)s
+FROM models
+JOIN price_quotes AS quotes USING (model_key)
+WHERE models.provider = %(provider)s AND models.model_id = %(stated_as)s
+  AND quotes.source = %(source)s;
 
 -- name: keep_card
 INSERT INTO rate_cards (card_id, state, currency, rates)
@@ -74,10 +76,6 @@ WHERE cleared_at IS NULL AND model_key = ANY(%(model_keys)s);
 INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at, until)
 VALUES (%(model_key)s, %(card_id)s, %(reason)s, %(set_by)s, %(at)s, %(until)s)
 RETURNING override_id;
-
--- name: told_by
--- The same price, told by another source now: no change of price, no new revision.
-UPDATE model_pricing SET source = %(source)s WHERE model_key = %(model_key)s;
 
 -- name: next_end
 -- In how many seconds the next override ends, by the clock of the database that ends it; null

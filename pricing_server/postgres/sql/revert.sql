@@ -29,6 +29,9 @@ SELECT history.model_key,
        pricing.source = 'override' AND in_force.state <> 'unpriced' AS is_overridden,
        pricing.card_id AS card_in_force,
        quotes.card_id AS quoted_card,
+       EXISTS (SELECT FROM covered_ids AS covered
+               WHERE covered.model_key = history.model_key
+                 AND covered.source = history.source) AS is_covered,
        coalesce(quotes.missing_syncs, 0) AS missing_syncs
 FROM model_pricing_history AS history
 JOIN models USING (model_key)
@@ -46,6 +49,14 @@ LEFT JOIN LATERAL (
 ) AS before ON true
 WHERE history.sync_run_id = %(sync_run_id)s
 ORDER BY history.model_key;
+
+-- name: read_covering
+-- Under which other ids sources state these models.
+SELECT models.provider, models.model_id, covered.source, covering.model_id AS stated_as
+FROM unnest(%(providers)s::text[], %(model_ids)s::text[]) AS named (provider, model_id)
+JOIN models USING (provider, model_id)
+JOIN covered_ids AS covered ON covered.model_key = models.model_key
+JOIN models AS covering ON covering.model_key = covered.covering_model_key;
 
 -- name: read_run_statements
 -- The prices that a run was the first to state, where the quote of its source still has them: a

@@ -31,11 +31,20 @@ CREATE TEMPORARY TABLE staged_prices (
     provider text, model_id text, kind text, card_id text, source text,
     input_price numeric, output_price numeric, effective_time timestamptz,
     origin_kind text, actor text, note text, sync_run_id bigint, held_change_id bigint,
-    override_id bigint, reverted_run_id bigint
+    override_id bigint, reverted_run_id bigint,
+    stated_as text, beneath_source text, beneath_stated_as text, disagreements jsonb
 ) ON COMMIT DROP;
 
 -- name: copy_prices
 COPY staged_prices FROM STDIN;
+
+-- name: stage_covered
+CREATE TEMPORARY TABLE staged_covered (
+    provider text, model_id text, source text, stated_as text, is_inferred boolean
+) ON COMMIT DROP;
+
+-- name: copy_covered
+COPY staged_covered FROM STDIN;
 
 -- name: stage_holds
 CREATE TEMPORARY TABLE staged_holds (

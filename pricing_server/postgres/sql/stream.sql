@@ -65,11 +65,14 @@ LEFT JOIN LATERAL (
            cards.card_id,
            cards.state,
            cards.currency,
+           CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
+               AS stated_as,
+           pricing.disagreements,
            cards.rates,
            overrides.set_by,
            overrides.reason,
            overrides.until,
-           overrides.beneath,
+           overrides.stated,
            pending.*
     FROM models
     CROSS JOIN LATERAL (
@@ -91,11 +94,14 @@ LEFT JOIN LATERAL (
     JOIN rate_cards AS cards ON cards.card_id = history.card_id
     LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
                                       AND pricing.revision = history.revision
-    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.model_key
+    LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
                                     AND quotes.source = pricing.source
+    LEFT JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
     LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = pricing.model_key
                                              AND pricing.source = 'override'
-    LEFT JOIN pending_changes AS pending ON pending.pending_model_key = pricing.model_key
+    LEFT JOIN pending_changes AS pending ON pending.pending_provider = models.provider
+                                        AND pending.pending_model_id = models.model_id
+                                        AND pricing.model_key IS NOT NULL
     WHERE models.model_key > %(after_model)s
       AND (%(providers)s::text[] IS NULL OR models.provider = ANY(%(providers)s))
       AND (%(model_ids)s::text[] IS NULL OR models.model_id = ANY(%(model_ids)s))

@@ -134,20 +134,27 @@ SELECT revision, epoch::text AS epoch FROM price_table_head FOR UPDATE;
 
 -- name: read_models
 -- The models that a listing may touch: those of its sellers, and those it quoted before.
-SELECT models.model_key, models.provider, models.model_id, models.is_active,
-       pricing.card_id, pricing.source
-FROM models
-LEFT JOIN model_pricing AS pricing USING (model_key)
-WHERE models.provider = ANY(%(providers)s)
-   OR models.model_key IN (SELECT model_key FROM price_quotes WHERE source = %(source)s);
+SELECT known.*
+FROM known_models AS known
+WHERE known.provider = ANY(%(providers)s)
+   OR known.model_key IN (SELECT model_key FROM price_quotes WHERE source = %(source)s);
 
 -- name: read_quotes
+-- What each source states of models, under their own ids and under those that cover them.
 SELECT quotes.model_key, quotes.source, sources.rank, sources.provider AS own_provider,
-       quotes.card_id, cards.state, quotes.obtained_at, quotes.missing_syncs
-FROM price_quotes AS quotes
+       quotes.card_id, cards.state, quotes.obtained_at, quotes.missing_syncs,
+       quotes.stated_as, quotes.is_inferred
+FROM stated_quotes AS quotes
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)
 WHERE quotes.model_key = ANY(%(model_keys)s);
+
+-- name: read_covered
+-- The models that others cover, through any source.
+SELECT known.*
+FROM known_models AS known
+WHERE known.model_key IN (
+    SELECT model_key FROM covered_ids WHERE covering_model_key = ANY(%(model_keys)s));
 
 -- name: previous_obtained_at
 -- When the data of the last successful sync was obtained.
@@ -216,6 +223,20 @@ SET card_id = excluded.card_id, fragment = excluded.fragment,
     stated_since = CASE WHEN price_quotes.card_id = excluded.card_id
                    THEN price_quotes.stated_since ELSE excluded.stated_since END;
 
+-- name: apply_uncovered
+DELETE FROM covered_ids WHERE source = %(source)s AND model_key = ANY(%(uncovered)s);
+
+-- name: apply_covered
+-- After apply_quotes: what covers an id has a quote of the source.
+INSERT INTO covered_ids (model_key, source, covering_model_key, is_inferred)
+SELECT models.model_key, staged.source, covering.model_key, staged.is_inferred
+FROM staged_covered AS staged
+JOIN models USING (provider, model_id)
+JOIN models AS covering ON covering.provider = staged.provider
+                       AND covering.model_id = staged.stated_as
+ON CONFLICT (model_key, source) DO UPDATE
+SET covering_model_key = excluded.covering_model_key, is_inferred = excluded.is_inferred;
+
 -- name: apply_missing
 UPDATE price_quotes SET missing_syncs = missing_syncs + 1, is_confirmed = false
 WHERE source = %(source)s AND model_key = ANY(%(model_keys)s);
@@ -243,26 +264,39 @@ LEFT JOIN model_pricing AS pricing USING (model_key)
 WHERE staged.kind IS NOT NULL;
 
 -- name: apply_prices
-INSERT INTO model_pricing (model_key, card_id, source, price_per_input_token,
+INSERT INTO model_pricing (model_key, card_id, source, quoted_model_key, price_per_input_token,
                            price_per_output_token, effective_time, revision)
-SELECT models.model_key, staged.card_id, staged.source, staged.input_price,
+SELECT models.model_key, staged.card_id, staged.source,
+       coalesce(quoted.model_key, models.model_key), staged.input_price,
        staged.output_price, staged.effective_time, %(revision)s
 FROM staged_prices AS staged
 JOIN models USING (provider, model_id)
+LEFT JOIN models AS quoted ON quoted.provider = staged.provider
+                          AND quoted.model_id = staged.stated_as
 WHERE staged.kind IS NOT NULL
 ON CONFLICT (model_key) DO UPDATE
 SET card_id = excluded.card_id, source = excluded.source,
+    quoted_model_key = excluded.quoted_model_key,
     price_per_input_token = excluded.price_per_input_token,
     price_per_output_token = excluded.price_per_output_token,
     effective_time = excluded.effective_time, revision = excluded.revision;
 
--- name: apply_sources
--- The same price, told by another source now: no change of price, no new revision.
+-- name: apply_attributions
+-- Whose the price in force is. Where the price stays, it is no change and no new revision.
 UPDATE model_pricing
-SET source = staged.source
+SET source = staged.source,
+    quoted_model_key = coalesce(quoted.model_key, models.model_key),
+    beneath_source = staged.beneath_source,
+    beneath_model_key = CASE WHEN staged.beneath_source IS NOT NULL
+                        THEN coalesce(beneath.model_key, models.model_key) END,
+    disagreements = staged.disagreements
 FROM staged_prices AS staged
 JOIN models USING (provider, model_id)
-WHERE model_pricing.model_key = models.model_key AND staged.kind IS NULL;
+LEFT JOIN models AS quoted ON quoted.provider = staged.provider
+                          AND quoted.model_id = staged.stated_as
+LEFT JOIN models AS beneath ON beneath.provider = staged.provider
+                           AND beneath.model_id = staged.beneath_stated_as
+WHERE model_pricing.model_key = models.model_key;
 
 -- name: apply_activity
 UPDATE models

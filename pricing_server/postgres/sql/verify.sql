@@ -67,10 +67,13 @@ ORDER BY 1;
 
 -- name: quotes_unlike_prices
 -- Not always of the same card: a quote that moved after a revert waits for the next sync.
-SELECT model_key AS what
+SELECT pricing.model_key AS what
 FROM model_pricing AS pricing
-LEFT JOIN price_quotes AS quotes USING (model_key, source)
-WHERE quotes.model_key IS NULL;
+LEFT JOIN stated_quotes AS quotes ON quotes.model_key = pricing.model_key
+                                 AND quotes.source = pricing.source
+                                 AND quotes.quoted_model_key = pricing.quoted_model_key
+WHERE quotes.model_key IS NULL
+ORDER BY 1;
 
 -- name: inconsistent_runs
 -- Counts of a success add up, its revision was reached, and the changes that name a run

@@ -149,7 +149,7 @@ class HaltingStore(PostgresSyncStore):
     @asynccontextmanager
     async def session(self, source: Source) -> AsyncIterator[PostgresSyncSession]:
         async with super().session(source) as held:
-            session = _Session(held._conninfo, held._connection, source, held._stack)
+            session = _Session(held._conninfo, held._connection, source, self._covers, held._stack)
             session.dice = self._dice[source.slug]
             yield session
 

@@ -12,6 +12,7 @@ from llmpricing.matching.answer import (
     Name,
     NoMatch,
     Outcome,
+    Standing,
     Tried,
 )
 from llmpricing.matching.clause_index import ClauseIndex
@@ -31,5 +32,6 @@ __all__ = [
     "Outcome",
     "Prefixes",
     "SameModel",
+    "Standing",
     "Tried",
 ]

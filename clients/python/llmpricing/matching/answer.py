@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
 Name: TypeAlias = tuple[str, str]
 """(provider, model id): a model as a seller lists it."""
+
+
+class Standing(IntEnum):
+    """What a seller's listing of a model is worth. Of several sellers the smallest answers."""
+
+    PRICED = 0
+    UNPRICED = 1
+    """The seller lists the model without a price."""
+    DELISTED = 2
+    """The seller lists the model no longer; its last price is known."""
+    DELISTED_UNPRICED = 3
+
+    @property
+    def has_price(self) -> bool:
+        """Whether a price is known: free and dynamic count."""
+        return self in (Standing.PRICED, Standing.DELISTED)
+
+    @property
+    def with_price(self) -> Standing:
+        """The standing of the same listing where a price is known besides."""
+        return Standing.DELISTED if self >= Standing.DELISTED else Standing.PRICED
 
 
 class MatchRule(StrEnum):
@@ -22,7 +43,7 @@ class MatchRule(StrEnum):
     EXACT_AT_MAKER = "exact_at_maker"
     """No provider was given; the model's maker lists exactly this id."""
     EXACT_AT_SELLER = "exact_at_seller"
-    """No provider was given and no maker lists this id; the first other seller that does."""
+    """No provider was given and no maker has a price for this id; the first other seller."""
     CASE = "case"
     """An id that differs in the case of ASCII letters alone."""
     ALIAS = "alias"
@@ -44,6 +65,8 @@ class Match:
     provider: str
     model_id: str
     rule: MatchRule
+    unpriced: Match | None = None
+    """What an earlier rule found, without a price: it answers if this has none either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +87,10 @@ class Outcome(StrEnum):
     """Several models at one seller: the name matches none, by later rules either."""
     REFUSED = "refused"
     """The model found may be a different one: the next rule is tried."""
+    UNPRICED = "unpriced"
+    """No seller of what it found has a price, or none that still lists it where an earlier rule
+    found one that does: the next rule is tried. If none finds a price, what was found first is
+    the match."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from llmpricing.matching.alias import Aliases
@@ -13,11 +14,11 @@ from llmpricing.matching.answer import (
     Name,
     NoMatch,
     Outcome,
+    Standing,
     Tried,
 )
-from llmpricing.matching.area import REGIONAL, other_areas
 from llmpricing.matching.clause_index import ClauseIndex
-from llmpricing.matching.listed import ListedModels, Order
+from llmpricing.matching.listed import ListedModels, Order, Standings
 from llmpricing.matching.own_price import is_priced_apart
 from llmpricing.matching.prefix import Prefixes, Read
 from llmpricing.matching.spelling import date_writings, fold, punctuation_key, shortened
@@ -35,7 +36,9 @@ class ModelIndex:
     """All listed models at one state of the price table, and the rules that lead to them.
 
     Immutable, and safe in any thread. A name given without a seller is looked for at all of them:
-    the rule comes first, then the order of sellers. A name given with one never leaves it.
+    the rule comes first, then what sellers' listings are worth, then the order of sellers. While a
+    rule finds nothing with a price, the next ones are tried. A name given with a seller never
+    leaves it, whatever it costs there.
     """
 
     __slots__ = ("_aliases", "_clauses", "_is_maker", "_listed", "_prefixes")
@@ -49,8 +52,10 @@ class ModelIndex:
         aliases: Aliases,
         prefixes: Prefixes,
         clauses: ClauseIndex,
+        standings: Standings = MappingProxyType({}),
     ) -> None:
-        self._listed = ListedModels(names, order)
+        """`standings` of all names but those that are priced."""
+        self._listed = ListedModels(names, order, standings)
         self._is_maker = is_maker
         self._aliases = aliases
         self._prefixes = prefixes
@@ -66,45 +71,73 @@ class ModelIndex:
     ) -> Match | NoMatch:
         """The model that the name leads to; at a seller, by its slug, if one is given."""
         sellers = self._listed.with_id(name)
+        unpriced: Match | None = None
         if provider is None:
             if sellers:
-                return Match(sellers[0], name, self._exact_rule(sellers[0], name))
+                found = Match(sellers[0], name, self._exact_rule(sellers[0], name))
+                if exact_only or self._listed.has_price(name):
+                    return found
+                unpriced = found
         elif provider in sellers:
             return Match(provider, name, MatchRule.EXACT)
         if exact_only:
             return NoMatch()
-        return self._follow(name, provider, [])
+        return self._follow(name, provider, [], unpriced)
 
     def explain(
         self, name: str, provider: str | None = None, *, exact_only: bool = False
     ) -> Explanation:
         """What `match` does with the name: each rule that it tries, and what the rule finds."""
-        tried: list[Tried] = []
-        sellers = self._listed.with_id(name)
-        if provider is not None:
-            sellers = (provider,) if provider in sellers else ()
-        found = tuple((seller, name) for seller in sellers)
-        if provider is not None:
-            rules = [MatchRule.EXACT]
-        else:
-            at_maker = bool(sellers) and self._is_maker(sellers[0], name)
-            rules = [MatchRule.EXACT_AT_MAKER] + [MatchRule.EXACT_AT_SELLER] * (not at_maker)
-        for rule in rules[:-1]:
-            tried.append(Tried(rule, Outcome.NOTHING))
-        tried.append(Tried(rules[-1], Outcome.MATCHED if found else Outcome.NOTHING, found))
-        if found:
-            return Explanation(tuple(tried), Match(*found[0], rules[-1]))
-        result = NoMatch() if exact_only else self._follow(name, provider, tried)
+        tried = self._try_exact(name) if provider is None else [self._try_at(name, provider)]
+        last = tried[-1]
+        found = Match(*last.found[0], last.rule) if last.found else None
+        if found is not None and last.outcome is Outcome.MATCHED:
+            return Explanation(tuple(tried), found)
+        if exact_only:
+            return Explanation(tuple(tried), found or NoMatch())
+        result = self._follow(name, provider, tried, found)
         return Explanation(tuple(tried), result)
+
+    def _try_at(self, name: str, provider: str) -> Tried:
+        """The exact rule at a seller that was given."""
+        if (provider, name) in self._listed:
+            return Tried(MatchRule.EXACT, Outcome.MATCHED, ((provider, name),))
+        return Tried(MatchRule.EXACT, Outcome.NOTHING)
+
+    def _try_exact(self, name: str) -> list[Tried]:
+        """The exact rules without a seller, up to the one by which somebody answers."""
+        found = tuple((seller, name) for seller in self._listed.with_id(name))
+        if not found:
+            exact_rules = (MatchRule.EXACT_AT_MAKER, MatchRule.EXACT_AT_SELLER)
+            return [Tried(rule, Outcome.NOTHING) for rule in exact_rules]
+        outcome = Outcome.MATCHED if self._listed.has_price(name) else Outcome.UNPRICED
+        if self._is_maker(*found[0]):
+            return [Tried(MatchRule.EXACT_AT_MAKER, outcome, found)]
+        makers = tuple(
+            each
+            for each in found
+            if self._is_maker(*each) and self._listed.standing(each) is Standing.UNPRICED
+        )
+        at_maker = Outcome.UNPRICED if makers else Outcome.NOTHING
+        return [
+            Tried(MatchRule.EXACT_AT_MAKER, at_maker, makers),
+            Tried(MatchRule.EXACT_AT_SELLER, outcome, found),
+        ]
 
     def _exact_rule(self, seller: str, model_id: str) -> MatchRule:
         is_maker = self._is_maker(seller, model_id)
         return MatchRule.EXACT_AT_MAKER if is_maker else MatchRule.EXACT_AT_SELLER
 
-    def _follow(self, name: str, provider: str | None, tried: list[Tried]) -> Match | NoMatch:
-        """Try the rules after the exact ones, in order."""
+    def _follow(
+        self, name: str, provider: str | None, tried: list[Tried], unpriced: Match | None
+    ) -> Match | NoMatch:
+        """Try the rules after the exact ones, in order.
+
+        `unpriced` is what these found without a price: then only a model that has one answers
+        in its place.
+        """
         if len(name) > MAX_NAME_LENGTH:
-            return NoMatch()
+            return unpriced or NoMatch()
         doubtful: dict[Name, None] = {}
         asked = provider
         prefixed: list[tuple[str | None, str]] = [
@@ -120,39 +153,59 @@ class ModelIndex:
         ):
             # The whole name first: with a date or a dash, it goes where it goes without.
             readings = [(asked, name)] * has_whole + prefixed * has_rest
-            step, refused = self._try(rule, readings, find)
+            step, refused = self._try(rule, readings, find, unpriced)
             tried.append(step)
             if step.outcome is Outcome.MATCHED:
-                return Match(*step.found[0], rule)
+                return Match(*step.found[0], rule, unpriced)
             if step.outcome is Outcome.AMBIGUOUS:
-                return NoMatch(step.found[:MAX_SUGGESTIONS])
+                return unpriced or NoMatch(step.found[:MAX_SUGGESTIONS])
+            if step.outcome is Outcome.UNPRICED:
+                unpriced = unpriced or Match(*step.found[0], rule)
             if rule is MatchRule.VERSION_SUFFIX and refused and asked is None:
                 # This seller answers for the model, so no other stands in for it.
                 asked = refused[0][0]
             doubtful.update(dict.fromkeys(refused))
-        return NoMatch(tuple(doubtful)[:MAX_SUGGESTIONS])
+        return unpriced or NoMatch(tuple(doubtful)[:MAX_SUGGESTIONS])
 
     def _try(
         self,
         rule: MatchRule,
         readings: Iterable[tuple[str | None, str]],
         find: Callable[[str, str | None], Iterator[_Found]],
+        before: Match | None,
     ) -> tuple[Tried, list[Name]]:
-        """One rule for all readings of a name, the closest first: the first that finds decides."""
+        """One rule for all readings of a name, the closest first: the first that finds a model
+        decides. Without a seller it has to be one with a price, and still be listed to take the
+        place of a listed one without a price that a rule `before` found."""
         doubtful: list[Name] = []
+        unpriced: tuple[Name, ...] = ()
+        worst = self._standing(before) if before is not None else Standing.DELISTED
         for provider, text in readings:
+            # Nor is a seller that the name itself names left for one with a price.
+            takes_any = provider is not None and before is None
             for models, refused in find(text, provider):
                 if models:
                     found = self._listed.in_order(models)
                     first = [each for each in found if each[0] == found[0][0]]
+                    if len(first) > 1 and unpriced:
+                        return Tried(rule, Outcome.UNPRICED, unpriced), doubtful
                     if len(first) > 1:
                         return Tried(rule, Outcome.AMBIGUOUS, tuple(first)), []
-                    return Tried(rule, Outcome.MATCHED, found), []
+                    standing = self._listed.standing(found[0])
+                    if takes_any or (standing.has_price and standing <= worst):
+                        return Tried(rule, Outcome.MATCHED, found), []
+                    if not unpriced:
+                        unpriced, worst = found, min(worst, standing)
                 doubtful += refused
+        if unpriced:
+            return Tried(rule, Outcome.UNPRICED, unpriced), doubtful
         if doubtful:
             found = tuple(dict.fromkeys(doubtful))
             return Tried(rule, Outcome.REFUSED, found), doubtful
         return Tried(rule, Outcome.NOTHING), []
+
+    def _standing(self, match: Match) -> Standing:
+        return self._listed.standing((match.provider, match.model_id))
 
     def _readings(self, name: str, provider: str | None) -> Iterator[Read]:
         for read in self._prefixes.reads(name):
@@ -187,19 +240,8 @@ class ModelIndex:
             model for writing in writings for model in self._listed.keyed(punctuation_key(writing))
         }
         sellers = {seller for seller, _ in itself}
-        models = [
-            model
-            for model in said.accepted
-            if (model in itself or model[0] not in sellers)
-            and not (model[1].startswith(REGIONAL) and self._has_areas(model[0], folded))
-        ]
+        models = [model for model in said.accepted if model in itself or model[0] not in sellers]
         yield models, [*(each for each in said.accepted if each not in models), *said.refused]
-
-    def _has_areas(self, provider: str, folded: str) -> bool:
-        """Whether the seller lists other areas of the model one by one."""
-        return any(
-            _at(self._listed.keyed(punctuation_key(name)), provider) for name in other_areas(folded)
-        )
 
     def _by_punctuation(self, text: str, provider: str | None) -> Iterator[_Found]:
         yield self._keyed(punctuation_key(fold(text)), provider), []

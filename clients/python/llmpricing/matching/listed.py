@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from llmpricing.matching.answer import Name
+from llmpricing.matching.answer import Name, Standing
 from llmpricing.matching.spelling import dated_parts, fold, has_revision, punctuation_key
 
 Order: TypeAlias = Callable[[str, str], Any]
-"""Sort key of (provider, model id): of the sellers of a name the one with the smallest answers.
+"""Sort key of (provider, model id): of the sellers of a name with equal standing the one with
+the smallest answers.
 It orders by seller before anything else but what all models of a group of sellers have."""
+
+Standings: TypeAlias = Mapping[Name, Standing]
 
 
 class ListedModels:
@@ -23,6 +26,8 @@ class ListedModels:
         "_dates",
         "_order",
         "_sellers",
+        "_standings",
+        "_without_price",
         "revising",
         "sellers",
     )
@@ -31,11 +36,13 @@ class ListedModels:
     revising: Final[frozenset[str]]
     """Sellers with revisions in their ids ("-v1:0")."""
 
-    def __init__(self, names: Iterable[Name], order: Order) -> None:
+    def __init__(self, names: Iterable[Name], order: Order, standings: Standings) -> None:
+        """`standings` of all names but those that are priced."""
         by_id: dict[str, list[str]] = {}
         for provider, model_id in names:
             by_id.setdefault(model_id, []).append(provider)
         self._order = order
+        self._standings = standings
         # Most ids have one seller: one tuple for all ids of the same sellers saves a third of
         # the memory.
         shared: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -45,12 +52,16 @@ class ListedModels:
         dated_at: dict[str, set[str]] = {}
         dates: set[tuple[str, tuple[str, str, str]]] = set()
         revising: set[str] = set()
+        without_price: set[str] = set()
         for model_id, providers in by_id.items():
             if len(providers) == 1:
                 sellers: tuple[str, ...] = (providers[0],)
             else:
-                sellers = tuple(sorted(set(providers), key=lambda each: order(each, model_id)))
+                names_of_it = ((each, model_id) for each in set(providers))
+                sellers = tuple(provider for provider, _ in sorted(names_of_it, key=self._place))
             self._sellers[model_id] = shared.setdefault(sellers, sellers)
+            if not self.standing((sellers[0], model_id)).has_price:
+                without_price.add(model_id)
             # An id that is spelled like its own key needs no entry.
             folded = fold(model_id)
             if folded != model_id:
@@ -68,6 +79,7 @@ class ListedModels:
         self._dated_at = {base: frozenset(each) for base, each in dated_at.items()}
         self.revising = frozenset(revising)
         self._dates = frozenset(dates)
+        self._without_price = frozenset(without_price)
         self.sellers = frozenset(shared_seller for each in shared for shared_seller in each)
 
     def __contains__(self, name: Name) -> bool:
@@ -77,6 +89,14 @@ class ListedModels:
     def with_id(self, model_id: str) -> tuple[str, ...]:
         """The sellers of exactly this id, the one that answers first."""
         return self._sellers.get(model_id, ())
+
+    def has_price(self, model_id: str) -> bool:
+        """Whether the seller that answers for exactly this listed id has a price."""
+        return model_id not in self._without_price
+
+    def standing(self, name: Name) -> Standing:
+        """What a listing is worth."""
+        return self._standings.get(name, Standing.PRICED)
 
     def spelled_like(self, folded: str) -> Iterator[Name]:
         """Models whose folded id is this."""
@@ -106,7 +126,10 @@ class ListedModels:
         unique = dict.fromkeys(found)
         if len(unique) < 2:
             return tuple(unique)
-        return tuple(sorted(unique, key=lambda name: (self._order(*name), name)))
+        return tuple(sorted(unique, key=self._place))
+
+    def _place(self, name: Name) -> tuple[int, Any, Name]:
+        return self.standing(name), self._order(*name), name
 
     def _ids(self, folded: str) -> tuple[str, ...]:
         spelled = self._by_fold.get(folded, ())

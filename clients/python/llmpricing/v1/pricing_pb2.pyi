@@ -436,8 +436,9 @@ class _MatchRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MatchRule.V
     exactly this id.
     """
     MATCH_RULE_EXACT_AT_SELLER: _MatchRule.ValueType  # 3
-    """MATCH_RULE_EXACT_AT_SELLER: no provider was given and no maker sells this
-    id; the first other seller of exactly this id, in the configured order.
+    """MATCH_RULE_EXACT_AT_SELLER: no provider was given and no maker has a price for
+    this id; the first other seller of exactly this id, those with a price first, then
+    in the configured order.
     """
     MATCH_RULE_CASE: _MatchRule.ValueType  # 4
     """MATCH_RULE_CASE: an id that differs in the case of ASCII letters alone."""
@@ -480,8 +481,9 @@ MATCH_RULE_EXACT_AT_MAKER: MatchRule.ValueType  # 2
 exactly this id.
 """
 MATCH_RULE_EXACT_AT_SELLER: MatchRule.ValueType  # 3
-"""MATCH_RULE_EXACT_AT_SELLER: no provider was given and no maker sells this
-id; the first other seller of exactly this id, in the configured order.
+"""MATCH_RULE_EXACT_AT_SELLER: no provider was given and no maker has a price for
+this id; the first other seller of exactly this id, those with a price first, then
+in the configured order.
 """
 MATCH_RULE_CASE: MatchRule.ValueType  # 4
 """MATCH_RULE_CASE: an id that differs in the case of ASCII letters alone."""
@@ -701,6 +703,52 @@ THRESHOLD_SCOPE_EXCESS: ThresholdScope.ValueType  # 2
 """THRESHOLD_SCOPE_EXCESS: only what lies beyond the threshold."""
 Global___ThresholdScope: _TypeAlias = ThresholdScope  # noqa: Y015
 
+class _DayOfWeek:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DayOfWeekEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DayOfWeek.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DAY_OF_WEEK_UNSPECIFIED: _DayOfWeek.ValueType  # 0
+    """DAY_OF_WEEK_UNSPECIFIED is never sent."""
+    DAY_OF_WEEK_MONDAY: _DayOfWeek.ValueType  # 1
+    """DAY_OF_WEEK_MONDAY is the first day of the week, as ISO 8601 has it."""
+    DAY_OF_WEEK_TUESDAY: _DayOfWeek.ValueType  # 2
+    """DAY_OF_WEEK_TUESDAY is the second day."""
+    DAY_OF_WEEK_WEDNESDAY: _DayOfWeek.ValueType  # 3
+    """DAY_OF_WEEK_WEDNESDAY is the third day."""
+    DAY_OF_WEEK_THURSDAY: _DayOfWeek.ValueType  # 4
+    """DAY_OF_WEEK_THURSDAY is the fourth day."""
+    DAY_OF_WEEK_FRIDAY: _DayOfWeek.ValueType  # 5
+    """DAY_OF_WEEK_FRIDAY is the fifth day."""
+    DAY_OF_WEEK_SATURDAY: _DayOfWeek.ValueType  # 6
+    """DAY_OF_WEEK_SATURDAY is the sixth day."""
+    DAY_OF_WEEK_SUNDAY: _DayOfWeek.ValueType  # 7
+    """DAY_OF_WEEK_SUNDAY is the last day."""
+
+class DayOfWeek(_DayOfWeek, metaclass=_DayOfWeekEnumTypeWrapper):
+    """DayOfWeek is a day in UTC. Names and numbers are those of
+    google.type.DayOfWeek.
+    """
+
+DAY_OF_WEEK_UNSPECIFIED: DayOfWeek.ValueType  # 0
+"""DAY_OF_WEEK_UNSPECIFIED is never sent."""
+DAY_OF_WEEK_MONDAY: DayOfWeek.ValueType  # 1
+"""DAY_OF_WEEK_MONDAY is the first day of the week, as ISO 8601 has it."""
+DAY_OF_WEEK_TUESDAY: DayOfWeek.ValueType  # 2
+"""DAY_OF_WEEK_TUESDAY is the second day."""
+DAY_OF_WEEK_WEDNESDAY: DayOfWeek.ValueType  # 3
+"""DAY_OF_WEEK_WEDNESDAY is the third day."""
+DAY_OF_WEEK_THURSDAY: DayOfWeek.ValueType  # 4
+"""DAY_OF_WEEK_THURSDAY is the fourth day."""
+DAY_OF_WEEK_FRIDAY: DayOfWeek.ValueType  # 5
+"""DAY_OF_WEEK_FRIDAY is the fifth day."""
+DAY_OF_WEEK_SATURDAY: DayOfWeek.ValueType  # 6
+"""DAY_OF_WEEK_SATURDAY is the sixth day."""
+DAY_OF_WEEK_SUNDAY: DayOfWeek.ValueType  # 7
+"""DAY_OF_WEEK_SUNDAY is the last day."""
+Global___DayOfWeek: _TypeAlias = DayOfWeek  # noqa: Y015
+
 class _InputConvention:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -813,6 +861,11 @@ class _MatchOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MatchOut
     """MATCH_OUTCOME_REFUSED: what it found may be a different model; the next rule was
     tried.
     """
+    MATCH_OUTCOME_UNPRICED: _MatchOutcome.ValueType  # 5
+    """MATCH_OUTCOME_UNPRICED: no provider was given, and no seller of what it found has a
+    price; the next rules were tried for one that has. If none found any, the first model
+    found without a price is the match.
+    """
 
 class MatchOutcome(_MatchOutcome, metaclass=_MatchOutcomeEnumTypeWrapper):
     """MatchOutcome is what became of what a rule found."""
@@ -830,6 +883,11 @@ to none, by later rules either.
 MATCH_OUTCOME_REFUSED: MatchOutcome.ValueType  # 4
 """MATCH_OUTCOME_REFUSED: what it found may be a different model; the next rule was
 tried.
+"""
+MATCH_OUTCOME_UNPRICED: MatchOutcome.ValueType  # 5
+"""MATCH_OUTCOME_UNPRICED: no provider was given, and no seller of what it found has a
+price; the next rules were tried for one that has. If none found any, the first model
+found without a price is the match.
 """
 Global___MatchOutcome: _TypeAlias = MatchOutcome  # noqa: Y015
 
@@ -1215,27 +1273,40 @@ Global___Threshold: _TypeAlias = Threshold  # noqa: Y015
 
 @_typing.final
 class UtcWindow(_message.Message):
-    """UtcWindow is a daily time of day in UTC. It begins at start and ends before
-    end; a window whose end is not after its start passes midnight.
+    """UtcWindow is a time of day in UTC, every day or on days of the week. It begins
+    at start and ends before end; a window whose end is not after its start passes
+    midnight. DeepSeek's peak hours are {start: "01:00", end: "04:00", days:
+    [MONDAY, …, FRIDAY]} and a second one from "06:00" to "10:00".
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
     start: _builtins.str
     """start is "HH:MM", 00:00 to 23:59."""
     end: _builtins.str
-    """end is "HH:MM", 00:00 to 23:59."""
+    """end is "HH:MM", 00:00 to 23:59. It is start only where days are stated: a
+    whole day from then.
+    """
+    @_builtins.property
+    def days(self) -> _containers.RepeatedScalarFieldContainer[Global___DayOfWeek.ValueType]:
+        """days are those on which the window starts, from Monday on, each once; empty
+        is every day. One that passes midnight belongs to the day it starts on.
+        Requests may state them in any order, or all seven.
+        """
+
     def __init__(
         self,
         *,
         start: _builtins.str = ...,
         end: _builtins.str = ...,
+        days: _abc.Iterable[Global___DayOfWeek.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "end", b"end", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1285,7 +1356,7 @@ class Conditions(_message.Message):
 
     @_builtins.property
     def utc_window(self) -> Global___UtcWindow:
-        """utc_window is absent for a rate that applies at any time of day."""
+        """utc_window is absent for a rate that applies at any time of any day."""
 
     @_builtins.property
     def effective_from(self) -> _timestamp_pb2.Timestamp:

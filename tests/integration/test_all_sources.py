@@ -1,0 +1,206 @@
+"""What is answered once every recorded payload is synced: better than before, never worse.
+
+The recordings are not part of this repository; without them beside it the tests are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, TypeAlias
+
+import grpc
+import pytest
+from google.protobuf import json_format
+
+from llmpricing.v1 import pricing_pb2 as pb
+from llmpricing.v1 import pricing_pb2_grpc
+from pricing_server.lookup.catalog import Catalog
+from pricing_server.matching.catalogue import clauses
+from pricing_server.matching.covering import CatalogueCoverage
+from pricing_server.providers import SOURCES, genai_prices
+from pricing_server.providers.source import KeyUse
+from tests._coverage import NOW, RECORDINGS
+from tests._recorded import recorded
+from tests.integration._database import copied_database
+from tests.integration._postgres import scratch_directory
+from tests.integration._server import server_process
+
+FILES: Final = {
+    "openrouter": "openrouter_2026-08-22.json",
+    "deepinfra": "deepinfra.json",
+    "novita": "novita.json",
+    "together": "together.json",
+    "chutes": "chutes.json",
+    "cerebras": "cerebras_public_2026.json",
+    "huggingface": "huggingface.json",
+    "featherless": "featherless.json",
+    "groq": "groq.json",
+    "fireworks": "fireworks.json",
+    "models-dev": "models_dev_api.json",
+    "portkey": "portkey_{part}.json",
+    "litellm": "litellm.json",
+}
+"""In the order in which they are synced."""
+
+CALL_SECONDS: Final = 60.0
+CATALOGUE: Final = SOURCES["genai-prices"]
+
+Name: TypeAlias = tuple[str, str]
+
+
+class Recordings(SimpleHTTPRequestHandler):
+    """Serves the recorded files."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing of it is of interest."""
+
+
+@contextmanager
+def recordings_served() -> Iterator[str]:
+    directory = str(recorded("litellm.json").parent)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Recordings, directory=directory))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """A server that has synced everything recorded, and what it answered before."""
+
+    stub: pricing_pb2_grpc.PricingServiceStub
+    before: Mapping[Name, pb.ModelPricing]
+    """Of the names that the bundled catalogue covers, with that alone."""
+
+
+@pytest.fixture(scope="module")
+def synced(cluster: str, catalogue_template: str) -> Iterator[Synced]:
+    with (
+        recordings_served() as address,
+        copied_database(cluster, catalogue_template) as conninfo,
+        scratch_directory() as scratch,
+        server_process(
+            scratch,
+            PRICING_DATABASE_URL=conninfo,
+            **{SOURCES[slug].url_variable: f"{address}/{name}" for slug, name in FILES.items()},
+            **{
+                SOURCES[slug].key_variable: "k" * 20
+                for slug in FILES
+                if SOURCES[slug].key_use is KeyUse.REQUIRED
+            },
+        ) as process,
+        grpc.insecure_channel(process.address) as channel,
+    ):
+        stub = pricing_pb2_grpc.PricingServiceStub(channel)
+        before = prices(stub, covered_names())
+        for slug in FILES:
+            request = pb.SyncProviderRequest(provider=slug)
+            response = stub.SyncProvider(request, timeout=CALL_SECONDS)
+            assert response.status == pb.SYNC_STATUS_SUCCESS, (slug, response.error_message)
+        yield Synced(stub, before)
+
+
+def covered_names() -> list[Name]:
+    """What some recorded payload lists, and the catalogue states under another id."""
+    coverage = CatalogueCoverage(CATALOGUE.slug, Catalog(genai_prices.SOURCE, clauses))
+    names = {
+        model.key for slug in FILES for model in SOURCES[slug].read(RECORDINGS[slug](), NOW).models
+    }
+    return [
+        name
+        for name in sorted(names)
+        if (found := coverage.covered(*name)) is not None and not found.is_inferred
+    ]
+
+
+def prices(
+    stub: pricing_pb2_grpc.PricingServiceStub, names: Iterable[Name]
+) -> dict[Name, pb.ModelPricing]:
+    """What is answered for names that are known."""
+    names = list(names)
+    found = {}
+    for start in range(0, len(names), 500):
+        some = names[start : start + 500]
+        request = pb.BatchGetPricingRequest(
+            requests=[
+                pb.GetPricingRequest(provider=provider, model_id=model_id)
+                for provider, model_id in some
+            ]
+        )
+        response = stub.BatchGetPricing(request, timeout=CALL_SECONDS)
+        for name, result in zip(some, response.results, strict=True):
+            if result.HasField("pricing"):
+                found[name] = result.pricing.pricing
+    return found
+
+
+def cases(*names: str) -> dict[str, Mapping[str, Any]]:
+    """Of the costs that users got wrong those with these names."""
+    path = recorded("litellm.json").parents[1] / "cases" / "costs.jsonl"
+    found = (json.loads(line) for line in path.read_text().splitlines())
+    return {each["id"]: each for each in found if each["id"] in names}
+
+
+def total(synced: Synced, document: Mapping[str, Any]) -> Decimal | str:
+    request = pb.CalculateCostRequest()
+    json_format.ParseDict(dict(document), request)
+    try:
+        return Decimal(synced.stub.CalculateCost(request, timeout=CALL_SECONDS).total)
+    except grpc.RpcError as error:
+        return str(error.details())
+
+
+def test_a_better_sources_word_holds_for_every_name_of_its_model(synced: Synced) -> None:
+    wanted = cases("t1", "t3", "t12", "t14", "b1", "b3", "b6")
+    totals = {name: total(synced, case["request"]) for name, case in wanted.items()}
+    assert totals == {name: Decimal(case["right"]) for name, case in wanted.items()}
+
+
+def test_no_name_that_the_catalogue_covers_gets_a_poorer_card_or_another_headline(
+    synced: Synced,
+) -> None:
+    after = prices(synced.stub, synced.before)
+    assert after.keys() == synced.before.keys()
+    assert len(after) > 250
+    poorer, different, attributed = [], [], 0
+    for name, now in after.items():
+        was = synced.before[name]
+        if is_by_better_source(now):
+            continue
+        attributed += 1
+        if kinds(was) - kinds(now):
+            poorer.append((name, now.source_detail))
+        if headline(was) != headline(now):
+            different.append((name, headline(was), headline(now), now.source_detail))
+    assert (poorer, different) == ([], [])
+    assert attributed > 200
+
+
+def is_by_better_source(price: pb.ModelPricing) -> bool:
+    """Whether a source tells the price that ranks before the catalogue."""
+    source = next(
+        each for each in SOURCES.values() if price.source_detail.startswith(each.display_name)
+    )
+    return source.rank < CATALOGUE.rank
+
+
+def kinds(price: pb.ModelPricing) -> set[tuple[int, str]]:
+    """What a card has rates for: its meters, each with what the rate depends on."""
+    return {
+        (rate.meter, json_format.MessageToJson(rate.conditions, indent=None))
+        for rate in price.rates
+    }
+
+
+def headline(price: pb.ModelPricing) -> tuple[str, str, str, str]:
+    return price.prompt, price.completion, price.request, price.image
