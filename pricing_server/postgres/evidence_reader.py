@@ -23,7 +23,7 @@ from pricing_server.sync.override import PriceOverride
 from pricing_server.sync.plan import MISSING_SYNCS_TO_DELIST
 
 LIST_TIMEOUT_MS: Final = 4_000
-"""Of the one statement that compares all quotes; look-ups have a second."""
+"""For the one statement that compares all quotes; look-ups have a second."""
 
 _SQL = statements("evidence")
 

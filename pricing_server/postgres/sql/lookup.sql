@@ -21,7 +21,7 @@ LEFT JOIN pending_changes AS pending ON pending.pending_provider = found.provide
 
 -- name: find_pricing_at
 -- The prices of model ids, each of another time, at one seller or at all of them, with the last
--- revision that was known then. Of what is known the statement that was committed first
+-- revision that was known then. The known statement that was committed first
 -- decides, and each later one from its effective time on. What
 -- confirmed a price is known of the price in force only, and of what is known now; of any
 -- other price it is its first statement. Without a match: one row with the head alone.

@@ -42,7 +42,7 @@ SELECT coalesce((
 -- name: read_prices_at
 -- The prices of the next models that pass the filters, as they were at a revision. When a
 -- price was last confirmed is known of the price in force only; of an older one it is when it
--- was first stated. So is what is held of a model: beside the price in force it is told.
+-- was first stated. Likewise a held change comes with the price in force only.
 SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        found.*
