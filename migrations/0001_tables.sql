@@ -213,7 +213,7 @@ COMMENT ON COLUMN price_quotes.is_confirmed IS
 COMMENT ON COLUMN price_quotes.stated_since IS
     'When the source''s data first stated this card, as far as known.';
 
--- Covered ids: what a source states under another id -----------------------------------
+-- Ids that a source states under another id of the same seller -----------------------
 
 CREATE TABLE covered_ids (
     model_key bigint NOT NULL
@@ -223,14 +223,14 @@ CREATE TABLE covered_ids (
     covering_model_key bigint NOT NULL,
     is_inferred boolean NOT NULL,
     CONSTRAINT covered_ids_pkey PRIMARY KEY (model_key, source),
-    CONSTRAINT covered_ids_quote_fkey
-        FOREIGN KEY (covering_model_key, source) REFERENCES price_quotes ON DELETE RESTRICT,
-    CONSTRAINT covered_ids_cover_another_id CHECK (covering_model_key <> model_key)
+    CONSTRAINT covered_ids_covering_quote_fkey
+        FOREIGN KEY (covering_model_key, source) REFERENCES price_quotes (model_key, source)
+        ON DELETE RESTRICT,
+    CONSTRAINT covered_ids_cover_others CHECK (covering_model_key <> model_key)
 );
 CREATE INDEX covered_ids_by_covering_model ON covered_ids (covering_model_key);
 COMMENT ON TABLE covered_ids IS
-    'Listed ids that a source states under another id of the same seller: what it states of that '
-    'id it states of these.';
+    'Listed ids that a source states under another id: its quote of that id is its quote of these.';
 COMMENT ON COLUMN covered_ids.is_inferred IS
     'Whether we infer it from how ids are written; false if the source itself says so.';
 
@@ -243,6 +243,10 @@ CREATE TABLE model_pricing (
     card_id text NOT NULL
         CONSTRAINT model_pricing_card_id_fkey REFERENCES rate_cards ON DELETE RESTRICT,
     source text NOT NULL,
+    quoted_model_key bigint NOT NULL,
+    beneath_source text,
+    beneath_model_key bigint,
+    disagreements jsonb NOT NULL DEFAULT '[]',
     price_per_input_token numeric
         CONSTRAINT model_pricing_input_price_is_sound
             CHECK (price_per_input_token >= 0 AND price_per_input_token < 'Infinity'),
@@ -251,23 +255,15 @@ CREATE TABLE model_pricing (
             CHECK (price_per_output_token >= 0 AND price_per_output_token < 'Infinity'),
     effective_time timestamptz NOT NULL,
     revision bigint NOT NULL,
-    quoted_model_key bigint NOT NULL,
-    beneath_source text,
-    beneath_model_key bigint,
-    disagreements jsonb NOT NULL DEFAULT '[]',
     CONSTRAINT model_pricing_quote_fkey
         FOREIGN KEY (quoted_model_key, source) REFERENCES price_quotes (model_key, source)
         ON DELETE RESTRICT,
     CONSTRAINT model_pricing_beneath_fkey
         FOREIGN KEY (beneath_model_key, beneath_source) REFERENCES price_quotes (model_key, source)
         ON DELETE RESTRICT,
-    CONSTRAINT model_pricing_beneath_is_whole
+    CONSTRAINT model_pricing_beneath_is_a_quote
         CHECK ((beneath_source IS NULL) = (beneath_model_key IS NULL))
 );
-COMMENT ON COLUMN model_pricing.price_per_input_token IS
-    'USD, a copy for SQL users: the headline when the row was written. The card decides.';
-COMMENT ON COLUMN model_pricing.effective_time IS 'When the source''s data first stated this card.';
-COMMENT ON COLUMN model_pricing.revision IS 'That of the last change of this price.';
 COMMENT ON COLUMN model_pricing.quoted_model_key IS
     'The model whose quote is in force: this one, or the id under which the source states it.';
 COMMENT ON COLUMN model_pricing.beneath_source IS
@@ -275,6 +271,10 @@ COMMENT ON COLUMN model_pricing.beneath_source IS
 COMMENT ON COLUMN model_pricing.disagreements IS
     'Where other sources state another price, when the row was written: '
     '[{"source", "meter", "price", "other_price"}], USD per one of the meter.';
+COMMENT ON COLUMN model_pricing.price_per_input_token IS
+    'USD, a copy for SQL users: the headline when the row was written. The card decides.';
+COMMENT ON COLUMN model_pricing.effective_time IS 'When the source''s data first stated this card.';
+COMMENT ON COLUMN model_pricing.revision IS 'That of the last change of this price.';
 
 -- What names the state of a source's data ------------------------------------------
 

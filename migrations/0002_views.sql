@@ -18,57 +18,6 @@ COMMENT ON COLUMN rates.minimum IS
 
 -- Prices ----------------------------------------------------------------------------
 
-CREATE VIEW current_prices AS
-SELECT models.model_key,
-       models.provider,
-       models.model_id,
-       models.hugging_face_id,
-       models.canonical_slug,
-       models.alias_target,
-       models.delisted_at,
-       pricing.source,
-       pricing.effective_time,
-       pricing.revision AS price_revision,
-       quotes.obtained_at,
-       quotes.missing_syncs,
-       quotes.is_confirmed,
-       cards.card_id,
-       cards.state,
-       cards.currency,
-       cards.rates,
-       models.context_length,
-       CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
-           AS stated_as,
-       pricing.disagreements
-FROM models
-JOIN model_pricing AS pricing USING (model_key)
-JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
-                           AND quotes.source = pricing.source
-JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
-JOIN rate_cards AS cards ON cards.card_id = pricing.card_id;
-COMMENT ON VIEW current_prices IS
-    'The price in force of each model, with its rate card and the quote that states it.';
-
-CREATE VIEW overrides_in_force AS
-SELECT pricing.model_key, overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
-       overrides.card_id, to_jsonb(stated) AS stated
-FROM model_pricing AS pricing
-JOIN price_overrides AS overrides ON overrides.model_key = pricing.quoted_model_key
-                                 AND overrides.cleared_at IS NULL
-LEFT JOIN LATERAL (
-    SELECT quotes.source, quotes.obtained_at, quotes.stated_since, quotes.missing_syncs,
-           quotes.is_confirmed, cards.state, cards.currency, cards.rates,
-           CASE WHEN quotes.model_key <> pricing.model_key THEN beneath.model_id END AS stated_as
-    FROM price_quotes AS quotes
-    JOIN rate_cards AS cards USING (card_id)
-    JOIN models AS beneath ON beneath.model_key = quotes.model_key
-    WHERE quotes.model_key = pricing.beneath_model_key AND quotes.source = pricing.beneath_source
-) AS stated ON true
-WHERE pricing.source = 'override';
-COMMENT ON VIEW overrides_in_force IS
-    'By model the override in force, its own or that of the id that covers it, with the quote '
-    'that would be without it; null if there is none.';
-
 CREATE VIEW stated_quotes AS
 SELECT quotes.model_key, quotes.source, quotes.card_id, quotes.fragment, quotes.obtained_at,
        quotes.stated_since, quotes.sync_run_id, quotes.missing_syncs, quotes.is_confirmed,
@@ -104,9 +53,60 @@ WHERE cards.state <> 'unpriced'
   AND NOT EXISTS (
       SELECT FROM price_overrides AS own
       WHERE own.model_key = covered.model_key AND own.cleared_at IS NULL);
+
 COMMENT ON VIEW stated_quotes IS
-    'What each source states of each model, under its own id or under the one that covers it. '
-    'Which quote is in force is decided in pricing_server/sync/resolution.py.';
+    'What each source states of a model, under its own id or under the one that covers it.';
+
+CREATE VIEW current_prices AS
+SELECT models.model_key,
+       models.provider,
+       models.model_id,
+       models.hugging_face_id,
+       models.canonical_slug,
+       models.alias_target,
+       models.delisted_at,
+       pricing.source,
+       pricing.effective_time,
+       pricing.revision AS price_revision,
+       quotes.obtained_at,
+       quotes.missing_syncs,
+       quotes.is_confirmed,
+       cards.card_id,
+       cards.state,
+       cards.currency,
+       cards.rates,
+       models.context_length,
+       CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
+           AS stated_as,
+       pricing.disagreements
+FROM models
+JOIN model_pricing AS pricing USING (model_key)
+JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
+                           AND quotes.source = pricing.source
+JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
+JOIN rate_cards AS cards ON cards.card_id = pricing.card_id;
+COMMENT ON VIEW current_prices IS
+    'The price in force of each model, with its rate card and the quote that states it.';
+
+CREATE VIEW overrides_in_force AS
+SELECT pricing.model_key, overrides.override_id, overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
+       overrides.card_id, to_jsonb(stated) AS beneath
+FROM model_pricing AS pricing
+JOIN price_overrides AS overrides ON overrides.model_key = pricing.quoted_model_key
+                                 AND overrides.cleared_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT quotes.source, quotes.obtained_at, quotes.stated_since, quotes.missing_syncs,
+           quotes.is_confirmed, cards.state, cards.currency, cards.rates,
+           CASE WHEN quotes.model_key <> pricing.model_key THEN beneath.model_id END AS stated_as
+    FROM price_quotes AS quotes
+    JOIN rate_cards AS cards USING (card_id)
+    JOIN models AS beneath ON beneath.model_key = quotes.model_key
+    WHERE quotes.model_key = pricing.beneath_model_key AND quotes.source = pricing.beneath_source
+) AS stated ON true
+WHERE pricing.source = 'override';
+COMMENT ON VIEW overrides_in_force IS
+    'By model the override in force, its own or that of the id that covers it, with the quote '
+    'that would be without it; null if there is none.';
 
 CREATE VIEW known_models AS
 SELECT models.model_key, models.provider, models.model_id, models.is_active,

@@ -50,7 +50,7 @@ $$;
 REVOKE ALL ON providers, provider_aliases, sources, price_table_head, pricing_sync_log, models,
     rate_cards, price_quotes, covered_ids, model_pricing, source_validators, held_changes,
     price_overrides, model_pricing_history, alert_incidents, alert_notices,
-    rates, current_prices, stated_quotes, known_models, overrides_in_force, price_changes, pending_changes,
+    rates, stated_quotes, current_prices, known_models, overrides_in_force, price_changes, pending_changes,
     held_change_details,
     locked_sources, source_syncs
     FROM PUBLIC, pricing_reader, pricing_writer;
@@ -58,7 +58,7 @@ REVOKE ALL ON providers, provider_aliases, sources, price_table_head, pricing_sy
 GRANT SELECT ON providers, provider_aliases, sources, price_table_head, pricing_sync_log, models,
     rate_cards, price_quotes, covered_ids, model_pricing, source_validators, held_changes,
     price_overrides, model_pricing_history, alert_incidents, alert_notices,
-    rates, current_prices, stated_quotes, known_models, overrides_in_force, price_changes, pending_changes,
+    rates, stated_quotes, current_prices, known_models, overrides_in_force, price_changes, pending_changes,
     held_change_details,
     locked_sources, source_syncs
     TO pricing_reader, pricing_writer;
@@ -87,7 +87,7 @@ GRANT UPDATE (cleared_at, cleared_kind, cleared_actor, cleared_by)
 GRANT UPDATE (recovered_at) ON alert_incidents TO pricing_writer;
 GRANT UPDATE (attempts, next_attempt_at, sent_at) ON alert_notices TO pricing_writer;
 
--- Covered ids are derived from the sources' own statements, and come and go with them.
+-- What covers an id comes and goes with what its source states.
 GRANT DELETE ON covered_ids TO pricing_writer;
 -- Only what is old, as the policies below say; what anything refers to, foreign keys keep.
 GRANT DELETE ON pricing_sync_log, alert_incidents, alert_notices TO pricing_writer;

@@ -220,8 +220,9 @@ def override_detail(set_by: str | None, reason: str | None) -> str:
 
 
 def _stated(price: Price, stated: Row | None) -> Price:
+    """The price without its override, by the quote that would be in force."""
     if stated is None:
-        return replace(price, card=UNPRICED, price_revision=None)
+        return replace(price, card=UNPRICED, stated_as=None, price_revision=None)
     return replace(
         price,
         card=card_of(stated),

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from pricing_server.postgres.connection import Connection
 from pricing_server.postgres.statements import statements
 
-Staged: TypeAlias = Literal["models", "cards", "quotes", "prices", "covered", "holds"]
+Staged: TypeAlias = Literal["models", "cards", "quotes", "covered", "prices", "holds"]
 
 _SQL = statements("staging")
 

@@ -145,8 +145,8 @@ INSERT INTO models (provider, model_id) VALUES ('maker', 'model');
 INSERT INTO rate_cards VALUES ('{"0" * 64}', 'unpriced', 'USD', '[]');
 INSERT INTO price_quotes
 SELECT model_key, 'feed', '{"0" * 64}', '{{}}', now(), sync_run_id FROM models, pricing_sync_log;
-INSERT INTO model_pricing
-SELECT model_key, '{"0" * 64}', 'feed', NULL, NULL, now(), 1, model_key FROM models;
+INSERT INTO model_pricing (model_key, quoted_model_key, card_id, source, effective_time, revision)
+SELECT model_key, model_key, '{"0" * 64}', 'feed', now(), 1 FROM models;
 INSERT INTO models (provider, model_id) VALUES ('maker', 'model-latest');
 INSERT INTO covered_ids
 SELECT covered.model_key, 'feed', covering.model_key, true

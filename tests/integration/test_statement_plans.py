@@ -100,10 +100,12 @@ SELECT n, 'source-' || (n + k) % 8, md5((n + k)::text) || md5((n + k)::text), '{
        20000 - (n + k) % 8
 FROM generate_series(1, 20000) AS n, generate_series(0, 2) AS k
 ORDER BY (n + k) % 8, n;
-INSERT INTO model_pricing (model_key, card_id, source, price_per_input_token,
-                           price_per_output_token, effective_time, revision, quoted_model_key)
-SELECT n, md5(n::text) || md5(n::text), 'source-' || n % 8, n * 1e-9, n * 4e-9, now(),
-       1 + (4 * 20000 + n) / 20, n
+INSERT INTO covered_ids (model_key, source, covering_model_key, is_inferred)
+SELECT n, 'source-' || (n + 15) % 8, n + 15, false FROM generate_series(1, 600) AS n;
+INSERT INTO model_pricing (model_key, card_id, source, quoted_model_key, price_per_input_token,
+                           price_per_output_token, effective_time, revision)
+SELECT n, md5(n::text) || md5(n::text), 'source-' || n % 8, n, n * 1e-9, n * 4e-9, now(),
+       1 + (4 * 20000 + n) / 20
 FROM generate_series(1, 20000) AS n;
 INSERT INTO covered_ids (model_key, source, covering_model_key, is_inferred)
 SELECT n, 'source-' || (n + 10000) % 8, n + 10000, true FROM generate_series(1, 2000) AS n;

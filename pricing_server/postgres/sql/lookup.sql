@@ -7,7 +7,7 @@ SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        asked.position,
        found.*,
-       overrides.set_by, overrides.reason, overrides.until, overrides.stated,
+       overrides.set_by, overrides.reason, overrides.until, overrides.beneath,
        pending.*
 FROM price_table_head AS head
 CROSS JOIN unnest(%(model_ids)s::text[], %(providers)s::text[])
@@ -147,7 +147,7 @@ SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        named.position,
        found.*,
-       overrides.set_by, overrides.reason, overrides.until, overrides.stated,
+       overrides.set_by, overrides.reason, overrides.until, overrides.beneath,
        pending.*
 FROM price_table_head AS head
 LEFT JOIN (named JOIN current_prices AS found USING (model_key)) ON true

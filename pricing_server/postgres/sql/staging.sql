@@ -25,8 +25,16 @@ CREATE TEMPORARY TABLE staged_quotes (
 -- name: copy_quotes
 COPY staged_quotes FROM STDIN;
 
+-- name: stage_covered
+CREATE TEMPORARY TABLE staged_covered (
+    provider text, model_id text, source text, stated_as text, is_inferred boolean
+) ON COMMIT DROP;
+
+-- name: copy_covered
+COPY staged_covered FROM STDIN;
+
 -- name: stage_prices
--- A kind for a change of price; none where another source states the same price from now on.
+-- A kind for a change of price; none where the same price is attributed anew.
 CREATE TEMPORARY TABLE staged_prices (
     provider text, model_id text, kind text, card_id text, source text,
     input_price numeric, output_price numeric, effective_time timestamptz,
@@ -37,14 +45,6 @@ CREATE TEMPORARY TABLE staged_prices (
 
 -- name: copy_prices
 COPY staged_prices FROM STDIN;
-
--- name: stage_covered
-CREATE TEMPORARY TABLE staged_covered (
-    provider text, model_id text, source text, stated_as text, is_inferred boolean
-) ON COMMIT DROP;
-
--- name: copy_covered
-COPY staged_covered FROM STDIN;
 
 -- name: stage_holds
 CREATE TEMPORARY TABLE staged_holds (

@@ -72,7 +72,7 @@ LEFT JOIN LATERAL (
            overrides.set_by,
            overrides.reason,
            overrides.until,
-           overrides.stated,
+           overrides.beneath,
            pending.*
     FROM models
     CROSS JOIN LATERAL (
