@@ -195,28 +195,29 @@ COMMENT ON COLUMN held_change_details.models IS
     'How many models it holds: those of a feed that have the status of the feed.';
 
 CREATE VIEW pending_changes AS
-SELECT models.model_key AS pending_model_key,
-       pending.*
-FROM models
-CROSS JOIN LATERAL (
-    SELECT held.held_change_id AS pending_id,
-           held.source AS pending_source,
-           held.reason AS pending_reason,
-           held.held_since AS pending_since,
-           cards.state AS pending_state,
-           cards.currency AS pending_currency,
-           cards.rates AS pending_rates
-    FROM held_changes AS held
-    JOIN sources USING (source)
-    JOIN rate_cards AS cards ON cards.card_id = held.card_id
-    WHERE held.provider = models.provider AND held.model_id = models.model_id
-      AND held.status = 'open'
-    ORDER BY sources.rank, held.source
-    LIMIT 1
-) AS pending;
+SELECT held.provider AS pending_provider,
+       held.model_id AS pending_model_id,
+       held.held_change_id AS pending_id,
+       held.source AS pending_source,
+       held.reason AS pending_reason,
+       held.held_since AS pending_since,
+       cards.state AS pending_state,
+       cards.currency AS pending_currency,
+       cards.rates AS pending_rates
+FROM held_changes AS held
+JOIN sources USING (source)
+JOIN rate_cards AS cards ON cards.card_id = held.card_id
+WHERE held.status = 'open' AND held.model_id IS NOT NULL
+  AND NOT EXISTS (
+      SELECT FROM held_changes AS other
+      JOIN sources AS others USING (source)
+      WHERE other.provider = held.provider AND other.model_id = held.model_id
+        AND other.status = 'open'
+        AND (others.rank, other.source) < (sources.rank, held.source)
+  );
 COMMENT ON VIEW pending_changes IS
     'The open held change of each model that has one: if several sources'' are held, that of '
-    'the source that ranks first.';
+    'the source that ranks first. Names begin with pending_, so that a join can take them all.';
 
 -- Syncs ------------------------------------------------------------------------------
 

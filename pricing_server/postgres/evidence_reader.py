@@ -27,7 +27,7 @@ ANSWER_SECONDS: Final = 5.0
 """How long a caller waits for the database; what it is asked ends before by itself."""
 
 LIST_TIMEOUT_MS: Final = 4_000
-"""Of the one statement that compares all quotes; look-ups have a second."""
+"""For the one statement that compares all quotes; look-ups have a second."""
 
 _SQL = statements("evidence")
 

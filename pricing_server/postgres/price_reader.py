@@ -138,7 +138,7 @@ async def _find(
 async def _find_references(
     connection: Connection, names: Sequence[Name], reference_provider: str
 ) -> tuple[Head, Mapping[Name, Sequence[Price]]]:
-    """Of each name the model itself and what may be the same at the other seller."""
+    """For each name the model itself and what may be the same at the other seller."""
     values = {**_arrays(names), "reference_provider": reference_provider}
     cursor = await connection.execute(_SQL["find_references"], values)
     rows = await cursor.fetchall()
@@ -201,7 +201,7 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         pending=_pending(row),
         superseded_at=row.get("superseded_at"),
     )
-    # What is left of an override that has ended has no price, and is none.
+    # What is left of an ended override is no override: it has no price.
     if price.source != OVERRIDE or price.card.state is PriceState.UNPRICED:
         return price
     return replace(
@@ -211,7 +211,7 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         is_confirmed=True,
         detail=override_detail(row.get("set_by"), row.get("reason")),
         until=row.get("until"),
-        stated=_stated(price, row.get("beneath")),
+        stated=_stated(price, row.get("stated")),
     )
 
 

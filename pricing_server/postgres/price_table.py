@@ -265,7 +265,7 @@ async def _stage_quotes(
 ) -> None:
     """Stage quotes with their models; those that name no source are of this source and run."""
     quoted = list(quoted)
-    # Of two quotes of a model, the names in the run's own row are kept, which comes first.
+    # If a model has two quotes, the names in the run's own row are kept, which comes first.
     listed = {one.listed.key: (one.listed, one.source or source) for one in reversed(quoted)}
     await stage_rows(
         connection,
@@ -277,9 +277,9 @@ async def _stage_quotes(
                 model.canonical_slug,
                 model.alias_target,
                 model.context_length,
-                teller,
+                stated_by,
             )
-            for key, (model, teller) in listed.items()
+            for key, (model, stated_by) in listed.items()
         ),
     )
     await stage_rows(

@@ -17,7 +17,8 @@ from pricing_server.postgres.statements import statements
 FIRST_LOOK_SECONDS: Final = 300.0
 INTERVAL_SECONDS: Final = 3_600.0
 NEWEST_RUNS: Final = 20
-"""Of each source, kept however old: more than it takes a backoff to reach its interval."""
+"""Runs of each source that are kept however old: more than a backoff takes to reach its
+interval."""
 
 BATCH: Final = 500
 """Runs per statement, so that none takes long: each is looked for among the quotes."""

@@ -101,7 +101,7 @@ class PostgresScheduleStore:
 
 
 class PostgresNoticeStore:
-    """See `NoticeStore`. Connects for each statement: there is rarely anything to tell."""
+    """See `NoticeStore`. Connects for each statement: there is rarely anything to send."""
 
     def __init__(self, conninfo: str, *, first_pause: timedelta = FIRST_PAUSE) -> None:
         self._conninfo = conninfo

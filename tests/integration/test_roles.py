@@ -49,6 +49,7 @@ INSERTS = {
     "models",
     "rate_cards",
     "price_quotes",
+    "covered_ids",
     "model_pricing",
     "model_pricing_history",
     "alert_incidents",
@@ -62,6 +63,7 @@ UPDATES = {
     "source_validators",
     "price_table_head",
     "price_quotes",
+    "covered_ids",
     "model_pricing",
 }
 UPDATES_SOME_COLUMNS = {
@@ -72,7 +74,7 @@ UPDATES_SOME_COLUMNS = {
     "price_overrides",
     "held_changes",
 }
-DELETES = {"pricing_sync_log", "alert_incidents", "alert_notices"}
+DELETES = {"pricing_sync_log", "alert_incidents", "alert_notices", "covered_ids"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +145,19 @@ INSERT INTO models (provider, model_id) VALUES ('maker', 'model');
 INSERT INTO rate_cards VALUES ('{"0" * 64}', 'unpriced', 'USD', '[]');
 INSERT INTO price_quotes
 SELECT model_key, 'feed', '{"0" * 64}', '{{}}', now(), sync_run_id FROM models, pricing_sync_log;
-INSERT INTO model_pricing SELECT model_key, '{"0" * 64}', 'feed', NULL, NULL, now(), 1 FROM models;
+INSERT INTO model_pricing (model_key, quoted_model_key, card_id, source, effective_time, revision)
+SELECT model_key, model_key, '{"0" * 64}', 'feed', now(), 1 FROM models;
+INSERT INTO models (provider, model_id) VALUES ('maker', 'model-latest');
+INSERT INTO covered_ids
+SELECT covered.model_key, 'feed', covering.model_key, true
+FROM models AS covered, models AS covering
+WHERE covered.model_id = 'model-latest' AND covering.model_id = 'model';
 INSERT INTO model_pricing_history
 SELECT 1, model_key, 'added', NULL, '{"0" * 64}', NULL, NULL, NULL, NULL, 'feed',
        now(), now(), 'sync', 'test', '', sync_run_id
-FROM models, pricing_sync_log;
+FROM models, pricing_sync_log WHERE model_id = 'model';
 INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at)
-SELECT model_key, '{"0" * 64}', 'test', 'test', now() FROM models;
+SELECT model_key, '{"0" * 64}', 'test', 'test', now() FROM models WHERE model_id = 'model';
 INSERT INTO source_validators
 SELECT 'feed', '{"0" * 64}', '"tag"', NULL, sync_run_id, now() FROM pricing_sync_log;
 INSERT INTO held_changes (source, provider, model_id, reason, evidence, card_id, fragment,
@@ -343,7 +351,8 @@ def test_writer_has_these_rights_and_no_others(shared_database: Database) -> Non
     everything = {
         *all_tables(shared_database.owner),
         *("rates", "locked_sources", "current_prices", "source_syncs", "overrides_in_force"),
-        *("price_changes", "pending_changes", "held_change_details"),
+        *("price_changes", "pending_changes", "held_change_details", "stated_quotes"),
+        "known_models",
     }
     assert held == {
         "SELECT": everything,

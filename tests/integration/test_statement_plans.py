@@ -50,9 +50,11 @@ WHOLE_TABLE_READERS: Final[Mapping[tuple[str, str], str]] = {
     ("sync", "read_models"): A_FEED,
     ("sync", "apply_models"): A_FEED,
     ("sync", "apply_quotes"): A_FEED,
+    ("sync", "apply_covered"): A_FEED,
     ("sync", "apply_history"): A_FEED,
     ("sync", "apply_prices"): A_FEED,
     ("sync", "apply_attributions"): A_FEED,
+    ("lookup", "list_names"): "matching knows the name of every model",
     ("evidence", "discrepancies"): "compares all quotes, within a time limit of its own",
     ("holds", "list_held_changes"): "people read and decide what is held, so there is little",
     ("schedule", "prune_runs"): "looks at every run once an hour, in the background",
@@ -105,6 +107,8 @@ INSERT INTO model_pricing (model_key, card_id, source, quoted_model_key, price_p
 SELECT n, md5(n::text) || md5(n::text), 'source-' || n % 8, n, n * 1e-9, n * 4e-9, now(),
        1 + (4 * 20000 + n) / 20
 FROM generate_series(1, 20000) AS n;
+INSERT INTO covered_ids (model_key, source, covering_model_key, is_inferred)
+SELECT n, 'source-' || (n + 10000) % 8, n + 10000, true FROM generate_series(1, 2000) AS n;
 INSERT INTO model_pricing_history (
     revision, model_key, kind, previous_card_id, card_id, source, effective_time, changed_at,
     origin_kind, actor, note, sync_run_id)

@@ -15,7 +15,7 @@ from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import rate_message
 from pricing_server.grpc_api.wire.reads import FRESHNESS, LAYERS, table_of
 from pricing_server.lookup.answer import Answer
-from pricing_server.lookup.evaluated_price import MatchRule
+from pricing_server.lookup.evaluated_price import EvaluatedPrice, MatchRule
 from pricing_server.sync.held import HoldReason, PendingChange
 from pricing_server.sync.table_state import Disagreement
 

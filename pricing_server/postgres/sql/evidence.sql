@@ -2,8 +2,7 @@
 
 -- name: quotes_of
 -- What each source states of a model, with the run that last read it; the one in force first.
--- What is left of an override that has ended states nothing. The model's key comes from a
--- subselect, so that it reaches each part of the view.
+-- What is left of an override that has ended states nothing.
 SELECT quotes.source, sources.rank, quotes.fragment::text AS fragment, quotes.obtained_at,
        quotes.stated_since, quotes.is_confirmed, quotes.sync_run_id,
        quotes.stated_as, quotes.is_inferred,
@@ -17,7 +16,9 @@ JOIN rate_cards AS cards USING (card_id)
 LEFT JOIN model_pricing AS pricing ON pricing.model_key = quotes.model_key
 LEFT JOIN pricing_sync_log AS log ON log.sync_run_id = quotes.sync_run_id
 WHERE quotes.model_key = (
-      SELECT model_key FROM models WHERE provider = %(provider)s AND model_id = %(model_id)s)
+      -- As one value, so that each part of the view looks for it by its key.
+      SELECT model_key FROM models WHERE provider = %(provider)s AND model_id = %(model_id)s
+  )
   AND NOT (quotes.source = 'override' AND cards.state = 'unpriced')
 ORDER BY is_in_force DESC, sources.rank, quotes.source;
 

@@ -16,11 +16,12 @@ LEFT JOIN current_prices AS found
        ON found.model_id = asked.model_id
       AND (asked.provider IS NULL OR found.provider = asked.provider)
 LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key
-LEFT JOIN pending_changes AS pending ON pending.pending_model_key = found.model_key;
+LEFT JOIN pending_changes AS pending ON pending.pending_provider = found.provider
+                                    AND pending.pending_model_id = found.model_id;
 
 -- name: find_pricing_at
 -- The prices of model ids, each of another time, at one seller or at all of them, with the last
--- revision that was known then. Of what is known the statement that was committed first
+-- revision that was known then. The known statement that was committed first
 -- decides, and each later one from its effective time on. What
 -- confirmed a price is known of the price in force only, and of what is known now; of any
 -- other price it is its first statement. Without a match: one row with the head alone.
@@ -151,4 +152,5 @@ SELECT head.revision AS head_revision,
 FROM price_table_head AS head
 LEFT JOIN (named JOIN current_prices AS found USING (model_key)) ON true
 LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key
-LEFT JOIN pending_changes AS pending ON pending.pending_model_key = found.model_key;
+LEFT JOIN pending_changes AS pending ON pending.pending_provider = found.provider
+                                    AND pending.pending_model_id = found.model_id;

@@ -10,8 +10,8 @@ FROM source_syncs;
 SELECT clock_timestamp() AS now;
 
 -- name: open_incidents
--- Looks at the log itself, so that nothing that was read earlier opens one that is over. Of
--- several processes one gets the row.
+-- Looks at the log itself, so that nothing that was read earlier opens one that is over. If
+-- several processes try at once, one gets the row.
 WITH opened AS (
     INSERT INTO alert_incidents (source, kind)
     SELECT syncs.source, seen.kind
@@ -68,8 +68,8 @@ SELECT EXISTS (
 
 -- name: claim_notice
 -- The attempt is counted before it is made: a process that dies in it leaves the next one to
--- another, later. What is over a day old is news no more, and of one incident the end is told
--- after the beginning.
+-- another, later. Nothing over a day old is sent, and the end of an incident is sent after its
+-- beginning.
 UPDATE alert_notices
 SET attempts = attempts + 1,
     next_attempt_at = clock_timestamp() + %(first_pause)s::interval * 6 ^ attempts

@@ -42,7 +42,7 @@ SELECT coalesce((
 -- name: read_prices_at
 -- The prices of the next models that pass the filters, as they were at a revision. When a
 -- price was last confirmed is known of the price in force only; of an older one it is when it
--- was first stated. So is what is held of a model: beside the price in force it is told.
+-- was first stated. Likewise a held change comes with the price in force only.
 SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        found.*
@@ -99,7 +99,9 @@ LEFT JOIN LATERAL (
     LEFT JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
     LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = pricing.model_key
                                              AND pricing.source = 'override'
-    LEFT JOIN pending_changes AS pending ON pending.pending_model_key = pricing.model_key
+    LEFT JOIN pending_changes AS pending ON pending.pending_provider = models.provider
+                                        AND pending.pending_model_id = models.model_id
+                                        AND pricing.model_key IS NOT NULL
     WHERE models.model_key > %(after_model)s
       AND (%(providers)s::text[] IS NULL OR models.provider = ANY(%(providers)s))
       AND (%(model_ids)s::text[] IS NULL OR models.model_id = ANY(%(model_ids)s))

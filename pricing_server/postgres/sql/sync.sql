@@ -46,8 +46,8 @@ WHERE source = %(source)s AND status = 'in_progress';
 -- Every run in progress whose source nobody has locked: the lock is taken before the row is
 -- written and freed after its final status, or when the process dies. Looks at the lock
 -- instead of taking it, so that no sync is refused because of the look.
--- Whoever has just taken the lock of a source gives it as locked_source: then it is the runs of
--- that source alone, which can be of nobody but dead processes.
+-- Whoever has just locked a source gives it as locked_source: then only its runs are looked at,
+-- and whatever is in progress belongs to a dead process.
 UPDATE pricing_sync_log AS log
 SET status = 'failed', completed_at = clock_timestamp(),
     error_message = 'the process that ran this sync ended before it did'
@@ -58,14 +58,14 @@ WHERE status = 'in_progress'
 RETURNING sync_run_id, source;
 
 -- name: frozen_runs
--- Runs whose process holds the source and gave no sign of life for the time of a lease.
+-- Runs whose process has locked the source and gave no sign of life for the time of a lease.
 SELECT log.sync_run_id, log.source, locked_sources.pid
 FROM pricing_sync_log AS log
 JOIN locked_sources ON locked_sources.lock_key = hashtext(log.source)::oid
 WHERE status = 'in_progress' AND heartbeat_at < clock_timestamp() - %(lease)s::interval;
 
 -- name: terminate_holder
--- Only while the session still holds the source: its process id may be another's by now.
+-- Only while the session still has the lock: its process id may be another's by now.
 SELECT pg_terminate_backend(pid) FROM locked_sources
 WHERE pid = %(pid)s AND lock_key = hashtext(%(source)s)::oid;
 
@@ -84,8 +84,8 @@ ORDER BY sync_run_id DESC
 LIMIT 1;
 
 -- name: start_run
--- Of a scheduled run: unless another began since the source was found due. Runs of a source
--- begin under its lock, which this session holds, so none can begin beside this statement.
+-- A scheduled run begins unless another one did since the source was found due. Runs of a source
+-- begin under its lock, which this session has, so no other can begin beside this statement.
 INSERT INTO pricing_sync_log (source, triggered_by, release)
 SELECT %(source)s, %(triggered_by)s, %(release)s
 WHERE %(newest_run_id)s::bigint IS NULL
@@ -178,16 +178,16 @@ INSERT INTO models (provider, model_id, hugging_face_id, canonical_slug, alias_t
                     context_length, context_length_source)
 SELECT staged.provider, staged.model_id, staged.hugging_face_id, staged.canonical_slug,
        staged.alias_target,
-       CASE WHEN stated.is_told THEN staged.context_length END,
-       CASE WHEN stated.is_told THEN staged.source END
+       CASE WHEN stated.is_kept THEN staged.context_length END,
+       CASE WHEN stated.is_kept THEN staged.source END
 FROM staged_models AS staged
-LEFT JOIN sources AS telling ON telling.source = staged.source
+LEFT JOIN sources AS stating ON stating.source = staged.source
 LEFT JOIN models AS known ON known.provider = staged.provider
                          AND known.model_id = staged.model_id
 LEFT JOIN sources AS before ON before.source = known.context_length_source
 CROSS JOIN LATERAL (
     SELECT staged.context_length IS NOT NULL
-           AND (before.rank IS NULL OR telling.rank <= before.rank) AS is_told
+           AND (before.rank IS NULL OR stating.rank <= before.rank) AS is_kept
 ) AS stated
 ON CONFLICT (provider, model_id) DO UPDATE
 SET hugging_face_id = coalesce(excluded.hugging_face_id, models.hugging_face_id),

@@ -24,7 +24,7 @@ SET asked = excluded.asked, etag = excluded.etag, last_modified = excluded.last_
     sync_run_id = excluded.sync_run_id, read_at = excluded.read_at;
 
 -- name: drop_validators
--- Of one source, or of all.
+-- Those of one source, or of all.
 UPDATE source_validators SET etag = NULL, last_modified = NULL, sync_run_id = NULL
 WHERE source = coalesce(%(source)s, source) AND sync_run_id IS NOT NULL;
 
