@@ -52,7 +52,7 @@ def standard_rates(card: RateCard, at: datetime) -> dict[Meter, Rate]:
 def headline(card: RateCard, at: datetime) -> Headline:
     """The headline of a card at an instant.
 
-    A priced card without any rate in effect then is unpriced then.
+    A priced card is unpriced while none of its rates is in effect.
     """
     if card.state in (PriceState.DYNAMIC, PriceState.UNPRICED):
         return Headline(card.state)
@@ -112,8 +112,8 @@ def _in_effect(card: RateCard, at: datetime) -> dict[object, tuple[Decimal, int,
 def _boundaries(card: RateCard, since: datetime, until: datetime) -> Iterator[datetime]:
     """Every instant at which a rate may begin or end to apply.
 
-    Times of day repeat daily, so one day of them tells all, in `since`..`until` and in
-    the day on either side of each date at which the card changes.
+    Times of day repeat daily. So one day of them is enough, in `since`..`until` and on
+    either side of each date at which the card changes.
     """
     minutes: set[int] = set()
     dates: set[datetime] = set()
