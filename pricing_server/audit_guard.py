@@ -1,4 +1,4 @@
-"""Guards before the log, the audit trail and the held changes, which are in the same database
+"""Guards of the log, the audit trail and the held changes, which are in the same database
 as the prices."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A guard before the evidence, which is in the same database as the prices."""
+"""A guard of the evidence, which is in the same database as the prices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pricing_server.evidence import (
 )
 
 ANSWER_SECONDS: Final = 5.0
-"""How long a caller waits for the database; what it is asked ends before by itself."""
+"""How long a caller waits for the database; its statements end by themselves before that."""
 
 
 class GuardedEvidenceReader:

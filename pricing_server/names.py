@@ -1,4 +1,4 @@
-"""What may be a name: of a model, a provider, a source. One rule for callers and for sources."""
+"""What may be the name of a model, a provider or a source: one rule for callers and sources."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MAX_NAME_LENGTH: Final = 512
 def name_fault(text: str) -> str | None:
     """Why the text cannot be a name, or None if it can.
 
-    Refused are empty and blank texts, control characters, lone surrogates (neither
-    Postgres nor protobuf can carry them) and anything over MAX_NAME_LENGTH.
+    A name is not blank and has at most MAX_NAME_LENGTH characters, without control characters
+    and lone surrogates, which neither Postgres nor protobuf can carry.
     """
     if not text.strip():
         return "is empty"
