@@ -1,4 +1,4 @@
-"""What a usage costs: a look-up, evaluated by the rate card that answers."""
+"""What a usage costs: a look-up, and the evaluation of the rate card that it finds."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ from pricing_server.errors import (
     PricingError,
 )
 from pricing_server.lookup.answer import Answer
-from pricing_server.lookup.lookup import Asked, Lookup
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price import Head, Layer, Price
+from pricing_server.lookup.price_query import PriceQuery
 
 COMPILED_CARDS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a call of a model used, and what it said of itself."""
+    """What a call of a model used, and the context that it stated."""
 
     usage: Mapping[Meter, Quantity]
     convention: InputConvention
     context: Mapping[str, str]
     read: ReadUsage | None = None
-    """The provider's own account that it was read from."""
+    """The provider's own usage object, if the usage was read from one."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostRequest:
-    """One call whose cost is asked for."""
+    """A request for the cost of one call."""
 
-    asked: Asked
+    query: PriceQuery
     used: Used
 
 
@@ -58,7 +59,7 @@ class CostAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a cost was computed from, as far as it decides or proves it."""
+    """What a cost was computed from: everything that decides the cost or proves it."""
 
     provider: str
     model_id: str
@@ -71,7 +72,7 @@ class Receipt:
 
 
 class PriceProof(StrEnum):
-    """Whether the price table bears out a receipt."""
+    """Whether the price table confirms a receipt."""
 
     CONFIRMED = "confirmed"
     CONTRADICTED = "contradicted"
@@ -86,15 +87,15 @@ class Costs:
         self._cards: LRUCache[str, CompiledCard] = LRUCache(COMPILED_CARDS)
 
     async def calculate(self, request: CostRequest) -> CostAnswer:
-        """The cost of one call. Raises as `Lookup.get`, ModelNotPriced and InvalidArgument."""
-        return self._answered(request, await self._lookup.answer(request.asked))
+        """The cost of one call. Raises as `Lookup.answer`, ModelNotPriced and InvalidArgument."""
+        return self._answered(request, await self._lookup.answer(request.query))
 
     async def calculate_all(
         self, requests: Sequence[CostRequest | PricingError]
     ) -> Sequence[CostAnswer | PricingError]:
         """What `calculate` answers or raises, for each, at one revision of the price table."""
-        answers = await self._lookup.get_all(
-            [each.asked if isinstance(each, CostRequest) else each for each in requests]
+        answers = await self._lookup.answer_all(
+            [each.query if isinstance(each, CostRequest) else each for each in requests]
         )
         costs: list[CostAnswer | PricingError] = []
         for request, answer in zip(requests, answers, strict=True):
@@ -133,13 +134,13 @@ class Costs:
         if price is None:
             return PriceProof.CONTRADICTED
         if price.layer is not receipt.layer:
-            # What lies beneath an override is in no history.
+            # The history does not contain prices beneath an override.
             return PriceProof.UNKNOWN
         is_same = price.card.card_id == receipt.card.card_id
         return PriceProof.CONFIRMED if is_same else PriceProof.CONTRADICTED
 
     def _answered(self, request: CostRequest, answer: Answer) -> CostAnswer:
-        price = answer.quote.price
+        price = answer.evaluated.price
         return CostAnswer(request, answer, self.at_price(price, request.used, answer.at))
 
     def _cost(self, card: RateCard, used: Used, at: datetime, provider: str, model_id: str) -> Cost:

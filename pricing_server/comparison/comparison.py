@@ -25,22 +25,23 @@ from pricing_server.errors import (
 )
 from pricing_server.lookup.answer import Answer, Freshness
 from pricing_server.lookup.cache import utc_now
-from pricing_server.lookup.lookup import Asked, Lookup
+from pricing_server.lookup.evaluated_price import EvaluatedPrice
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price import Head, Layer, Price, When
-from pricing_server.lookup.quote import Quote
-from pricing_server.made_once import MadeOnce
+from pricing_server.lookup.price_query import PriceQuery
 from pricing_server.sellers import answer_order
+from pricing_server.single_flight import NewestValue
 
 _MISSING: Final = (ModelNotFound, ProviderNotFound, DatabaseUnavailable)
 """Why one of several models cannot be compared, while the others can."""
 
 
 class TablePrices(Protocol):
-    """What the price table has at one state of it."""
+    """The prices of the price table at one of its states."""
 
     @property
     def head(self) -> Head:
-        """The state."""
+        """That state."""
 
     @property
     def prices(self) -> Sequence[Price]:
@@ -48,11 +49,11 @@ class TablePrices(Protocol):
 
 
 class TablePricesReader(Protocol):
-    """Where lists come from."""
+    """Reads the prices of the price table."""
 
     async def at(self, head: Head | None = None) -> TablePrices:
-        """The list at a state, the newest if none is given, the same object while that is the
-        same. Raises DatabaseUnavailable."""
+        """The prices at a state, by default the newest: the same object as long as the state
+        is the same. Raises DatabaseUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +63,21 @@ class Compared:
     answer: Answer
     identity: Identity
     cost: Cost | None
-    """None where no price is known, or none in advance: `state` says which."""
+    """None if no price is known, or none in advance; `state` says which."""
     state: PriceState
 
     @property
     def total(self) -> Decimal | None:
-        """In USD, without what is unpriced; None where nothing has a price."""
+        """In USD, without what is unpriced; None if nothing has a price."""
         if self.cost is None or (self.cost.unpriced and not self.cost.lines):
             return None
         return self.cost.total
 
     @property
     def order(self) -> tuple[bool, int, Decimal, tuple[int, int, str], str]:
-        """Sort key: what can still be bought first; whole totals before those with something
-        unpriced before none at all; the cheapest first; then as sellers answer."""
-        price = self.answer.quote.price
+        """Sort key: first what is still sold; then complete totals, totals with something
+        unpriced, no total; then the cheapest; then the order in which sellers answer."""
+        price = self.answer.evaluated.price
         is_whole = self.cost is not None and not self.cost.unpriced
         return (
             price.delisted_at is not None and price.delisted_at <= self.answer.at,
@@ -93,10 +94,10 @@ class PriceComparison:
 
     compared: Sequence[Compared]
     left_out: Sequence[LeftOut]
-    match: Quote | None
-    """Of the one model whose sellers are compared: where its name led."""
+    match: EvaluatedPrice | None
+    """What the name led to, if the sellers of one model are compared."""
     head: Head | None
-    """The state of the price table that all prices of it are of; None if it was not asked."""
+    """The state of the price table that all its prices come from; None if none do."""
 
 
 class Comparisons:
@@ -114,26 +115,26 @@ class Comparisons:
         self._costs = costs
         self._price_lists = price_lists
         self._clock = clock
-        self._known: MadeOnce[Families] = MadeOnce()
+        self._known: NewestValue[Families] = NewestValue()
 
-    async def at_sellers(self, asked: Asked, used: Used) -> PriceComparison:
+    async def at_sellers(self, asked: PriceQuery, used: Used) -> PriceComparison:
         """The usage with one model at everybody who sells it.
 
-        Raises as `Lookup.get`, and InvalidArgument for a usage that cannot be charged anywhere.
+        Raises what `Lookup.answer` does, and InvalidArgument if no seller can charge the usage.
         """
         asked = _own(asked)
-        [answer] = await self._lookup.get_all([asked])
+        [answer] = await self._lookup.answer_all([asked])
         if isinstance(answer, PricingError):
             raise answer
         now = self._clock()
-        price = answer.quote.price
+        price = answer.evaluated.price
         families = await self._families()
         model = families.get(price.provider, price.model_id) or _offered(price)
         family = await asyncio.to_thread(families.of, model, _instant(asked.when, now))
         identities = {
             (found.model.provider, found.model.model_id): found.identity for found in family.found
         }
-        answers = await self._lookup.get_all(
+        answers = await self._lookup.answer_all(
             [
                 replace(asked, model_id=model_id, provider=provider, exact_only=True)
                 for provider, model_id in identities
@@ -145,20 +146,20 @@ class Comparisons:
             family.left_out,
             used,
             _instant(asked.when, now),
-            answer.quote,
+            answer.evaluated,
         )
 
-    async def of_models(self, asked: Sequence[Asked], used: Used) -> PriceComparison:
+    async def of_models(self, asked: Sequence[PriceQuery], used: Used) -> PriceComparison:
         """The usage with each of several models, at the seller that answers for its name.
 
-        A name that leads nowhere is left out. Raises as `at_sellers` if all are.
+        A name that leads nowhere is left out. Raises what `at_sellers` does if all are.
         """
-        answers = await self._lookup.get_all([_own(each) for each in asked])
+        answers = await self._lookup.answer_all([_own(each) for each in asked])
         left_out: list[LeftOut] = []
         found: dict[tuple[str, str], Answer] = {}
         for each, answer in zip(asked, answers, strict=True):
             if isinstance(answer, Answer):
-                price = answer.quote.price
+                price = answer.evaluated.price
                 found.setdefault((price.provider, price.model_id), answer)
             elif isinstance(answer, _MISSING):
                 left_out.append(LeftOut("", each.model_id, LeftOutReason.UNKNOWN, str(answer)))
@@ -177,7 +178,7 @@ class Comparisons:
         left_out: Sequence[LeftOut],
         used: Used,
         at: datetime,
-        match: Quote | None,
+        match: EvaluatedPrice | None,
     ) -> PriceComparison:
         compared: list[Compared] = []
         not_compared = list(left_out)
@@ -206,23 +207,23 @@ class Comparisons:
 
     def _evaluated(self, answer: Answer, identity: Identity, used: Used, at: datetime) -> Compared:
         try:
-            cost = self._costs.at_price(answer.quote.price, used, at)
+            cost = self._costs.at_price(answer.evaluated.price, used, at)
         except ModelNotPriced as error:
             return Compared(answer, identity, None, PriceState(error.state))
-        return Compared(answer, identity, cost, answer.quote.headline.state)
+        return Compared(answer, identity, cost, answer.evaluated.headline.state)
 
     async def _families(self) -> Families:
-        """All that any layer knows; made once for each state of them. While the database is
+        """Everything that any layer knows, made once for each state; while the database is
         down, what was known last."""
         by_hand = await self._lookup.names_by_hand()
         listed: TablePrices | None = None
         try:
             listed = await self._price_lists.at()
         except (DatabaseUnavailable, EpochChanged):
-            known = await self._known.newest()
+            known = self._known.value
             if known is not None and self._known.parts[0] is not None:
                 return known
-        return await self._known.of(
+        return await self._known.get(
             listed, by_hand, make=lambda: asyncio.to_thread(self._make, listed, by_hand)
         )
 
@@ -243,8 +244,8 @@ def _offered(price: Price) -> Offered:
     )
 
 
-def _own(asked: Asked) -> Asked:
-    """Without another seller's price for a seller that has none: that compares nothing."""
+def _own(asked: PriceQuery) -> PriceQuery:
+    """The query without prices taken from another seller, which compare nothing."""
     return replace(asked, accept=asked.accept - {Layer.CROSS_REFERENCE})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from llmpricing.rate_card import RateCard
@@ -46,11 +46,12 @@ class PostgresChangeHistory:
         """The changes behind a cursor up to a revision that pass, among the next `limit` rows."""
         values = {"revision": after.revision, "model_key": after.model_key, "upto": upto}
         head, rows = await self._read("read_changes", values, limit, narrow)
+        rows = [row for row in rows if row["page_revision"] is not None]
         last = rows[-1] if len(rows) == limit else None
         return ChangePage(
             changes=[change_of(row) for row in rows if row["provider"] is not None],
             head=head,
-            next=Cursor(last["revision"], last["model_key"]) if last else None,
+            next=Cursor(last["page_revision"], last["page_model_key"]) if last else None,
         )
 
     async def prices_at(
@@ -67,6 +68,7 @@ class PostgresChangeHistory:
         """
         values = {"revision": revision, "after_model": after_model}
         head, rows = await self._read("read_prices_at", values, limit, narrow)
+        rows = [row for row in rows if row["model_key"] is not None]
         return PricePage(
             # In a thread, so that look-ups go on while hundreds of cards are read.
             prices=await asyncio.to_thread(lambda: [price_of(row, cards) for row in rows]),
@@ -76,7 +78,7 @@ class PostgresChangeHistory:
 
     async def _read(
         self, statement: str, values: Mapping[str, int], limit: int, narrow: Filter
-    ) -> tuple[Head, list[Row]]:
+    ) -> tuple[Head, Sequence[Row]]:
         filters: dict[str, Any] = {
             "providers": _names(narrow.providers),
             "model_ids": _names(narrow.model_ids),
@@ -87,7 +89,7 @@ class PostgresChangeHistory:
                 cursor = await connection.execute(_SQL[statement], {**values, **filters})
                 rows = await cursor.fetchall()
         head = Head(rows[0]["head_revision"], rows[0]["head_epoch"])
-        return head, [row for row in rows if row["model_key"] is not None]
+        return head, rows
 
 
 def _names(names: Collection[str]) -> list[str] | None:

@@ -72,7 +72,7 @@ class HeadWatcher:
             except Exception as error:
                 if is_up:
                     is_outage = isinstance(error, (psycopg.Error, OSError, TimeoutError))
-                    # Of a defect the log has the cause; it is no reason to stop watching.
+                    # The log has the cause of a defect, which is no reason to stop watching.
                     log.warning(
                         "head_watcher.down",
                         error=type(error).__name__,

@@ -4,42 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
+from pricing_server.breaker import Breaker, slow_read
 from pricing_server.held_changes import HeldCursor, HeldFilter
 from pricing_server.postgres.connection import Connection, Pool, Row, card_of, translated_errors
 from pricing_server.postgres.holds import evidence_of
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.held import HeldChange, HoldReason, HoldStatus
 
-_SQL = statements("holds")
+ANSWER_SECONDS: Final = 5.0
+"""How long a list waits for the database; its statement ends after a second."""
 
-_ANY: Final[dict[str, Any]] = {
-    "statuses": [status.value for status in HoldStatus],
-    "held_change_id": None,
-    "source": None,
-    "provider": None,
-    "model_id": None,
-    "feed_id": None,
-    "before_decided": None,
-    "before_id": None,
-    "limit": 1,
-}
+_SQL = statements("holds")
 
 
 class PostgresHeldReader:
     """See `pricing_server.held_changes.HeldReader`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, breaker: Breaker) -> None:
         self._pool = pool
+        self.breaker = breaker
 
+    @slow_read(ANSWER_SECONDS)
     async def held_changes(
         self, narrow: HeldFilter, before: HeldCursor | None, limit: int
     ) -> Sequence[HeldChange]:
         """Open ones first, newest first, behind a cursor."""
         decided, held_change_id = before or (None, None)
         values = {
-            **_ANY,
             "statuses": [status.value for status in narrow.statuses],
             "source": narrow.source,
             "provider": narrow.provider,
@@ -56,12 +49,13 @@ class PostgresHeldReader:
         # In a thread, so that look-ups go on while thousands of rates are read.
         return await asyncio.to_thread(lambda: [_held_change(row) for row in rows])
 
+    @slow_read(ANSWER_SECONDS)
     async def held_change(self, held_change_id: int) -> HeldChange | None:
         """One held change or feed, whatever became of it."""
         with translated_errors():
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(
-                    _SQL["list_held_changes"], {**_ANY, "held_change_id": held_change_id}
+                    _SQL["read_held_change"], {"held_change_id": held_change_id}
                 )
                 rows = await cursor.fetchall()
         return _held_change(rows[0]) if rows else None
@@ -69,9 +63,7 @@ class PostgresHeldReader:
 
 async def read_held_change(connection: Connection, held_change_id: int) -> HeldChange:
     """One held change, which exists."""
-    cursor = await connection.execute(
-        _SQL["list_held_changes"], {**_ANY, "held_change_id": held_change_id}
-    )
+    cursor = await connection.execute(_SQL["read_held_change"], {"held_change_id": held_change_id})
     (row,) = await cursor.fetchall()
     return _held_change(row)
 

@@ -12,7 +12,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState
 from llmpricing.units import plain
 from pricing_server.postgres.connection import Connection, Row, card_of, only
-from pricing_server.postgres.copying import copy_rows
+from pricing_server.postgres.staging import stage_rows
 from pricing_server.postgres.statements import statements
 from pricing_server.providers.source import ListedModel, Listing, Source
 from pricing_server.sync.held import FIRST_SYNC_REASONS, HoldEvidence, HoldReason, HoldStatus
@@ -123,10 +123,9 @@ async def write_holds(
             },
         )
         feed_id = only(await cursor.fetchone())["held_change_id"]
-    await connection.execute(_SQL["stage_holds"])
-    await copy_rows(
+    await stage_rows(
         connection,
-        "staged_holds",
+        "holds",
         (
             (
                 opened.listed.provider,

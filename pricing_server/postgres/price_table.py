@@ -15,13 +15,13 @@ from llmpricing.rate_card import PriceState, RateCard
 from llmpricing.schedule import headline
 from pricing_server.fault_points import FaultPoint, pass_fault_point
 from pricing_server.postgres.connection import Connection, Row, card_of
-from pricing_server.postgres.copying import copy_rows
 from pricing_server.postgres.holds import (
     is_first_sync,
     read_holds,
     read_other_sellers,
     write_holds,
 )
+from pricing_server.postgres.staging import stage_rows
 from pricing_server.postgres.statements import statements
 from pricing_server.price_change import ChangeOrigin, PriceChange
 from pricing_server.providers.source import ListedModel, Listing, Source
@@ -234,11 +234,9 @@ async def _stage(
     changes: Iterable[PriceChange],
     attributions: Mapping[ModelName, Attribution],
 ) -> None:
-    for statement in _SQL["stage"].split(";"):
-        await connection.execute(statement)
-    await copy_rows(
+    await stage_rows(
         connection,
-        "staged_cards",
+        "cards",
         (
             (card_id, document["state"], document["currency"], Jsonb(document["rates"]))
             for card_id, document in (
@@ -246,15 +244,15 @@ async def _stage(
             )
         ),
     )
-    await copy_rows(connection, "staged_prices", _staged_prices(changes, attributions))
+    await stage_rows(connection, "prices", _staged_prices(changes, attributions))
 
 
 async def _stage_covered(
     connection: Connection, covered: Iterable[tuple[ModelName, Covered]]
 ) -> None:
-    await copy_rows(
+    await stage_rows(
         connection,
-        "staged_covered",
+        "covered",
         ((*key, one.source, one.stated_as, one.is_inferred) for key, one in covered),
     )
 
@@ -267,11 +265,11 @@ async def _stage_quotes(
 ) -> None:
     """Stage quotes with their models; those that name no source are of this source and run."""
     quoted = list(quoted)
-    # Of two quotes of a model, the names in the run's own row are kept, which comes first.
+    # If a model has two quotes, the names in the run's own row are kept, which comes first.
     listed = {one.listed.key: (one.listed, one.source or source) for one in reversed(quoted)}
-    await copy_rows(
+    await stage_rows(
         connection,
-        "staged_models",
+        "models",
         (
             (
                 *key,
@@ -279,14 +277,14 @@ async def _stage_quotes(
                 model.canonical_slug,
                 model.alias_target,
                 model.context_length,
-                teller,
+                stated_by,
             )
-            for key, (model, teller) in listed.items()
+            for key, (model, stated_by) in listed.items()
         ),
     )
-    await copy_rows(
+    await stage_rows(
         connection,
-        "staged_quotes",
+        "quotes",
         (
             (
                 one.listed.provider,

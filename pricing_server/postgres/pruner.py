@@ -9,16 +9,16 @@ from typing import Final
 
 import psycopg
 import structlog
-from psycopg import sql
 
 from pricing_server.errors import DatabaseUnavailable
-from pricing_server.postgres.connection import Connection, connect_writer, translated_errors
+from pricing_server.postgres.connection import connect_writer, translated_errors
 from pricing_server.postgres.statements import statements
 
 FIRST_LOOK_SECONDS: Final = 300.0
 INTERVAL_SECONDS: Final = 3_600.0
 NEWEST_RUNS: Final = 20
-"""Of each source, kept however old: more than it takes a backoff to reach its interval."""
+"""Runs of each source that are kept however old: more than a backoff takes to reach its
+interval."""
 
 BATCH: Final = 500
 """Runs per statement, so that none takes long: each is looked for among the quotes."""
@@ -51,34 +51,14 @@ class Pruner:
         connection = await connect_writer(self._conninfo, "pricing-pruner")
         with translated_errors():
             async with connection:
-                statement = await _prune_runs(connection)
                 pruned, batch = 0, BATCH
                 while batch == BATCH:
                     cursor = await connection.execute(
-                        statement, {"keep": self._keep, "newest": NEWEST_RUNS}
+                        _SQL["prune_runs"],
+                        {"keep": self._keep, "newest": NEWEST_RUNS, "batch": BATCH},
                     )
                     batch = cursor.rowcount
                     pruned += batch
                 for name in ("prune_notices", "prune_incidents"):
                     await connection.execute(_SQL[name], {"keep": self._keep})
                 return pruned
-
-
-async def _prune_runs(connection: Connection) -> sql.Composed:
-    """The statement that removes a batch, past whatever refers to runs in this schema."""
-    unreferenced = [
-        sql.SQL(
-            "AND NOT EXISTS (SELECT FROM {table} AS other WHERE other.{column} = runs.sync_run_id)"
-        ).format(
-            table=sql.Identifier(row["schema_name"], row["table_name"]),
-            column=sql.Identifier(row["column_name"]),
-        )
-        async for row in await connection.execute(_SQL["references_to_runs"])
-    ]
-    return sql.SQL(
-        "DELETE FROM pricing_sync_log WHERE sync_run_id IN ({runs} {unreferenced} LIMIT {batch})"
-    ).format(
-        runs=sql.SQL(_SQL["prunable_runs"]),
-        unreferenced=sql.SQL(" ").join(unreferenced),
-        batch=sql.Literal(BATCH),
-    )

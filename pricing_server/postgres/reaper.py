@@ -64,7 +64,7 @@ class Reaper:
 
     async def look(self, connection: Connection) -> None:
         """One round."""
-        cursor = await connection.execute(_SQL["fail_dead"], {"held_source": None})
+        cursor = await connection.execute(_SQL["fail_dead"], {"locked_source": None})
         async for row in cursor:
             log.warning("sync.process_died", run=row["sync_run_id"], source=row["source"])
         cursor = await connection.execute(_SQL["frozen_runs"], {"lease": self._lease})

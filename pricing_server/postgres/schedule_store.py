@@ -49,7 +49,7 @@ class PostgresScheduleStore:
             rows = await cursor.fetchall()
             if not rows:
                 # Nothing is registered before the start has prepared the database.
-                cursor = await connection.execute("SELECT clock_timestamp() AS now")
+                cursor = await connection.execute(_SQL["read_clock"])
                 return LogsRead(only(await cursor.fetchone())["now"], ())
         return LogsRead(rows[0]["now"], [source_log(row) for row in rows])
 
@@ -101,7 +101,7 @@ class PostgresScheduleStore:
 
 
 class PostgresNoticeStore:
-    """See `NoticeStore`. Connects for each statement: there is rarely anything to tell."""
+    """See `NoticeStore`. Connects for each statement: there is rarely anything to send."""
 
     def __init__(self, conninfo: str, *, first_pause: timedelta = FIRST_PAUSE) -> None:
         self._conninfo = conninfo

@@ -76,7 +76,7 @@ class PostgresSyncSession:
         """
         release = self._source.release
         with translated_errors():
-            await self._connection.execute(_SQL["fail_dead"], {"held_source": self._source.slug})
+            await self._connection.execute(_SQL["fail_dead"], {"locked_source": self._source.slug})
             cursor = await self._connection.execute(
                 _SQL["start_run"],
                 {

@@ -46,7 +46,7 @@ class PostgresSyncStore:
         connection = await connect_writer(self._conninfo)
         with translated_errors():
             async with connection, connection.transaction():
-                await connection.execute(_SQL["fail_dead"], {"held_source": None})
+                await connection.execute(_SQL["fail_dead"], {"locked_source": None})
                 await connection.execute(_SQL["lock_head"])
                 await _renew_epoch(connection)
                 async with connection.cursor() as cursor:

@@ -77,7 +77,7 @@ async def confirm_quotes(
     cursor = await connection.execute(_SQL["confirm_quotes"], values)
     found = only(await cursor.fetchone())
     await connection.execute(_SQL["move_validators"], values)
-    told = Notice(
+    unchanged = Notice(
         NOT_MODIFIED,
         "the source says that nothing changed since it was last read; what was noticed then holds",
         found["listed"],
@@ -94,5 +94,5 @@ async def confirm_quotes(
         cards={},
         changed_at=datetime.now(UTC),
         counts={**NO_COUNTS, **listed, "models_missing": found["missing"]},
-        notices=(*notices, told),
+        notices=(*notices, unchanged),
     )

@@ -79,7 +79,7 @@ def _checks(connection: psycopg.Connection[DictRow]) -> Iterator[Check]:
             "revisions_without_changes",
         ),
         (
-            "each price in force is told by a quote",
+            "each price in force is stated by a quote",
             "{prices} prices",
             "quotes_unlike_prices",
         ),
@@ -129,8 +129,8 @@ def _is_own_address(row: dict[str, Any]) -> bool:
 
 
 def _abandoned(connection: psycopg.Connection[DictRow]) -> Check:
-    """Runs in progress that no process holds, twice in a row: one that ends between the
-    look at its row and the look at its lock is none."""
+    """Runs in progress whose source no process has locked, twice in a row: one that ends between
+    the look at its row and the look at its lock is not abandoned."""
 
     def look() -> set[str]:
         return {str(row["what"]) for row in connection.execute(_SQL["runs_without_process"])}

@@ -49,6 +49,7 @@ INSERTS = {
     "models",
     "rate_cards",
     "price_quotes",
+    "covered_ids",
     "model_pricing",
     "model_pricing_history",
     "alert_incidents",
@@ -62,6 +63,7 @@ UPDATES = {
     "source_validators",
     "price_table_head",
     "price_quotes",
+    "covered_ids",
     "model_pricing",
 }
 UPDATES_SOME_COLUMNS = {
@@ -72,7 +74,7 @@ UPDATES_SOME_COLUMNS = {
     "price_overrides",
     "held_changes",
 }
-DELETES = {"pricing_sync_log", "alert_incidents", "alert_notices"}
+DELETES = {"pricing_sync_log", "alert_incidents", "alert_notices", "covered_ids"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +145,19 @@ INSERT INTO models (provider, model_id) VALUES ('maker', 'model');
 INSERT INTO rate_cards VALUES ('{"0" * 64}', 'unpriced', 'USD', '[]');
 INSERT INTO price_quotes
 SELECT model_key, 'feed', '{"0" * 64}', '{{}}', now(), sync_run_id FROM models, pricing_sync_log;
-INSERT INTO model_pricing SELECT model_key, '{"0" * 64}', 'feed', NULL, NULL, now(), 1 FROM models;
+INSERT INTO model_pricing (model_key, quoted_model_key, card_id, source, effective_time, revision)
+SELECT model_key, model_key, '{"0" * 64}', 'feed', now(), 1 FROM models;
+INSERT INTO models (provider, model_id) VALUES ('maker', 'model-latest');
+INSERT INTO covered_ids
+SELECT covered.model_key, 'feed', covering.model_key, true
+FROM models AS covered, models AS covering
+WHERE covered.model_id = 'model-latest' AND covering.model_id = 'model';
 INSERT INTO model_pricing_history
 SELECT 1, model_key, 'added', NULL, '{"0" * 64}', NULL, NULL, NULL, NULL, 'feed',
        now(), now(), 'sync', 'test', '', sync_run_id
-FROM models, pricing_sync_log;
+FROM models, pricing_sync_log WHERE model_id = 'model';
 INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at)
-SELECT model_key, '{"0" * 64}', 'test', 'test', now() FROM models;
+SELECT model_key, '{"0" * 64}', 'test', 'test', now() FROM models WHERE model_id = 'model';
 INSERT INTO source_validators
 SELECT 'feed', '{"0" * 64}', '"tag"', NULL, sync_run_id, now() FROM pricing_sync_log;
 INSERT INTO held_changes (source, provider, model_id, reason, evidence, card_id, fragment,
@@ -342,7 +350,9 @@ def test_writer_has_these_rights_and_no_others(shared_database: Database) -> Non
     }
     everything = {
         *all_tables(shared_database.owner),
-        *("rates", "held_sources", "current_prices", "source_syncs", "overrides_in_force"),
+        *("rates", "locked_sources", "current_prices", "source_syncs", "overrides_in_force"),
+        *("price_changes", "pending_changes", "held_change_details", "stated_quotes"),
+        "known_models",
     }
     assert held == {
         "SELECT": everything,
@@ -650,7 +660,7 @@ def test_command_refuses_a_database_that_the_owner_has_not_migrated(
     with server_process(scratch, **urls) as process:
         assert process.wait() == 1
         assert process.errors[-1:] == [
-            "pricing-server: 0002_roles.sql is not applied: "
+            "pricing-server: 0002_views.sql is not applied: "
             "run pricing-server migrate with PRICING_DATABASE_URL of the owner"
         ]
 
@@ -681,7 +691,7 @@ async def test_writer_renews_the_epoch_of_a_restored_database(database: Database
 
 def test_second_database_of_a_cluster_migrates(database: Database, cluster: str) -> None:
     with created_database(cluster) as second:
-        assert "0002_roles.sql" in apply_migrations(second, MIGRATIONS)
+        assert "0004_roles_and_policies.sql" in apply_migrations(second, MIGRATIONS)
         assert apply_migrations(second, MIGRATIONS) == []
         check_access(second, READER, MIGRATIONS)
 
@@ -696,7 +706,7 @@ def test_four_databases_migrate_at_once(cluster: str) -> None:
         ThreadPoolExecutor(4) as pool,
     ):
         done = list(pool.map(lambda each: apply_migrations(each, MIGRATIONS), (a, b, c, d)))
-        assert all("0002_roles.sql" in applied for applied in done)
+        assert all("0004_roles_and_policies.sql" in applied for applied in done)
 
 
 def test_owner_with_createrole_migrates(cluster: str) -> None:
@@ -710,14 +720,14 @@ def test_owner_without_createrole_is_told_what_to_ask_for(cluster: str) -> None:
     with roles_absent(cluster), owned_database(cluster) as owner:
         with pytest.raises(
             MigrationError,
-            match=rf"0002_roles\.sql failed: the role pricing_reader is missing and"
+            match=rf"0004_roles_and_policies\.sql failed: the role pricing_reader is missing and"
             rf" {user_of(owner)} may not create it; let an administrator run: (.*)$",
         ) as raised:
             apply_migrations(owner, MIGRATIONS)
         advice = str(raised.value).rpartition("run: ")[2]
         with connected(cluster) as connection:
             connection.execute(advice.encode())
-        assert "0002_roles.sql" in apply_migrations(owner, MIGRATIONS)
+        assert "0004_roles_and_policies.sql" in apply_migrations(owner, MIGRATIONS)
 
 
 async def test_ordinary_owner_with_roles_made_beforehand(

@@ -49,8 +49,8 @@ from pricing_server.grpc_api.wire import (
     sync_runs,
 )
 from pricing_server.lookup.answer import Freshness
+from pricing_server.lookup.evaluated_price import MatchRule
 from pricing_server.lookup.price import Layer
-from pricing_server.lookup.quote import MatchRule
 from pricing_server.price_change import ChangeKind, OriginKind
 from pricing_server.providers.source import Evidence
 from pricing_server.sync.held import HoldReason, HoldStatus

@@ -12,8 +12,8 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.instants import timestamp
 from pricing_server.errors import InvalidArgument
 from pricing_server.grpc_api.wire.reads import read_as, table_of
-from pricing_server.lookup.lookup import ALL_LAYERS, Asked
 from pricing_server.lookup.price import Head, Layer, When
+from pricing_server.lookup.price_query import ALL_LAYERS, PriceQuery
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 UNKNOWN: Any = 99
@@ -26,11 +26,11 @@ EVERY = pb.ReadOptions(
 
 
 def test_options_that_say_nothing_are_the_price_now_of_any_layer() -> None:
-    assert read_as(pb.ReadOptions()).of("m", None) == Asked("m", None, ALL_LAYERS)
+    assert read_as(pb.ReadOptions()).of("m", None) == PriceQuery("m", None, ALL_LAYERS)
 
 
 def test_each_option_is_passed_on() -> None:
-    assert read_as(EVERY).of("m", "p") == Asked(
+    assert read_as(EVERY).of("m", "p") == PriceQuery(
         "m", "p", frozenset({Layer.DATABASE}), None, When(NOON, NOON), exact_only=True
     )
     assert read_as(pb.ReadOptions(min_revision=0)).min_revision == 0

@@ -13,8 +13,8 @@ from pricing_server.grpc_api.wire.comparisons import compare_prices_response
 from pricing_server.grpc_api.wire.costs import used_of
 from pricing_server.grpc_api.wire.reads import read_as
 from pricing_server.grpc_api.wire.requests import check_name, optional_name
-from pricing_server.lookup.lookup import Asked
 from pricing_server.lookup.price import Layer
+from pricing_server.lookup.price_query import PriceQuery
 
 MAX_MODELS: Final = 100
 
@@ -32,7 +32,7 @@ async def compare_prices(
     return await asyncio.to_thread(compare_prices_response, comparison)
 
 
-def _asked(request: pb.ComparePricesRequest) -> Sequence[Asked]:
+def _asked(request: pb.ComparePricesRequest) -> Sequence[PriceQuery]:
     """The model, or the models, that are to be looked up."""
     read = read_as(request.read)
     if not read.accept - {Layer.CROSS_REFERENCE}:

@@ -46,7 +46,7 @@ async def explain_price(
     read = read_as(request.read, refused=_REFUSED)
     model_id = check_name("model_id", request.model_id)
     explained = await explainer.explain(read.of(model_id, optional_name(request, "provider")))
-    price = explained.answer.quote.price
+    price = explained.answer.evaluated.price
     criteria = HeldFilter(provider=price.provider, model_id=price.model_id)
     found = await held.held_changes(criteria, None, MAX_HELD_CHANGES)
     return explain_price_response(explained, found, sources)

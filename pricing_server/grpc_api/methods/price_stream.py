@@ -18,8 +18,8 @@ from pricing_server.grpc_api.wire.reads import table_of
 from pricing_server.grpc_api.wire.requests import check_name
 from pricing_server.lookup.answer import answer_of
 from pricing_server.lookup.cache import utc_now
+from pricing_server.lookup.evaluated_price import evaluate
 from pricing_server.lookup.price import Head, Price
-from pricing_server.lookup.quote import evaluate
 from pricing_server.price_change import PriceChange
 from pricing_server.providers.source import Source
 from pricing_server.sellers import canonical

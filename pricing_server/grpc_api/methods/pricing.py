@@ -13,7 +13,8 @@ from pricing_server.grpc_api.wire.requests import check_enum, check_name, option
 from pricing_server.grpc_api.wire.results import check_size, fitting_results
 from pricing_server.grpc_api.wire.statuses import result_error
 from pricing_server.lookup.answer import Answer
-from pricing_server.lookup.lookup import Asked, Lookup
+from pricing_server.lookup.lookup import Lookup
+from pricing_server.lookup.price_query import PriceQuery
 
 
 async def get_pricing(lookup: Lookup, request: pb.GetPricingRequest) -> pb.GetPricingResponse:
@@ -29,18 +30,18 @@ async def batch_get_pricing(
         raise InvalidArgument("names", "are given beside requests")
     check_size("names" if request.names else "requests", request.names or request.requests)
     requests = request.requests or [pb.GetPricingRequest(model_id=name) for name in request.names]
-    asked: list[Asked | PricingError] = []
+    asked: list[PriceQuery | PricingError] = []
     for each in requests:
         try:
             asked.append(_asked(each, each.read if each.HasField("read") else request.read))
         except PricingError as error:
             asked.append(error)
-    answers = await lookup.get_all(asked)
+    answers = await lookup.answer_all(asked)
     # In a thread, so that other calls go on while a thousand cards are written out.
     return await asyncio.to_thread(_batch_response, answers, requests)
 
 
-def _asked(request: pb.GetPricingRequest, read: pb.ReadOptions) -> Asked:
+def _asked(request: pb.GetPricingRequest, read: pb.ReadOptions) -> PriceQuery:
     check_enum("unit", pb.PriceUnit, request.unit)
     model_id = check_name("model_id", request.model_id)
     return read_as(read).of(model_id, optional_name(request, "provider"))

@@ -32,7 +32,7 @@ def compare_prices_response(comparison: PriceComparison) -> pb.ComparePricesResp
 
 def _compared(compared: Compared) -> pb.ComparedPrice:
     answer, cost = compared.answer, compared.cost
-    price = answer.quote.price
+    price = answer.evaluated.price
     return pb.ComparedPrice(
         provider=price.provider,
         model_id=price.model_id,

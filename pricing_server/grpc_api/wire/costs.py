@@ -115,12 +115,12 @@ def _fill(
     unknown = read.unknown if read is not None else ()
     stated = [pb.StatedValue(path=each.path, value=each.value) for each in unknown]
     message.cost.CopyFrom(cost_message(answered.cost, stated))
-    message.match.CopyFrom(match_message(answer.quote))
+    message.match.CopyFrom(match_message(answer.evaluated))
     message.freshness = FRESHNESS[answer.freshness]
     message.source_detail = answer.source_detail
     if (table := table_of(answer.head)) is not None:
         message.table.CopyFrom(table)
-    if (pending := answer.quote.price.pending) is not None:
+    if (pending := answer.evaluated.price.pending) is not None:
         message.pending_change.CopyFrom(pending_change(pending, PricingFormat.PER_1M_TOKENS))
     if read is not None:
         message.usage.extend(quantity_messages(read.usage.items()))
@@ -130,7 +130,7 @@ def _fill(
 
 def _receipt_message(answered: CostAnswer) -> pb.Receipt:
     answer, used = answered.answer, answered.request.used
-    price, when = answer.quote.price, answered.request.asked.when
+    price, when = answer.evaluated.price, answered.request.query.when
     known_at = when.known_at if when is not None else None
     return pb.Receipt(
         rules=RULES,
@@ -144,7 +144,7 @@ def _receipt_message(answered: CostAnswer) -> pb.Receipt:
         context=used.context,
         as_of=timestamp(answer.at),
         known_at=timestamp(known_at) if known_at is not None else None,
-        match_rule=MATCH_RULES[answer.quote.rule],
+        match_rule=MATCH_RULES[answer.evaluated.rule],
     )
 
 

@@ -40,10 +40,10 @@ def explain_price_response(
     is_of_table = answer.head is not None
     now = datetime.now(UTC)
     override = evidence.price_override
-    is_overridden = override is not None and answer.quote.price.layer is Layer.OVERRIDE
+    is_overridden = override is not None and answer.evaluated.price.layer is Layer.OVERRIDE
     return pb.ExplainPriceResponse(
         pricing=model_pricing(answer, pb.PRICE_UNIT_PER_1M_TOKENS),
-        match=match_message(answer.quote),
+        match=match_message(answer.evaluated),
         quotes=[_quote(one, sources, now, is_of_table) for one in evidence.quotes],
         held_changes=map(_held_change, held),
         price_override=price_override_message(override) if override and is_overridden else None,

@@ -15,7 +15,7 @@ from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import rate_message
 from pricing_server.grpc_api.wire.reads import FRESHNESS, LAYERS, table_of
 from pricing_server.lookup.answer import Answer
-from pricing_server.lookup.quote import MatchRule, Quote
+from pricing_server.lookup.evaluated_price import EvaluatedPrice, MatchRule
 from pricing_server.sync.held import HoldReason, PendingChange
 from pricing_server.sync.table_state import Disagreement
 
@@ -40,17 +40,17 @@ def get_pricing_response(answer: Answer, unit: pb.PriceUnit.ValueType) -> pb.Get
     """The answer with its headline in `unit`."""
     return pb.GetPricingResponse(
         pricing=model_pricing(answer, unit),
-        match=match_message(answer.quote),
+        match=match_message(answer.evaluated),
         table=table_of(answer.head),
     )
 
 
-def match_message(quote: Quote) -> pb.Match:
+def match_message(evaluated: EvaluatedPrice) -> pb.Match:
     """Which model answered and why."""
     return pb.Match(
-        provider=quote.price.provider,
-        model_id=quote.price.model_id,
-        rule=MATCH_RULES[quote.rule],
+        provider=evaluated.price.provider,
+        model_id=evaluated.price.model_id,
+        rule=MATCH_RULES[evaluated.rule],
     )
 
 
@@ -58,8 +58,8 @@ def model_pricing(
     answer: Answer, unit: pb.PriceUnit.ValueType, *, with_rates: bool = True
 ) -> pb.ModelPricing:
     """What a model costs, with its headline in `unit`."""
-    quote = answer.quote
-    price, shown = quote.price, quote.headline
+    evaluated = answer.evaluated
+    price, shown = evaluated.price, evaluated.headline
     per = format_of(unit)
     pricing = pb.ModelPricing(
         provider=price.provider,
@@ -71,7 +71,7 @@ def model_pricing(
         source_detail=answer.source_detail,
         stated_as=price.stated_as,
         currency="USD",
-        effective_time=timestamp(quote.effective_time),
+        effective_time=timestamp(evaluated.effective_time),
         verified_time=timestamp(price.obtained_at),
         freshness=FRESHNESS[answer.freshness],
         rate_card_id=price.card.card_id,
@@ -89,8 +89,8 @@ def model_pricing(
         pricing.request = format_price(shown.request)
     if shown.image is not None:
         pricing.image = format_price(shown.image)
-    if quote.valid_until is not None:
-        pricing.valid_until_time.FromDatetime(quote.valid_until)
+    if evaluated.valid_until is not None:
+        pricing.valid_until_time.FromDatetime(evaluated.valid_until)
     if price.pending is not None:
         pricing.pending_change.CopyFrom(pending_change(price.pending, per))
     if price.delisted_at is not None:

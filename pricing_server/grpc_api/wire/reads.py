@@ -13,8 +13,8 @@ from pricing_server.errors import InvalidArgument
 from pricing_server.grpc_api.wire.requests import point_in_time
 from pricing_server.lookup.answer import Freshness
 from pricing_server.lookup.cache import utc_now
-from pricing_server.lookup.lookup import ALL_LAYERS, Asked
 from pricing_server.lookup.price import Head, Layer, When
+from pricing_server.lookup.price_query import ALL_LAYERS, PriceQuery
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """By how much a caller's clock may be ahead of this server's."""
@@ -33,9 +33,9 @@ class ReadAs:
     when: When | None = None
     exact_only: bool = False
 
-    def of(self, model_id: str, provider: str | None) -> Asked:
+    def of(self, model_id: str, provider: str | None) -> PriceQuery:
         """The look-up of a model that is read so."""
-        return Asked(
+        return PriceQuery(
             model_id,
             provider,
             self.accept,

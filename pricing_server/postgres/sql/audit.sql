@@ -13,58 +13,58 @@ ORDER BY sync_run_id DESC
 LIMIT %(limit)s;
 
 -- name: list_price_changes
--- Newest revision first, behind a cursor of (revision, model_key). A rate moved by a share of
--- its price if both cards have it under the same conditions; one that is new or gone moved by
--- more than any.
-SELECT history.revision,
-       history.model_key,
-       history.kind,
-       history.source,
-       models.provider,
-       models.model_id,
-       history.effective_time,
-       history.changed_at,
-       history.origin_kind,
-       history.actor,
-       history.note,
-       history.sync_run_id,
-       history.held_change_id,
-       history.override_id,
-       history.reverted_run_id,
-       old.card_id AS old_card_id,
-       old.currency AS old_currency,
-       old.state AS old_state,
-       old.rates AS old_rates,
-       new.card_id AS new_card_id,
-       new.currency AS new_currency,
-       new.state AS new_state,
-       new.rates AS new_rates
-FROM model_pricing_history AS history
-JOIN models USING (model_key)
-JOIN rate_cards AS new ON new.card_id = history.card_id
-LEFT JOIN rate_cards AS old ON old.card_id = history.previous_card_id
-WHERE (%(provider)s::text IS NULL OR models.provider = %(provider)s)
-  AND (%(model_id)s::text IS NULL OR models.model_id = %(model_id)s)
-  AND (%(sync_run_id)s::bigint IS NULL OR history.sync_run_id = %(sync_run_id)s)
-  AND (%(after_time)s::timestamptz IS NULL OR history.changed_at >= %(after_time)s)
-  AND (%(before_time)s::timestamptz IS NULL OR history.changed_at < %(before_time)s)
-  AND (%(kind)s::text IS NULL OR history.kind = %(kind)s)
-  AND (%(source)s::text IS NULL OR history.source = %(source)s)
-  AND (%(actor)s::text IS NULL OR history.actor = %(actor)s)
+-- Newest revision first, behind a cursor of (revision, model_key): walks the history by its key
+-- and reads the cards of what passes. All changes of a run have the revision of the run.
+SELECT passing.*
+FROM model_pricing_history AS walked
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM price_changes AS one
+    WHERE one.revision = walked.revision AND one.model_key = walked.model_key
+      AND (%(provider)s::text IS NULL OR one.provider = %(provider)s)
+      AND (%(sync_run_id)s::bigint IS NULL OR one.sync_run_id = %(sync_run_id)s)
+      AND (%(after_time)s::timestamptz IS NULL OR one.changed_at >= %(after_time)s)
+      AND (%(before_time)s::timestamptz IS NULL OR one.changed_at < %(before_time)s)
+      AND (%(kind)s::text IS NULL OR one.kind = %(kind)s)
+      AND (%(source)s::text IS NULL OR one.source = %(source)s)
+      AND (%(actor)s::text IS NULL OR one.actor = %(actor)s)
+      AND (%(least_change)s::numeric IS NULL
+           OR one.old_state IS DISTINCT FROM one.new_state
+           OR rates_moved(one.old_rates, one.new_rates, %(least_change)s))
+    LIMIT 1
+) AS passing
+WHERE (walked.revision, walked.model_key)
+      < (coalesce(%(before_revision)s::bigint, 9223372036854775807),
+         coalesce(%(before_model)s::bigint, 9223372036854775807))
+  AND walked.revision
+      BETWEEN CASE WHEN %(sync_run_id)s::bigint IS NULL THEN 0 ELSE coalesce((
+                  SELECT revision FROM pricing_sync_log WHERE sync_run_id = %(sync_run_id)s
+              ), 0) END
+          AND CASE WHEN %(sync_run_id)s::bigint IS NULL THEN 9223372036854775807 ELSE coalesce((
+                  SELECT revision FROM pricing_sync_log WHERE sync_run_id = %(sync_run_id)s
+              ), 0) END
+ORDER BY walked.revision DESC, walked.model_key DESC
+LIMIT %(limit)s;
+
+-- name: list_price_changes_of_model
+-- The same of a model id, at one seller or at all.
+SELECT changes.*
+FROM models
+JOIN price_changes AS changes USING (model_key)
+WHERE models.model_id = %(model_id)s
+  AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
+  AND (%(sync_run_id)s::bigint IS NULL OR changes.sync_run_id = %(sync_run_id)s)
+  AND (%(after_time)s::timestamptz IS NULL OR changes.changed_at >= %(after_time)s)
+  AND (%(before_time)s::timestamptz IS NULL OR changes.changed_at < %(before_time)s)
+  AND (%(kind)s::text IS NULL OR changes.kind = %(kind)s)
+  AND (%(source)s::text IS NULL OR changes.source = %(source)s)
+  AND (%(actor)s::text IS NULL OR changes.actor = %(actor)s)
   AND (%(least_change)s::numeric IS NULL
-       OR old.state IS DISTINCT FROM new.state
-       OR EXISTS (
-           SELECT
-           FROM jsonb_array_elements(old.rates) AS before (rate)
-           FULL JOIN jsonb_array_elements(new.rates) AS after (rate)
-             ON before.rate - 'price' = after.rate - 'price'
-           WHERE before.rate IS NULL OR after.rate IS NULL
-              OR (before.rate -> 'price' <> after.rate -> 'price'
-                  AND abs((after.rate ->> 'price')::numeric - (before.rate ->> 'price')::numeric)
-                      >= (before.rate ->> 'price')::numeric * %(least_change)s)))
+       OR changes.old_state IS DISTINCT FROM changes.new_state
+       OR rates_moved(changes.old_rates, changes.new_rates, %(least_change)s))
   AND (%(before_revision)s::bigint IS NULL
-       OR (history.revision, history.model_key) < (%(before_revision)s, %(before_model)s))
-ORDER BY history.revision DESC, history.model_key DESC
+       OR (changes.revision, changes.model_key) < (%(before_revision)s, %(before_model)s))
+ORDER BY changes.revision DESC, changes.model_key DESC
 LIMIT %(limit)s;
 
 -- name: list_providers
@@ -80,7 +80,8 @@ SELECT providers.provider,
        count(models.model_key) FILTER (WHERE is_active AND state = 'unpriced') AS models_unpriced,
        count(models.model_key) FILTER (WHERE NOT is_active) AS models_delisted,
        (SELECT count(DISTINCT model_id) FROM held_changes AS held
-        WHERE held.provider = providers.provider AND held.status = 'open') AS models_held
+        WHERE held.provider = providers.provider AND held.status = 'open'
+          AND held.model_id IS NOT NULL) AS models_held
 FROM providers
 LEFT JOIN models USING (provider)
 LEFT JOIN model_pricing USING (model_key)

@@ -10,13 +10,15 @@ SELECT quotes.source, sources.rank, quotes.fragment::text AS fragment, quotes.ob
            IS NOT DISTINCT FROM (quotes.source, quotes.quoted_model_key) AS is_in_force,
        log.payload_url, log.payload_sha256,
        cards.state, cards.currency, cards.rates
-FROM models
-JOIN stated_quotes AS quotes USING (model_key)
+FROM stated_quotes AS quotes
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)
-LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
+LEFT JOIN model_pricing AS pricing ON pricing.model_key = quotes.model_key
 LEFT JOIN pricing_sync_log AS log ON log.sync_run_id = quotes.sync_run_id
-WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
+WHERE quotes.model_key = (
+      -- As one value, so that each part of the view looks for it by its key.
+      SELECT model_key FROM models WHERE provider = %(provider)s AND model_id = %(model_id)s
+  )
   AND NOT (quotes.source = 'override' AND cards.state = 'unpriced')
 ORDER BY is_in_force DESC, sources.rank, quotes.source;
 
@@ -48,33 +50,10 @@ ORDER BY models.provider, models.model_id
 LIMIT %(limit)s;
 
 -- name: newest_change_of
-SELECT history.revision,
-       history.kind,
-       history.source,
-       models.provider,
-       models.model_id,
-       history.effective_time,
-       history.changed_at,
-       history.origin_kind,
-       history.actor,
-       history.note,
-       history.sync_run_id,
-       history.held_change_id,
-       history.override_id,
-       history.reverted_run_id,
-       old.card_id AS old_card_id,
-       old.currency AS old_currency,
-       old.state AS old_state,
-       old.rates AS old_rates,
-       new.currency AS new_currency,
-       new.state AS new_state,
-       new.rates AS new_rates
-FROM models
-JOIN model_pricing_history AS history USING (model_key)
-JOIN rate_cards AS new ON new.card_id = history.card_id
-LEFT JOIN rate_cards AS old ON old.card_id = history.previous_card_id
-WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
-ORDER BY history.revision DESC
+SELECT *
+FROM price_changes
+WHERE provider = %(provider)s AND model_id = %(model_id)s
+ORDER BY revision DESC
 LIMIT 1;
 
 -- name: discrepancies

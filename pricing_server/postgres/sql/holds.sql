@@ -8,9 +8,15 @@ SELECT NOT EXISTS (
            SELECT FROM held_changes
            WHERE source = %(source)s AND model_id IS NULL AND status = 'approved')
        AND (
-           NOT EXISTS (
-               SELECT FROM price_quotes JOIN rate_cards USING (card_id)
-               WHERE source = %(source)s AND state <> 'unpriced')
+           (
+               -- In order, so that a source without quotes is not looked for among all quotes.
+               SELECT quotes.model_key
+               FROM price_quotes AS quotes
+               JOIN rate_cards AS cards USING (card_id)
+               WHERE quotes.source = %(source)s AND cards.state <> 'unpriced'
+               ORDER BY quotes.model_key
+               LIMIT 1
+           ) IS NULL
            OR coalesce((
                SELECT status IN ('open', 'rejected') FROM held_changes
                WHERE source = %(source)s AND model_id IS NULL
@@ -34,7 +40,7 @@ SELECT held.*, held.fragment::text AS fragment_text, sources.rank,
 FROM held_changes AS held
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)
-WHERE held.status = 'open' AND held.feed_id IS NULL
+WHERE held.status = 'open' AND held.model_id IS NOT NULL AND held.feed_id IS NULL
   AND held.source <> %(source)s AND held.provider = ANY(%(providers)s)
 ORDER BY held.held_change_id;
 
@@ -74,13 +80,6 @@ JOIN rate_cards USING (card_id),
 WHERE state = 'priced' AND model_pricing.source <> 'override'
   AND rate - 'meter' - 'price' = '{}' AND (rate ->> 'price')::numeric > 0
 GROUP BY position, rate ->> 'meter';
-
--- name: stage_holds
-CREATE TEMPORARY TABLE staged_holds (
-    provider text, model_id text, card_id text, fragment json, provider_name text,
-    hugging_face_id text, canonical_slug text, alias_target text, context_length bigint,
-    reason text, evidence jsonb, feed_id bigint
-) ON COMMIT DROP;
 
 -- name: open_feed
 INSERT INTO held_changes (source, reason, evidence, obtained_at, last_obtained_at, first_run,
@@ -146,33 +145,20 @@ SET status = %(status)s, resolved_at = %(changed_at)s, resolved_by = %(resolved_
 WHERE status = 'open'
   AND (held_change_id = %(held_change_id)s OR feed_id = %(held_change_id)s);
 
+-- name: read_held_change
+SELECT * FROM held_change_details WHERE held_change_id = %(held_change_id)s;
+
 -- name: list_held_changes
--- Open ones first, newest first, behind a cursor of (is decided, held_change_id).
-SELECT held.held_change_id, held.source, held.provider, held.model_id, held.feed_id,
-       held.reason, held.evidence, held.fragment::text AS fragment, held.status,
-       held.held_since, held.last_stated, held.last_run, held.resolved_at, held.resolved_by,
-       held.note,
-       CASE WHEN held.model_id IS NULL THEN (
-           SELECT count(*) FROM held_changes AS part WHERE part.feed_id = held.held_change_id
-             AND (part.status = held.status)
-       ) ELSE 1 END AS models,
-       new.card_id AS new_card_id, new.state AS new_state, new.currency AS new_currency,
-       new.rates AS new_rates,
-       old.card_id AS old_card_id, old.state AS old_state, old.currency AS old_currency,
-       old.rates AS old_rates
-FROM held_changes AS held
-LEFT JOIN rate_cards AS new ON new.card_id = held.card_id
-LEFT JOIN models ON models.provider = held.provider AND models.model_id = held.model_id
-LEFT JOIN model_pricing AS pricing ON pricing.model_key = models.model_key
-LEFT JOIN rate_cards AS old ON old.card_id = pricing.card_id
+-- Open ones first, newest first, behind a cursor of (is decided, held_change_id). Those of a
+-- feed are listed for a feed or a model that is asked for.
+SELECT *
+FROM held_change_details AS held
 WHERE held.status = ANY(%(statuses)s)
-  AND (%(held_change_id)s::bigint IS NULL OR held.held_change_id = %(held_change_id)s)
   AND (%(source)s::text IS NULL OR held.source = %(source)s)
   AND (%(provider)s::text IS NULL OR held.provider = %(provider)s)
   AND (%(model_id)s::text IS NULL OR held.model_id = %(model_id)s)
   AND CASE WHEN %(feed_id)s::bigint IS NOT NULL THEN held.feed_id = %(feed_id)s
-      -- Asked for a model, those of a feed are told, too.
-      ELSE held.feed_id IS NULL OR %(held_change_id)s::bigint IS NOT NULL
+      ELSE held.feed_id IS NULL
            OR %(provider)s::text IS NOT NULL OR %(model_id)s::text IS NOT NULL END
   AND (%(before_decided)s::integer IS NULL
        OR (held.status <> 'open')::integer > %(before_decided)s

@@ -7,7 +7,7 @@ SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        asked.position,
        found.*,
-       overrides.set_by, overrides.reason, overrides.until, overrides.stated,
+       overrides.set_by, overrides.reason, overrides.until, overrides.beneath,
        pending.*
 FROM price_table_head AS head
 CROSS JOIN unnest(%(model_ids)s::text[], %(providers)s::text[])
@@ -16,24 +16,12 @@ LEFT JOIN current_prices AS found
        ON found.model_id = asked.model_id
       AND (asked.provider IS NULL OR found.provider = asked.provider)
 LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key
-LEFT JOIN LATERAL (
-    -- Of several sources' the one that ranks first.
-    SELECT held.held_change_id AS pending_id, held.source AS pending_source,
-           held.reason AS pending_reason, held.held_since AS pending_since,
-           cards.state AS pending_state, cards.currency AS pending_currency,
-           cards.rates AS pending_rates
-    FROM held_changes AS held
-    JOIN sources USING (source)
-    JOIN rate_cards AS cards ON cards.card_id = held.card_id
-    WHERE held.provider = found.provider AND held.model_id = found.model_id
-      AND held.status = 'open'
-    ORDER BY sources.rank, held.source
-    LIMIT 1
-) AS pending ON true;
+LEFT JOIN pending_changes AS pending ON pending.pending_provider = found.provider
+                                    AND pending.pending_model_id = found.model_id;
 
 -- name: find_pricing_at
 -- The prices of model ids, each of another time, at one seller or at all of them, with the last
--- revision that was known then. Of what is known the statement that was committed first
+-- revision that was known then. The known statement that was committed first
 -- decides, and each later one from its effective time on. What
 -- confirmed a price is known of the price in force only, and of what is known now; of any
 -- other price it is its first statement. Without a match: one row with the head alone.
@@ -159,22 +147,10 @@ SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        named.position,
        found.*,
-       overrides.set_by, overrides.reason, overrides.until, overrides.stated,
+       overrides.set_by, overrides.reason, overrides.until, overrides.beneath,
        pending.*
 FROM price_table_head AS head
 LEFT JOIN (named JOIN current_prices AS found USING (model_key)) ON true
 LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key
-LEFT JOIN LATERAL (
-    -- Of several sources' the one that ranks first.
-    SELECT held.held_change_id AS pending_id, held.source AS pending_source,
-           held.reason AS pending_reason, held.held_since AS pending_since,
-           cards.state AS pending_state, cards.currency AS pending_currency,
-           cards.rates AS pending_rates
-    FROM held_changes AS held
-    JOIN sources USING (source)
-    JOIN rate_cards AS cards ON cards.card_id = held.card_id
-    WHERE held.provider = found.provider AND held.model_id = found.model_id
-      AND held.status = 'open'
-    ORDER BY sources.rank, held.source
-    LIMIT 1
-) AS pending ON true;
+LEFT JOIN pending_changes AS pending ON pending.pending_provider = found.provider
+                                    AND pending.pending_model_id = found.model_id;

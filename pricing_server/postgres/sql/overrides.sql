@@ -79,7 +79,7 @@ RETURNING override_id;
 
 -- name: next_end
 -- In how many seconds the next override ends, by the clock of the database that ends it; null
--- if none does. It is no more than a look: whoever ends one locks the head first.
+-- if there is no such override. It decides nothing: whoever ends one locks the head first.
 SELECT extract(epoch FROM min(until) - clock_timestamp())::float AS seconds
 FROM price_overrides
 WHERE cleared_at IS NULL AND until IS NOT NULL;

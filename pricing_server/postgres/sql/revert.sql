@@ -5,8 +5,8 @@ SELECT source, status FROM pricing_sync_log WHERE sync_run_id = %(sync_run_id)s;
 
 -- name: read_run_changes
 -- What a run changed, with the change before of each model, its newest ones after, the quote of
--- the run's source, and what is in force now. A price that an override told before, though none
--- is in force any more, is taken for the run's source's: at its end nobody told another one.
+-- the run's source, and what is in force now. If an override stated the price before, and has
+-- ended since, the price counts as the run's source's: at its end no source stated another one.
 SELECT history.model_key,
        models.provider,
        models.model_id,
@@ -96,7 +96,7 @@ WHERE log.sync_run_id = %(sync_run_id)s
 ORDER BY quotes.model_key;
 
 -- name: unconfirm_quotes
--- The statement stays as it was read; whatever comes to tell the price by it is unconfirmed.
+-- The statement stays as it was read; a price that comes into force by it is unconfirmed.
 UPDATE price_quotes SET is_confirmed = false
 WHERE source = %(source)s AND model_key = ANY(%(unconfirmed)s);
 

@@ -6,9 +6,12 @@ SELECT source, newest_run_id, newest_started_at, is_in_progress, good_started_at
        clock_timestamp() AS now
 FROM source_syncs;
 
+-- name: read_clock
+SELECT clock_timestamp() AS now;
+
 -- name: open_incidents
--- Looks at the log itself, so that nothing that was read earlier opens one that is over. Of
--- several processes one gets the row.
+-- Looks at the log itself, so that nothing that was read earlier opens one that is over. If
+-- several processes try at once, one gets the row.
 WITH opened AS (
     INSERT INTO alert_incidents (source, kind)
     SELECT syncs.source, seen.kind
@@ -65,8 +68,8 @@ SELECT EXISTS (
 
 -- name: claim_notice
 -- The attempt is counted before it is made: a process that dies in it leaves the next one to
--- another, later. What is over a day old is news no more, and of one incident the end is told
--- after the beginning.
+-- another, later. Nothing over a day old is sent, and the end of an incident is sent after its
+-- beginning.
 UPDATE alert_notices
 SET attempts = attempts + 1,
     next_attempt_at = clock_timestamp() + %(first_pause)s::interval * 6 ^ attempts
@@ -88,31 +91,38 @@ RETURNING notice_id, document, attempts;
 -- name: notice_sent
 UPDATE alert_notices SET sent_at = clock_timestamp() WHERE notice_id = %(notice_id)s;
 
--- name: references_to_runs
--- Every column that refers to a run, whichever migration made it.
-SELECT nspname AS schema_name, relname AS table_name, attname AS column_name
-FROM pg_constraint
-JOIN pg_class ON pg_class.oid = conrelid
-JOIN pg_namespace ON pg_namespace.oid = relnamespace
-JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1]
-WHERE contype = 'f' AND confrelid = 'pricing_sync_log'::regclass AND cardinality(conkey) = 1;
-
--- name: prunable_runs
--- The beginning of the statement: the runs that something refers to are left out after it.
--- Old runs but for the newest ones of each source, which say when it is due, and its newest
--- success, which says how old its data is; and of a bundled catalogue the newest success of
--- each version, so that a version that was applied is not applied again.
-SELECT sync_run_id
-FROM (
-    SELECT sync_run_id, status, completed_at,
-           row_number() OVER (PARTITION BY source ORDER BY sync_run_id DESC) AS position,
-           row_number() OVER (PARTITION BY source, status, release
-                              ORDER BY sync_run_id DESC) AS position_of_its_kind
-    FROM pricing_sync_log
-) AS runs
-WHERE completed_at < clock_timestamp() - %(keep)s::interval
-  AND position > %(newest)s
-  AND NOT (status = 'success' AND position_of_its_kind = 1)
+-- name: prune_runs
+-- A batch of old runs that nothing refers to, but for the newest ones of each source, which say
+-- when it is due, and its newest success, which says how old its data is; and of a bundled
+-- catalogue the newest success of each version, so that a version that was applied is not
+-- applied again.
+DELETE FROM pricing_sync_log
+WHERE sync_run_id IN (
+    SELECT sync_run_id
+    FROM (
+        SELECT sync_run_id, status, completed_at,
+               row_number() OVER (PARTITION BY source ORDER BY sync_run_id DESC) AS position,
+               row_number() OVER (PARTITION BY source, status, release
+                                  ORDER BY sync_run_id DESC) AS position_of_its_kind
+        FROM pricing_sync_log
+    ) AS runs
+    WHERE completed_at < clock_timestamp() - %(keep)s::interval
+      AND position > %(newest)s
+      AND NOT (status = 'success' AND position_of_its_kind = 1)
+      AND NOT EXISTS (SELECT FROM price_quotes AS other
+                      WHERE other.sync_run_id = runs.sync_run_id)
+      AND NOT EXISTS (SELECT FROM model_pricing_history AS other
+                      WHERE other.sync_run_id = runs.sync_run_id)
+      AND NOT EXISTS (SELECT FROM model_pricing_history AS other
+                      WHERE other.reverted_run_id = runs.sync_run_id)
+      AND NOT EXISTS (SELECT FROM held_changes AS other
+                      WHERE other.first_run = runs.sync_run_id)
+      AND NOT EXISTS (SELECT FROM held_changes AS other
+                      WHERE other.last_run = runs.sync_run_id)
+      AND NOT EXISTS (SELECT FROM source_validators AS other
+                      WHERE other.sync_run_id = runs.sync_run_id)
+    LIMIT %(batch)s
+);
 
 -- name: prune_notices
 DELETE FROM alert_notices

@@ -9,44 +9,23 @@ SELECT head.revision AS head_revision,
        found.*
 FROM price_table_head AS head
 LEFT JOIN LATERAL (
-    SELECT history.revision,
-           history.model_key,
-           history.kind,
-           history.source,
-           models.provider,
-           models.model_id,
-           history.effective_time,
-           history.changed_at,
-           history.origin_kind,
-           history.actor,
-           history.note,
-           history.sync_run_id,
-           history.held_change_id,
-           history.override_id,
-           history.reverted_run_id,
-           old.card_id AS old_card_id,
-           old.currency AS old_currency,
-           old.state AS old_state,
-           old.rates AS old_rates,
-           new.card_id AS new_card_id,
-           new.currency AS new_currency,
-           new.state AS new_state,
-           new.rates AS new_rates
+    SELECT page.revision AS page_revision, page.model_key AS page_model_key, passing.*
     FROM (
-        SELECT *
+        SELECT revision, model_key
         FROM model_pricing_history
         WHERE (revision, model_key) > (%(revision)s, %(model_key)s) AND revision <= %(upto)s
         ORDER BY revision, model_key
         LIMIT %(limit)s
-    ) AS history
-    LEFT JOIN models ON models.model_key = history.model_key
-        AND (%(providers)s::text[] IS NULL OR models.provider = ANY(%(providers)s))
-        AND (%(model_ids)s::text[] IS NULL OR models.model_id = ANY(%(model_ids)s))
-    LEFT JOIN rate_cards AS new
-        ON models.model_key IS NOT NULL AND new.card_id = history.card_id
-    LEFT JOIN rate_cards AS old
-        ON models.model_key IS NOT NULL AND old.card_id = history.previous_card_id
-    ORDER BY history.revision, history.model_key
+    ) AS page
+    LEFT JOIN LATERAL (
+        SELECT *
+        FROM price_changes AS one
+        WHERE one.revision = page.revision AND one.model_key = page.model_key
+          AND (%(providers)s::text[] IS NULL OR one.provider = ANY(%(providers)s))
+          AND (%(model_ids)s::text[] IS NULL OR one.model_id = ANY(%(model_ids)s))
+        LIMIT 1
+    ) AS passing ON true
+    ORDER BY page.revision, page.model_key
 ) AS found ON true;
 
 -- name: recent_revision
@@ -63,7 +42,7 @@ SELECT coalesce((
 -- name: read_prices_at
 -- The prices of the next models that pass the filters, as they were at a revision. When a
 -- price was last confirmed is known of the price in force only; of an older one it is when it
--- was first stated. So is what is held of a model: beside the price in force it is told.
+-- was first stated. Likewise a held change comes with the price in force only.
 SELECT head.revision AS head_revision,
        head.epoch::text AS head_epoch,
        found.*
@@ -93,7 +72,7 @@ LEFT JOIN LATERAL (
            overrides.set_by,
            overrides.reason,
            overrides.until,
-           overrides.stated,
+           overrides.beneath,
            pending.*
     FROM models
     CROSS JOIN LATERAL (
@@ -120,20 +99,9 @@ LEFT JOIN LATERAL (
     LEFT JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
     LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = pricing.model_key
                                              AND pricing.source = 'override'
-    LEFT JOIN LATERAL (
-        -- Of several sources' the one that ranks first.
-        SELECT held.held_change_id AS pending_id, held.source AS pending_source,
-               held.reason AS pending_reason, held.held_since AS pending_since,
-               pending_cards.state AS pending_state, pending_cards.currency AS pending_currency,
-               pending_cards.rates AS pending_rates
-        FROM held_changes AS held
-        JOIN sources USING (source)
-        JOIN rate_cards AS pending_cards ON pending_cards.card_id = held.card_id
-        WHERE held.provider = models.provider AND held.model_id = models.model_id
-          AND held.status = 'open'
-        ORDER BY sources.rank, held.source
-        LIMIT 1
-    ) AS pending ON pricing.model_key IS NOT NULL
+    LEFT JOIN pending_changes AS pending ON pending.pending_provider = models.provider
+                                        AND pending.pending_model_id = models.model_id
+                                        AND pricing.model_key IS NOT NULL
     WHERE models.model_key > %(after_model)s
       AND (%(providers)s::text[] IS NULL OR models.provider = ANY(%(providers)s))
       AND (%(model_ids)s::text[] IS NULL OR models.model_id = ANY(%(model_ids)s))

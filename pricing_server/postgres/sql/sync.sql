@@ -43,30 +43,30 @@ SELECT max(sync_run_id) AS sync_run_id FROM pricing_sync_log
 WHERE source = %(source)s AND status = 'in_progress';
 
 -- name: fail_dead
--- Every run in progress whose source nobody holds: the lock is taken before the row is
+-- Every run in progress whose source nobody has locked: the lock is taken before the row is
 -- written and freed after its final status, or when the process dies. Looks at the lock
 -- instead of taking it, so that no sync is refused because of the look.
--- Whoever has just taken the lock of a source gives it as held_source: then it is the runs of
--- that source alone, which can be of nobody but dead processes.
+-- Whoever has just locked a source gives it as locked_source: then only its runs are looked at,
+-- and whatever is in progress belongs to a dead process.
 UPDATE pricing_sync_log AS log
 SET status = 'failed', completed_at = clock_timestamp(),
     error_message = 'the process that ran this sync ended before it did'
 WHERE status = 'in_progress'
-  AND CASE WHEN %(held_source)s::text IS NOT NULL THEN source = %(held_source)s
-      ELSE NOT EXISTS (SELECT FROM held_sources
-                       WHERE held_sources.lock_key = hashtext(log.source)::oid) END
+  AND CASE WHEN %(locked_source)s::text IS NOT NULL THEN source = %(locked_source)s
+      ELSE NOT EXISTS (SELECT FROM locked_sources
+                       WHERE locked_sources.lock_key = hashtext(log.source)::oid) END
 RETURNING sync_run_id, source;
 
 -- name: frozen_runs
--- Runs whose process holds the source and gave no sign of life for the time of a lease.
-SELECT log.sync_run_id, log.source, held_sources.pid
+-- Runs whose process has locked the source and gave no sign of life for the time of a lease.
+SELECT log.sync_run_id, log.source, locked_sources.pid
 FROM pricing_sync_log AS log
-JOIN held_sources ON held_sources.lock_key = hashtext(log.source)::oid
+JOIN locked_sources ON locked_sources.lock_key = hashtext(log.source)::oid
 WHERE status = 'in_progress' AND heartbeat_at < clock_timestamp() - %(lease)s::interval;
 
 -- name: terminate_holder
--- Only while the session still holds the source: its process id may be another's by now.
-SELECT pg_terminate_backend(pid) FROM held_sources
+-- Only while the session still has the lock: its process id may be another's by now.
+SELECT pg_terminate_backend(pid) FROM locked_sources
 WHERE pid = %(pid)s AND lock_key = hashtext(%(source)s)::oid;
 
 -- name: fail_frozen
@@ -84,8 +84,8 @@ ORDER BY sync_run_id DESC
 LIMIT 1;
 
 -- name: start_run
--- Of a scheduled run: unless another began since the source was found due. Runs of a source
--- begin under its lock, which this session holds, so none can begin beside this statement.
+-- A scheduled run begins unless another one did since the source was found due. Runs of a source
+-- begin under its lock, which this session has, so no other can begin beside this statement.
 INSERT INTO pricing_sync_log (source, triggered_by, release)
 SELECT %(source)s, %(triggered_by)s, %(release)s
 WHERE %(newest_run_id)s::bigint IS NULL
@@ -166,29 +166,6 @@ LIMIT 1;
 -- name: read_cards
 SELECT card_id, state, currency, rates FROM rate_cards WHERE card_id = ANY(%(card_ids)s);
 
--- name: stage
--- Temporary tables of one transaction, filled by COPY.
-CREATE TEMPORARY TABLE staged_models (
-    provider text, model_id text, hugging_face_id text, canonical_slug text, alias_target text,
-    context_length bigint, source text
-) ON COMMIT DROP;
-CREATE TEMPORARY TABLE staged_cards (card_id text, state text, currency text, rates jsonb)
-    ON COMMIT DROP;
-CREATE TEMPORARY TABLE staged_quotes (
-    provider text, model_id text, source text, card_id text, fragment json,
-    obtained_at timestamptz, stated_since timestamptz, sync_run_id bigint, is_confirmed boolean
-) ON COMMIT DROP;
-CREATE TEMPORARY TABLE staged_prices (
-    provider text, model_id text, kind text, card_id text, source text,
-    input_price numeric, output_price numeric, effective_time timestamptz,
-    origin_kind text, actor text, note text, sync_run_id bigint, held_change_id bigint,
-    override_id bigint, reverted_run_id bigint,
-    stated_as text, beneath_source text, beneath_stated_as text, disagreements jsonb
-) ON COMMIT DROP;
-CREATE TEMPORARY TABLE staged_covered (
-    provider text, model_id text, source text, stated_as text, is_inferred boolean
-) ON COMMIT DROP;
-
 -- name: apply_providers
 INSERT INTO providers (provider, display_name)
 SELECT * FROM unnest(%(providers)s::text[], %(display_names)s::text[])
@@ -201,16 +178,16 @@ INSERT INTO models (provider, model_id, hugging_face_id, canonical_slug, alias_t
                     context_length, context_length_source)
 SELECT staged.provider, staged.model_id, staged.hugging_face_id, staged.canonical_slug,
        staged.alias_target,
-       CASE WHEN stated.is_told THEN staged.context_length END,
-       CASE WHEN stated.is_told THEN staged.source END
+       CASE WHEN stated.is_kept THEN staged.context_length END,
+       CASE WHEN stated.is_kept THEN staged.source END
 FROM staged_models AS staged
-LEFT JOIN sources AS telling ON telling.source = staged.source
+LEFT JOIN sources AS stating ON stating.source = staged.source
 LEFT JOIN models AS known ON known.provider = staged.provider
                          AND known.model_id = staged.model_id
 LEFT JOIN sources AS before ON before.source = known.context_length_source
 CROSS JOIN LATERAL (
     SELECT staged.context_length IS NOT NULL
-           AND (before.rank IS NULL OR telling.rank <= before.rank) AS is_told
+           AND (before.rank IS NULL OR stating.rank <= before.rank) AS is_kept
 ) AS stated
 ON CONFLICT (provider, model_id) DO UPDATE
 SET hugging_face_id = coalesce(excluded.hugging_face_id, models.hugging_face_id),

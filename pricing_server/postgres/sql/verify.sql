@@ -58,7 +58,7 @@ WHERE is_active IS DISTINCT FROM (coalesce(last.kind, 'restored') = 'restored')
 ORDER BY 1;
 
 -- name: revisions_without_changes
--- Revisions are dense: each from 1 to the head has changes, and none is beyond the head.
+-- Revisions are dense: each from 1 to the head has changes, and no change is beyond the head.
 SELECT coalesce(counted.revision, found.revision) AS what
 FROM (SELECT generate_series(1, revision) AS revision FROM price_table_head) AS counted
 FULL JOIN (SELECT DISTINCT revision FROM model_pricing_history) AS found USING (revision)
@@ -98,8 +98,8 @@ WHERE CASE WHEN status = 'success' THEN
 ORDER BY 1;
 
 -- name: held_unlike_feeds
--- The models of a held feed are of its source and held for its reason, and none of them is open
--- once the feed is not. The other way round a feed may be open without any: each of its models
+-- The models of a held feed are of its source and held for its reason, and no longer open once
+-- the feed is decided. The other way round a feed may be open without any: each of its models
 -- can be decided alone.
 SELECT held.held_change_id AS what
 FROM held_changes AS held
@@ -135,7 +135,7 @@ ORDER BY 1;
 SELECT sync_run_id AS what
 FROM pricing_sync_log
 WHERE status = 'in_progress'
-  AND NOT EXISTS (SELECT FROM held_sources WHERE lock_key = hashtext(source)::oid)
+  AND NOT EXISTS (SELECT FROM locked_sources WHERE lock_key = hashtext(source)::oid)
 ORDER BY 1;
 
 -- name: read_all_cards

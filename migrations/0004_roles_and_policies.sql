@@ -1,5 +1,6 @@
 -- Who may do what. pricing_reader looks up, pricing_writer runs syncs; logins are members
--- of them. Nobody but the owner, who applies migrations, deletes or truncates anything.
+-- of them. Nobody but the owner, who applies migrations, truncates anything or deletes
+-- anything but old runs of the log and old incidents.
 --
 -- Row-level security is on for every table, so that a right granted to some other role by
 -- mistake shows and changes no row. It is not forced on the owner: foreign keys are checked
@@ -47,28 +48,49 @@ $$;
 
 -- Whatever default privileges gave.
 REVOKE ALL ON providers, provider_aliases, sources, price_table_head, pricing_sync_log, models,
-    rate_cards, rates, held_sources, price_quotes, model_pricing,
-    model_pricing_history
+    rate_cards, price_quotes, covered_ids, model_pricing, source_validators, held_changes,
+    price_overrides, model_pricing_history, alert_incidents, alert_notices,
+    rates, stated_quotes, current_prices, known_models, overrides_in_force, price_changes, pending_changes,
+    held_change_details,
+    locked_sources, source_syncs
     FROM PUBLIC, pricing_reader, pricing_writer;
 
--- The view reads rate_cards in its owner's name; the reader may see all of that anyway.
 GRANT SELECT ON providers, provider_aliases, sources, price_table_head, pricing_sync_log, models,
-    rate_cards, rates, held_sources, price_quotes, model_pricing,
-    model_pricing_history
+    rate_cards, price_quotes, covered_ids, model_pricing, source_validators, held_changes,
+    price_overrides, model_pricing_history, alert_incidents, alert_notices,
+    rates, stated_quotes, current_prices, known_models, overrides_in_force, price_changes, pending_changes,
+    held_change_details,
+    locked_sources, source_syncs
     TO pricing_reader, pricing_writer;
 
-GRANT INSERT ON providers, provider_aliases, sources, pricing_sync_log, models,
-    rate_cards, price_quotes, model_pricing, model_pricing_history
+GRANT INSERT ON providers, provider_aliases, sources, pricing_sync_log, models, rate_cards,
+    price_quotes, covered_ids, model_pricing, source_validators, held_changes, price_overrides,
+    model_pricing_history, alert_incidents, alert_notices
     TO pricing_writer;
 
-GRANT UPDATE ON provider_aliases, sources, price_table_head, price_quotes, model_pricing
+GRANT UPDATE ON provider_aliases, sources, price_table_head, price_quotes, covered_ids,
+    model_pricing, source_validators
     TO pricing_writer;
-GRANT UPDATE (is_active, delisted_at, hugging_face_id, canonical_slug, alias_target)
+GRANT UPDATE (is_active, delisted_at, hugging_face_id, canonical_slug, alias_target,
+              context_length, context_length_source)
     ON models TO pricing_writer;
 GRANT UPDATE (status, completed_at, models_fetched, models_updated, models_unchanged,
               models_skipped, models_registered, models_missing, models_held, errors,
-              error_details, notices, error_message, revision, obtained_at, heartbeat_at)
+              error_details, notices, error_message, revision, obtained_at, heartbeat_at,
+              payload_url, payload_sha256)
     ON pricing_sync_log TO pricing_writer;
+GRANT UPDATE (status, last_run, last_stated, last_obtained_at, resolved_at, resolved_by, note,
+              lapsed_at)
+    ON held_changes TO pricing_writer;
+GRANT UPDATE (cleared_at, cleared_kind, cleared_actor, cleared_by)
+    ON price_overrides TO pricing_writer;
+GRANT UPDATE (recovered_at) ON alert_incidents TO pricing_writer;
+GRANT UPDATE (attempts, next_attempt_at, sent_at) ON alert_notices TO pricing_writer;
+
+-- What covers an id comes and goes with what its source states.
+GRANT DELETE ON covered_ids TO pricing_writer;
+-- Only what is old, as the policies below say; what anything refers to, foreign keys keep.
+GRANT DELETE ON pricing_sync_log, alert_incidents, alert_notices TO pricing_writer;
 
 -- Policies ------------------------------------------------------------------------
 
@@ -78,7 +100,9 @@ DECLARE
 BEGIN
     FOREACH name IN ARRAY ARRAY[
         'providers', 'provider_aliases', 'sources', 'price_table_head', 'pricing_sync_log',
-        'models', 'rate_cards', 'price_quotes', 'model_pricing', 'model_pricing_history'
+        'models', 'rate_cards', 'price_quotes', 'covered_ids', 'model_pricing',
+        'source_validators', 'held_changes', 'price_overrides', 'model_pricing_history', 'alert_incidents',
+        'alert_notices'
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY looking_up ON %I FOR SELECT '
@@ -86,16 +110,18 @@ BEGIN
     END LOOP;
     FOREACH name IN ARRAY ARRAY[
         'providers', 'provider_aliases', 'sources', 'pricing_sync_log', 'models', 'rate_cards',
-        'price_quotes', 'model_pricing'
+        'price_quotes', 'covered_ids', 'model_pricing', 'source_validators', 'held_changes',
+        'price_overrides', 'alert_incidents', 'alert_notices'
     ] LOOP
         EXECUTE format('CREATE POLICY adding ON %I FOR INSERT '
                        'TO pricing_writer WITH CHECK (true)', name);
     END LOOP;
-    -- Of the log, too: a trigger keeps runs that have ended as they are, and a policy that did
-    -- would also hide them from SELECT ... FOR SHARE.
+    -- The log is among them: a trigger keeps runs that have ended as they are, and a policy that
+    -- did would also hide them from SELECT ... FOR SHARE.
     FOREACH name IN ARRAY ARRAY[
         'provider_aliases', 'sources', 'pricing_sync_log', 'models', 'price_quotes',
-        'model_pricing'
+        'covered_ids', 'model_pricing', 'source_validators', 'held_changes', 'price_overrides',
+        'alert_incidents', 'alert_notices'
     ] LOOP
         EXECUTE format('CREATE POLICY changing ON %I FOR UPDATE '
                        'TO pricing_writer USING (true)', name);
@@ -120,10 +146,11 @@ CREATE POLICY advancing ON price_table_head FOR UPDATE TO pricing_writer
 CREATE POLICY appending ON model_pricing_history FOR INSERT TO pricing_writer
     WITH CHECK (revision = (SELECT head.revision + 1 FROM price_table_head AS head));
 
--- Functions -----------------------------------------------------------------------
+CREATE POLICY removing ON covered_ids FOR DELETE TO pricing_writer USING (true);
 
--- They run in the name of whoever writes: no object of the caller's may stand in for a
--- built-in one.
-ALTER FUNCTION guard_sync_log() SET search_path = pg_catalog, pg_temp;
-ALTER FUNCTION rates_are_sound(jsonb) SET search_path = pg_catalog, pg_temp;
-ALTER FUNCTION refuse_rewriting() SET search_path = pg_catalog, pg_temp;
+CREATE POLICY pruning ON pricing_sync_log FOR DELETE TO pricing_writer
+    USING (completed_at < now() - interval '30 days');
+CREATE POLICY pruning ON alert_incidents FOR DELETE TO pricing_writer
+    USING (recovered_at < now() - interval '30 days');
+CREATE POLICY pruning ON alert_notices FOR DELETE TO pricing_writer
+    USING (noticed_at < now() - interval '30 days');

@@ -14,7 +14,7 @@ from pricing_server.sellers import answer_order, is_maker
 
 
 @dataclass(frozen=True, slots=True)
-class Quote:
+class EvaluatedPrice:
     """A price evaluated at an instant; it holds from `effective_time` until `valid_until`."""
 
     price: Price
@@ -22,7 +22,7 @@ class Quote:
     headline: Headline
     effective_time: datetime
     valid_until: datetime | None
-    stated: Quote | None = None
+    stated: EvaluatedPrice | None = None
     """Set where an override answers: what answers without overrides."""
     without_price: tuple[str, ...] = ()
     """The other sellers of the id that state no price, and answer before this one where a layer
@@ -30,12 +30,12 @@ class Quote:
 
     @property
     def ends_at(self) -> datetime | None:
-        """When the quote, or what answers without overrides, changes by itself."""
+        """When the price, or what answers without overrides, changes by itself."""
         ends = (self.valid_until, self.stated.valid_until if self.stated else None)
         return min((end for end in ends if end is not None), default=None)
 
     def is_backdated(self, at: datetime) -> bool:
-        """Whether the quote, evaluated at an instant, is of before anything was stated, and
+        """Whether the price, evaluated at an instant, is of before anything was stated, and
         the card itself does not say that its rates were in effect then."""
         return self.price.effective_time > at and not any(
             rate.conditions.effective_from is not None
@@ -48,18 +48,18 @@ class Quote:
         return self.headline.state is not PriceState.UNPRICED
 
 
-def evaluate(prices: Sequence[Price], seller: str | None, now: datetime) -> Quote:
+def evaluate(prices: Sequence[Price], seller: str | None, now: datetime) -> EvaluatedPrice:
     """The price that answers, evaluated now: of a listed model before a delisted one, then
     one that is known before none, then by seller.
     `prices` are those of one model id, of `seller` alone if one was asked for."""
-    quote = _evaluated(prices, seller, now)
-    if quote.price.layer is not Layer.OVERRIDE:
-        return quote
+    found = _evaluated(prices, seller, now)
+    if found.price.layer is not Layer.OVERRIDE:
+        return found
     stated = _evaluated([price.without_override for price in prices], seller, now)
-    return replace(quote, stated=stated)
+    return replace(found, stated=stated)
 
 
-def _evaluated(prices: Sequence[Price], seller: str | None, now: datetime) -> Quote:
+def _evaluated(prices: Sequence[Price], seller: str | None, now: datetime) -> EvaluatedPrice:
     price, *others = (
         sorted(prices, key=lambda each: _precedence(each, now)) if len(prices) > 1 else prices
     )
@@ -70,7 +70,7 @@ def _evaluated(prices: Sequence[Price], seller: str | None, now: datetime) -> Qu
     else:
         rule = MatchRule.EXACT_AT_SELLER
     ends = (next_change(price.card, now), price.until, price.superseded_at)
-    return Quote(
+    return EvaluatedPrice(
         price=price,
         rule=rule,
         headline=headline(price.card, now),
