@@ -55,6 +55,7 @@ def explain(
 
 def override(server: ServerProcess, model_id: str, **fields: Any) -> pb.SetPriceOverrideResponse:
     stated: dict[str, Any] = {"provider": "openrouter", "reason": "a test", "set_by": "ann"}
+    stated["view"] = pb.CHANGE_VIEW_FULL
     request = pb.SetPriceOverrideRequest(**stated | {"model_id": model_id} | fields)
     return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
 
