@@ -29,14 +29,21 @@ def _header_class() -> Any:
     file = descriptor_pb2.FileDescriptorProto(
         name="benchmark_header.proto", package="benchmark", syntax="proto3"
     )
-    header = file.message_type.add(name="Header")
     field = descriptor_pb2.FieldDescriptorProto
-    for name, number, kind in (
-        ("revision", 1, field.TYPE_INT64),
-        ("event", 4, field.TYPE_INT32),
-        ("last_fragment", 5, field.TYPE_BOOL),
+    for message, name, number, kind in (
+        ("Table", "revision", 1, field.TYPE_INT64),
+        ("Header", "event", 3, field.TYPE_INT32),
+        ("Header", "table", 4, field.TYPE_MESSAGE),
+        ("Header", "last_fragment", 5, field.TYPE_BOOL),
     ):
-        header.field.add(name=name, number=number, type=kind, label=field.LABEL_OPTIONAL)
+        found = next((each for each in file.message_type if each.name == message), None)
+        (found or file.message_type.add(name=message)).field.add(
+            name=name,
+            number=number,
+            type=kind,
+            type_name=".benchmark.Table" if kind == field.TYPE_MESSAGE else None,
+            label=field.LABEL_OPTIONAL,
+        )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("benchmark.Header"))
@@ -76,10 +83,10 @@ class Group:
                 self.started += 1
                 self._came.set()
             elif header.event == pb.STREAM_EVENT_CHANGES:
-                self._messages[header.revision] += 1
-                self._bytes[header.revision] += len(data)
+                self._messages[header.table.revision] += 1
+                self._bytes[header.table.revision] += len(data)
                 if header.last_fragment:
-                    self._times.setdefault(header.revision, []).append(time.time())
+                    self._times.setdefault(header.table.revision, []).append(time.time())
                     self._came.set()
 
     async def receipts(self, revision: int, subscribers: int) -> Receipts:

@@ -33,9 +33,10 @@ def cost_request(provider: str, model_id: str, at: datetime | None) -> pb.Calcul
         provider=provider,
         model_id=model_id,
         usage=[pb.MeterQuantity(meter=meter, quantity=count) for meter, count in counts.items()],
+        receipt=pb.RECEIPT_VIEW_PLAIN,
     )
     if at is not None:
-        request.at.FromDatetime(at)
+        request.read.as_of.FromDatetime(at)
     return request
 
 

@@ -129,8 +129,8 @@ async def measure(bench: Bench, syncs: int, seed: int) -> None:
                 (each is mine, asyncio.create_task(answered_at(each, price))) for each in stubs
             ]
             run = await mine.SyncProvider(pb.SyncProviderRequest(provider="openrouter"))
-            assert run.status == pb.SYNC_STATUS_SUCCESS, run.error_message
-            committed_at = run.completed_at.ToNanoseconds() / 1e9
+            assert run.run.status == pb.SYNC_STATUS_SUCCESS, run.run.error_message
+            committed_at = run.run.completed_time.ToNanoseconds() / 1e9
             for is_mine, answered in waiting:
                 (own if is_mine else others).append((await answered - committed_at) * 1000)
     print(f"{syncs} syncs at {PROCESSES} processes, seed {seed}; commit to new answer:")

@@ -74,7 +74,7 @@ class Source:
         """Change the prices."""
         self._bench.payload = next(self._payloads)
         run = self._prices.SyncProvider(pb.SyncProviderRequest(provider="openrouter"))
-        assert run.models_updated + run.models_registered == CHANGES, run.error_message
+        assert run.run.models_updated + run.run.models_registered == CHANGES, run.run.error_message
         return run
 
 
@@ -108,8 +108,8 @@ def fan_out(
         bench.forget_peak()
         for _ in range(syncs):
             run = source.sync()
-            committed = run.completed_at.ToNanoseconds() / 1e9
-            got = all_of_them.receipts(run.revision)
+            committed = run.run.completed_time.ToNanoseconds() / 1e9
+            got = all_of_them.receipts(run.run.revision)
             times += [(at - committed) * 1000 for at in got.times]
             lasts.append(got.times[-1] - committed)
             messages += got.messages
@@ -144,12 +144,15 @@ class Reader:
         if message.last_fragment:
             self.saved += self._pending
             self._pending = []
-            self.after_revision, self.epoch = message.revision, message.epoch
+            self.after_revision, self.epoch = message.table.revision, message.table.epoch
 
     def open(self, channel: grpc.aio.Channel) -> Call:
         """A new stream that resumes where the last one was saved."""
         self._pending = []
-        request = pb.StreamPriceChangesRequest(after_revision=self.after_revision, epoch=self.epoch)
+        after = None
+        if self.after_revision is not None:
+            after = pb.TableRevision(revision=self.after_revision, epoch=self.epoch)
+        request = pb.StreamPriceChangesRequest(after=after)
         return pricing_pb2_grpc.PricingServiceStub(channel).StreamPriceChanges(request)
 
 
@@ -172,14 +175,16 @@ async def stuck(bench: Bench, source: Source) -> None:
         late: list[float] = []
         for _ in range(STUCK_CHANGES // CHANGES):
             run = await asyncio.to_thread(source.sync)
-            while witness.after_revision != run.revision:
+            while witness.after_revision != run.run.revision:
                 witness.take(await healthy.read())
-            late.append((time.time() - run.completed_at.ToNanoseconds() / 1e9) * 1000)
+            late.append((time.time() - run.run.completed_time.ToNanoseconds() / 1e9) * 1000)
         healthy.cancel()
         await asyncio.sleep(WRITE_SECONDS + 1)
         peak, after = bench.peak_memory(), bench.memory()
         reasons = [await ended(reader, call) for reader, _, call in calls]
-        resumed = [await caught_up(reader, channel, run.revision) for reader, channel, _ in calls]
+        resumed = [
+            await caught_up(reader, channel, run.run.revision) for reader, channel, _ in calls
+        ]
     assert len(witness.saved) == len(set(witness.saved)) == STUCK_CHANGES
     assert all(reader.saved == witness.saved for reader in readers), "a gap or a duplicate"
     print(

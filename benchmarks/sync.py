@@ -45,7 +45,7 @@ if __name__ == "__main__":
             server.payload = body
             run = prices.SyncProvider(pricing_pb2.SyncProviderRequest(provider="openrouter"))
             print(
-                f"{name:12} {run.duration_ms:5} ms  fetched {run.models_fetched}  "
-                f"registered {run.models_registered}  updated {run.models_updated}  "
-                f"unchanged {run.models_unchanged}"
+                f"{name:12} {run.run.duration_ms:5} ms  fetched {run.run.models_fetched}  "
+                f"registered {run.run.models_registered}  updated {run.run.models_updated}  "
+                f"unchanged {run.run.models_unchanged}"
             )

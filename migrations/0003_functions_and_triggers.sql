@@ -17,6 +17,21 @@ $$;
 ALTER TABLE rate_cards
     ADD CONSTRAINT rate_cards_rates_are_sound CHECK (rates_are_sound(rates));
 
+-- Whether a rate moved by at least a share of its price. One that is new or gone moved by more
+-- than any share.
+CREATE FUNCTION rates_moved(old_rates jsonb, new_rates jsonb, share numeric) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT
+        FROM jsonb_array_elements(old_rates) AS before (rate)
+        FULL JOIN jsonb_array_elements(new_rates) AS after (rate)
+          ON before.rate - 'price' = after.rate - 'price'
+        WHERE before.rate IS NULL OR after.rate IS NULL
+           OR (before.rate -> 'price' <> after.rate -> 'price'
+               AND abs((after.rate ->> 'price')::numeric - (before.rate ->> 'price')::numeric)
+                   >= (before.rate ->> 'price')::numeric * share))
+$$;
+
 -- What is never rewritten -----------------------------------------------------------
 
 CREATE FUNCTION refuse_rewriting() RETURNS trigger LANGUAGE plpgsql

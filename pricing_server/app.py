@@ -13,18 +13,15 @@ from typing import Any, Final
 import structlog
 
 from pricing_server import fault_points
-from pricing_server.audit_guard import GuardedAuditReader, GuardedHeldReader
 from pricing_server.bounded import abandoned_work_ended
 from pricing_server.breaker import Breaker
 from pricing_server.errors import DatabaseUnavailable, SyncInProgress
-from pricing_server.evidence_guard import GuardedEvidenceReader
 from pricing_server.fetch import Fetcher
+from pricing_server.grpc_api.methods.price_stream import MessageEncoder
 from pricing_server.grpc_api.server import CALL_GRACE_SECONDS, serving
-from pricing_server.grpc_api.service import PricingService
-from pricing_server.grpc_api.stream import MessageEncoder
+from pricing_server.grpc_api.service import Backend, PricingService
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.catalog import Catalog
-from pricing_server.lookup.guard import GuardedReader
 from pricing_server.lookup.last_good import LastGood
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.manual import ManualPrices
@@ -48,7 +45,7 @@ from pricing_server.postgres.migrations import (
 )
 from pricing_server.postgres.override_ender import OverrideEnder
 from pricing_server.postgres.overrides import PostgresOverrideStore
-from pricing_server.postgres.price_reader import PostgresPriceReader
+from pricing_server.postgres.price_reader import PostgresPriceReader, head_of
 from pricing_server.postgres.pruner import Pruner
 from pricing_server.postgres.reaper import Reaper
 from pricing_server.postgres.schedule_store import PostgresNoticeStore, PostgresScheduleStore
@@ -146,20 +143,20 @@ async def running_server(
         await _start_watching(stack, logins, store, heads)
         schedule = Schedule(settings, SOURCES, utc_now())
         await _start_schedule(stack, settings, logins, schedule, syncs)
-        service = PricingService(
-            reads.lookup,
-            syncs,
-            GuardedAuditReader(PostgresAuditReader(reads.pool), reads.breaker),
-            SOURCES,
-            settings.url_of,
-            streams,
-            schedule,
-            price_overrides,
-            GuardedEvidenceReader(PostgresEvidenceReader(reads.pool), reads.breaker),
-            GuardedHeldReader(PostgresHeldReader(reads.pool), reads.breaker),
-            reads.lists,
-            stream_write_seconds=settings.stream_write_seconds,
+        backend = Backend(
+            lookup=reads.lookup,
+            lists=reads.lists,
+            syncs=syncs,
+            price_overrides=price_overrides,
+            streams=streams,
+            audit=PostgresAuditReader(reads.pool, reads.breaker),
+            evidence=PostgresEvidenceReader(reads.pool, reads.breaker),
+            held=PostgresHeldReader(reads.pool, reads.breaker),
+            schedule=schedule,
+            sources=SOURCES,
+            url_of=settings.url_of,
         )
+        service = PricingService(backend, stream_write_seconds=settings.stream_write_seconds)
         yield RunningServer(await stack.enter_async_context(serving(service, settings, streams)))
 
 
@@ -170,24 +167,23 @@ async def _start_reads(
     pool = await stack.enter_async_context(
         read_pool(logins.reader, size=settings.database_connections)
     )
-    reader = GuardedReader(PostgresPriceReader(pool))
-    stack.push_async_callback(reader.aclose)
+    breaker = Breaker(partial(head_of, pool))
+    stack.push_async_callback(breaker.aclose)
     last_good = await stack.enter_async_context(LastGood(settings.data_dir / "last_good.sqlite"))
     table = PriceTable(
-        reader,
+        PostgresPriceReader(pool, breaker),
+        breaker,
         last_good,
         cache_size=settings.cache_size,
         cache_ttl_seconds=settings.cache_ttl_seconds,
         clock=utc_now,
     )
     heads.subscribe(table.head_read)
-    lists = PriceLists(
-        PostgresChangeHistory(pool), reader.breaker, ttl_seconds=settings.cache_ttl_seconds
-    )
+    lists = PriceLists(PostgresChangeHistory(pool), breaker, ttl_seconds=settings.cache_ttl_seconds)
     stack.push_async_callback(lists.aclose)
     heads.subscribe(lambda _, is_new: lists.clear() if is_new else None)
     lookup = Lookup(table, manual, catalog, SOURCES)
-    return _Reads(pool, reader.breaker, lookup, lists)
+    return _Reads(pool, breaker, lookup, lists)
 
 
 async def _start_streams(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 
-from pricing_server.price_change import PriceChange
+from pricing_server.price_change import ChangeKind, PriceChange
 from pricing_server.scheduler.due import SourceLog
 from pricing_server.sync.run import SyncRun
 
@@ -54,6 +55,17 @@ class ChangeFilter:
     provider: str | None = None
     model_id: str | None = None
     sync_run_id: int | None = None
+    after_time: datetime | None = None
+    """Written then or later."""
+    before_time: datetime | None = None
+    """Written before."""
+    kind: ChangeKind | None = None
+    source: str | None = None
+    """That states the price after."""
+    actor: str | None = None
+    least_change: Decimal | None = None
+    """By which share of its price before some rate moved at least; one that is new, gone or
+    charged otherwise moved by more than any."""
 
 
 ChangeCursor = tuple[int, int]

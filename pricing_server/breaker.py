@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -12,6 +13,7 @@ from pricing_server.bounded import bounded
 from pricing_server.errors import DatabaseUnavailable
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 ANSWER_SECONDS: Final = 1.5
 """How long a look-up waits for the database: thousands of times what it takes."""
@@ -95,7 +97,7 @@ class Breaker:
             self._probe = asyncio.create_task(self._probe_until_up(), name="database probe")
 
     async def _probe_until_up(self) -> None:
-        is_told = False
+        is_logged = False
         while True:
             try:
                 await self._in_time(self._ask_probe, self._answer_seconds)
@@ -103,12 +105,55 @@ class Breaker:
             except Exception as error:
                 if isinstance(error, DatabaseUnavailable):
                     self._declare_down()
-                elif not is_told:
+                elif not is_logged:
                     # A defect is no reason to keep the database shut out for ever.
                     log.error("database.probe_broken", exc_info=error)
-                    is_told = True
+                    is_logged = True
                 await asyncio.sleep(self._probe_seconds)
         self._probe = None
         if self._is_down:
             self._is_down = False
             log.info("database.up")
+
+
+class BreakerOwner(Protocol):
+    """Asks the database through a breaker."""
+
+    @property
+    def breaker(self) -> Breaker:
+        """For all who ask the same database."""
+
+
+R = TypeVar("R", bound=BreakerOwner)
+_behind_breaker: Final[set[object]] = set()
+_Read: TypeAlias = Callable[Concatenate[R, P], Coroutine[Any, Any, T]]
+
+
+def quick_read(method: _Read[R, P, T]) -> _Read[R, P, T]:
+    """A method that asks the database a quick question, through its owner's breaker."""
+
+    @wraps(method)
+    async def asked(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.breaker.ask(lambda: method(self, *args, **kwargs))
+
+    _behind_breaker.add(asked)
+    return asked
+
+
+def slow_read(seconds: float) -> Callable[[_Read[R, P, T]], _Read[R, P, T]]:
+    """A method that asks the database a question that may take so many seconds."""
+
+    def decorated(method: _Read[R, P, T]) -> _Read[R, P, T]:
+        @wraps(method)
+        async def asked(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            return await self.breaker.ask_slow(lambda: method(self, *args, **kwargs), seconds)
+
+        _behind_breaker.add(asked)
+        return asked
+
+    return decorated
+
+
+def is_behind_breaker(method: object) -> bool:
+    """Whether a method asks the database through its owner's breaker alone."""
+    return method in _behind_breaker

@@ -22,8 +22,9 @@ from pricing_server.errors import (
     PricingError,
 )
 from pricing_server.lookup.answer import Answer
-from pricing_server.lookup.lookup import Asked, Lookup
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price import Head, Layer, Price
+from pricing_server.lookup.price_query import PriceQuery
 
 COMPILED_CARDS = 4_096
 
@@ -43,7 +44,7 @@ class Used:
 class CostRequest:
     """One call whose cost is asked for."""
 
-    asked: Asked
+    query: PriceQuery
     used: Used
 
 
@@ -71,7 +72,7 @@ class Receipt:
 
 
 class PriceProof(StrEnum):
-    """Whether the price table bears out a receipt."""
+    """Whether the price table confirms a receipt."""
 
     CONFIRMED = "confirmed"
     CONTRADICTED = "contradicted"
@@ -86,15 +87,15 @@ class Costs:
         self._cards: LRUCache[str, CompiledCard] = LRUCache(COMPILED_CARDS)
 
     async def calculate(self, request: CostRequest) -> CostAnswer:
-        """The cost of one call. Raises as `Lookup.get`, ModelNotPriced and InvalidArgument."""
-        return self._answered(request, await self._lookup.answer(request.asked))
+        """The cost of one call. Raises as `Lookup.answer`, ModelNotPriced and InvalidArgument."""
+        return self._answered(request, await self._lookup.answer(request.query))
 
     async def calculate_all(
         self, requests: Sequence[CostRequest | PricingError]
     ) -> Sequence[CostAnswer | PricingError]:
         """What `calculate` answers or raises, for each, at one revision of the price table."""
-        answers = await self._lookup.get_all(
-            [each.asked if isinstance(each, CostRequest) else each for each in requests]
+        answers = await self._lookup.answer_all(
+            [each.query if isinstance(each, CostRequest) else each for each in requests]
         )
         costs: list[CostAnswer | PricingError] = []
         for request, answer in zip(requests, answers, strict=True):
@@ -139,7 +140,7 @@ class Costs:
         return PriceProof.CONFIRMED if is_same else PriceProof.CONTRADICTED
 
     def _answered(self, request: CostRequest, answer: Answer) -> CostAnswer:
-        price = answer.quote.price
+        price = answer.evaluated.price
         return CostAnswer(request, answer, self.at_price(price, request.used, answer.at))
 
     def _cost(self, card: RateCard, used: Used, at: datetime, provider: str, model_id: str) -> Cost:

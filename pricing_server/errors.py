@@ -10,8 +10,9 @@ PricingError
 ├── HeldChangeNotOpen      it is decided, expired or released already
 ├── KeyMissing             a source needs an API key that is not set
 ├── SyncInProgress         another run of the same source is under way
-├── AdminTokenRequired     the method needs ROLE_ADMIN and no token came
-├── AdminTokenInvalid      the token is not the configured one
+├── TokenRequired          the method needs a role above that of a reader and no token came
+├── TokenInvalid           nobody has the token
+├── RoleMissing            the caller is known and may not call the method
 ├── DatabaseUnavailable    the database cannot be asked now
 ├── RevisionNotReached     the price table seen here is older than asked for
 ├── RunNotRevertible       only a successful run can be reverted
@@ -138,12 +139,31 @@ class SyncInProgress(PricingError):
         self.sync_run_id = sync_run_id
 
 
-class AdminTokenRequired(PricingError):
-    """The method needs ROLE_ADMIN and the call carried no bearer token."""
+class TokenRequired(PricingError):
+    """The method needs a role above that of a reader, and the call carried no bearer token."""
+
+    def __init__(self, required_role: str) -> None:
+        super().__init__(
+            f"this method needs {required_role}: send metadata 'authorization: Bearer <token>'"
+        )
+        self.required_role = required_role
 
 
-class AdminTokenInvalid(PricingError):
-    """The bearer token is not the configured one."""
+class TokenInvalid(PricingError):
+    """Nobody has the bearer token, or the call carried several."""
+
+    def __init__(self, required_role: str, message: str = "nobody has this bearer token") -> None:
+        super().__init__(message)
+        self.required_role = required_role
+
+
+class RoleMissing(PricingError):
+    """The caller is known and may not call the method."""
+
+    def __init__(self, required_role: str, role: str) -> None:
+        super().__init__(f"this method needs {required_role}, and the caller has {role}")
+        self.required_role = required_role
+        self.role = role
 
 
 class DatabaseUnavailable(PricingError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, Protocol
@@ -14,6 +14,7 @@ from pricing_server.errors import DatabaseUnavailable
 from pricing_server.lookup.answer import Answer
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price import Head
+from pricing_server.lookup.price_query import PriceQuery
 from pricing_server.price_change import PriceChange
 from pricing_server.sync.override import PriceOverride
 
@@ -112,6 +113,11 @@ class EvidenceReader(Protocol):
     ) -> Sequence[Discrepancy]:
         """The models on which sources disagree, by falling ratio."""
 
+    async def overrides(
+        self, provider: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[PriceOverride]:
+        """The overrides in force, of one seller or of all, by (provider, model id)."""
+
 
 class Explainer:
     """Leads from a price to its evidence."""
@@ -120,24 +126,24 @@ class Explainer:
         self._lookup = lookup
         self._reader = reader
 
-    async def explain(self, model_id: str, provider: str | None) -> ExplainedPrice:
+    async def explain(self, query: PriceQuery) -> ExplainedPrice:
         """What GetPricing answers, with the evidence at the same state of the price table.
 
         Of an answer that refers to another seller's price the evidence is that of the price
-        referred to. Raises as `Lookup.get`, and DatabaseUnavailable whenever the database
+        referred to. Raises as `Lookup.answer`, and DatabaseUnavailable whenever the database
         cannot be asked: that is where the evidence is.
         """
         for _ in range(ATTEMPTS):
-            answer = await self._lookup.get(model_id, provider)
+            answer = await self._lookup.answer(query)
             evidence = await self._reader.evidence(*_priced_model(answer))
             if answer.head is None or answer.head == evidence.head:
                 return ExplainedPrice(answer, evidence)
             if answer.head.revision < evidence.head.revision:
                 # A cached answer: this process has not heard of the change yet.
-                await self._lookup.get(model_id, provider, min_revision=evidence.head.revision)
+                await self._lookup.answer(replace(query, min_revision=evidence.head.revision))
         raise DatabaseUnavailable
 
 
 def _priced_model(answer: Answer) -> tuple[str, str]:
-    price = answer.quote.price
+    price = answer.evaluated.price
     return price.referred or (price.provider, price.model_id)

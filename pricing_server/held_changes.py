@@ -33,3 +33,6 @@ class HeldReader(Protocol):
         self, criteria: HeldFilter, before: HeldCursor | None, limit: int
     ) -> Sequence[HeldChange]:
         """Open ones first, newest first, behind a cursor."""
+
+    async def held_change(self, held_change_id: int) -> HeldChange | None:
+        """One held change or feed, whatever became of it."""

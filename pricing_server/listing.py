@@ -13,11 +13,12 @@ from typing import Final, TypeAlias
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState
+from pricing_server.errors import RevisionNotReached
 from pricing_server.lookup.answer import Answer, answer_of
 from pricing_server.lookup.cache import utc_now
+from pricing_server.lookup.evaluated_price import evaluate
 from pricing_server.lookup.price import Head, Price
 from pricing_server.lookup.price_list import PriceList, PriceLists
-from pricing_server.lookup.quote import evaluate
 from pricing_server.providers.source import Source
 from pricing_server.sorted_runs import sorted_in_runs
 
@@ -89,12 +90,22 @@ class PriceLister:
         self._clock = clock
         self._selections: OrderedDict[Hashable, Sequence[Price]] = OrderedDict()
 
-    async def page(self, criteria: PriceFilter, begin: Position | None, limit: int) -> ListedPage:
+    async def page(
+        self,
+        criteria: PriceFilter,
+        begin: Position | None,
+        limit: int,
+        *,
+        min_revision: int | None = None,
+    ) -> ListedPage:
         """The next prices that pass, at most `limit`; the first ones without a position.
 
-        Raises UnknownPosition, and what `PriceLists.at` does.
+        Raises UnknownPosition, RevisionNotReached for a list of before `min_revision`, and what
+        `PriceLists.at` does.
         """
         price_list = await self._lists.at(begin.head if begin else None)
+        if min_revision is not None and price_list.head.revision < min_revision:
+            raise RevisionNotReached(price_list.head.revision, min_revision)
         at = begin.at if begin else self._clock()
         key = (price_list.head, at, criteria)
         selected = self._selections.get(key)

@@ -32,11 +32,15 @@ environment() {
 environment "$protoc_venv" 'grpcio-tools==1.66.2' 'setuptools<81'
 environment "$mypy_venv" 'mypy-protobuf==5.1.0'
 
+# generate PLUGIN_OPTION... FILE...: with both generators.
+generate() {
+    "$protoc_venv/bin/python" -W ignore -m grpc_tools.protoc \
+        --plugin=protoc-gen-mypy="$mypy_venv/bin/protoc-gen-mypy" \
+        --plugin=protoc-gen-mypy_grpc="$mypy_venv/bin/protoc-gen-mypy_grpc" \
+        --proto_path=proto "$@"
+}
+
 mkdir -p "$out"
-"$protoc_venv/bin/python" -W ignore -m grpc_tools.protoc \
-    --plugin=protoc-gen-mypy="$mypy_venv/bin/protoc-gen-mypy" \
-    --plugin=protoc-gen-mypy_grpc="$mypy_venv/bin/protoc-gen-mypy_grpc" \
-    --proto_path=proto \
-    --python_out="$out" --grpc_python_out="$out" \
-    --mypy_out=quiet:"$out" --mypy_grpc_out=quiet:"$out" \
-    llmpricing/v1/pricing.proto
+generate --python_out="$out" --mypy_out=quiet:"$out" $(cd proto && ls llmpricing/v1/*.proto)
+# The one file with a service; of the others these generators make empty modules.
+generate --grpc_python_out="$out" --mypy_grpc_out=quiet:"$out" llmpricing/v1/pricing.proto

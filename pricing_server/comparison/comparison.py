@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from llmpricing.cost import Cost
 from llmpricing.rate_card import PriceState
 from pricing_server.comparison.families import Families, LeftOut
-from pricing_server.comparison.identity import Identity, Offered
+from pricing_server.comparison.identity import Identity, LeftOutReason, Offered
 from pricing_server.costs import Costs, Used
 from pricing_server.errors import (
     DatabaseUnavailable,
@@ -25,11 +25,12 @@ from pricing_server.errors import (
 )
 from pricing_server.lookup.answer import Answer, Freshness
 from pricing_server.lookup.cache import utc_now
-from pricing_server.lookup.lookup import Asked, Lookup
+from pricing_server.lookup.evaluated_price import EvaluatedPrice
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price import Head, Layer, Price, When
-from pricing_server.lookup.quote import Quote
-from pricing_server.made_once import MadeOnce
+from pricing_server.lookup.price_query import PriceQuery
 from pricing_server.sellers import answer_order
+from pricing_server.single_flight import NewestValue
 
 _MISSING: Final = (ModelNotFound, ProviderNotFound, DatabaseUnavailable)
 """Why one of several models cannot be compared, while the others can."""
@@ -76,7 +77,7 @@ class Compared:
     def order(self) -> tuple[bool, int, Decimal, tuple[int, int, str], str]:
         """Sort key: what can still be bought first; whole totals before those with something
         unpriced before none at all; the cheapest first; then as sellers answer."""
-        price = self.answer.quote.price
+        price = self.answer.evaluated.price
         is_whole = self.cost is not None and not self.cost.unpriced
         return (
             price.delisted_at is not None and price.delisted_at <= self.answer.at,
@@ -93,7 +94,7 @@ class PriceComparison:
 
     compared: Sequence[Compared]
     left_out: Sequence[LeftOut]
-    match: Quote | None
+    match: EvaluatedPrice | None
     """Of the one model whose sellers are compared: where its name led."""
     head: Head | None
     """The state of the price table that all prices of it are of; None if it was not asked."""
@@ -114,28 +115,28 @@ class Comparisons:
         self._costs = costs
         self._price_lists = price_lists
         self._clock = clock
-        self._known: MadeOnce[Families] = MadeOnce()
+        self._known: NewestValue[Families] = NewestValue()
 
-    async def at_sellers(self, asked: Asked, used: Used) -> PriceComparison:
+    async def at_sellers(self, asked: PriceQuery, used: Used) -> PriceComparison:
         """The usage with one model at everybody who sells it.
 
-        Raises as `Lookup.get`, and InvalidArgument for a usage that cannot be charged anywhere.
+        Raises as `Lookup.answer`, and InvalidArgument for a usage that cannot be charged anywhere.
         """
         asked = _own(asked)
-        [answer] = await self._lookup.get_all([asked])
+        [answer] = await self._lookup.answer_all([asked])
         if isinstance(answer, PricingError):
             raise answer
         now = self._clock()
-        price = answer.quote.price
+        price = answer.evaluated.price
         families = await self._families()
         model = families.get(price.provider, price.model_id) or _offered(price)
         family = await asyncio.to_thread(families.of, model, _instant(asked.when, now))
         identities = {
             (found.model.provider, found.model.model_id): found.identity for found in family.found
         }
-        answers = await self._lookup.get_all(
+        answers = await self._lookup.answer_all(
             [
-                Asked(model_id, provider, asked.accept, when=asked.when, exact_only=True)
+                replace(asked, model_id=model_id, provider=provider, exact_only=True)
                 for provider, model_id in identities
             ]
         )
@@ -145,23 +146,23 @@ class Comparisons:
             family.left_out,
             used,
             _instant(asked.when, now),
-            answer.quote,
+            answer.evaluated,
         )
 
-    async def of_models(self, asked: Sequence[Asked], used: Used) -> PriceComparison:
+    async def of_models(self, asked: Sequence[PriceQuery], used: Used) -> PriceComparison:
         """The usage with each of several models, at the seller that answers for its name.
 
         A name that leads nowhere is left out. Raises as `at_sellers` if all are.
         """
-        answers = await self._lookup.get_all([_own(each) for each in asked])
+        answers = await self._lookup.answer_all([_own(each) for each in asked])
         left_out: list[LeftOut] = []
         found: dict[tuple[str, str], Answer] = {}
         for each, answer in zip(asked, answers, strict=True):
             if isinstance(answer, Answer):
-                price = answer.quote.price
+                price = answer.evaluated.price
                 found.setdefault((price.provider, price.model_id), answer)
             elif isinstance(answer, _MISSING):
-                left_out.append(LeftOut("", each.model_id, str(answer)))
+                left_out.append(LeftOut("", each.model_id, LeftOutReason.UNKNOWN, str(answer)))
             else:
                 raise answer
         if not found:
@@ -177,7 +178,7 @@ class Comparisons:
         left_out: Sequence[LeftOut],
         used: Used,
         at: datetime,
-        match: Quote | None,
+        match: EvaluatedPrice | None,
     ) -> PriceComparison:
         compared: list[Compared] = []
         not_compared = list(left_out)
@@ -186,13 +187,13 @@ class Comparisons:
             if isinstance(answer, PricingError):
                 if not isinstance(answer, _MISSING):
                     raise answer
-                not_compared.append(LeftOut(provider, model_id, str(answer)))
+                not_compared.append(LeftOut(provider, model_id, LeftOutReason.UNKNOWN, str(answer)))
                 continue
             try:
                 compared.append(self._evaluated(answer, identities[provider, model_id], used, at))
             except InvalidArgument as error:
                 refused = refused or error
-                not_compared.append(LeftOut(provider, model_id, str(error)))
+                not_compared.append(LeftOut(provider, model_id, LeftOutReason.USAGE, str(error)))
         if refused is not None and not any(each.cost for each in compared):
             raise refused
         heads = {each.answer.head for each in compared} - {None}
@@ -206,10 +207,10 @@ class Comparisons:
 
     def _evaluated(self, answer: Answer, identity: Identity, used: Used, at: datetime) -> Compared:
         try:
-            cost = self._costs.at_price(answer.quote.price, used, at)
+            cost = self._costs.at_price(answer.evaluated.price, used, at)
         except ModelNotPriced as error:
             return Compared(answer, identity, None, PriceState(error.state))
-        return Compared(answer, identity, cost, answer.quote.headline.state)
+        return Compared(answer, identity, cost, answer.evaluated.headline.state)
 
     async def _families(self) -> Families:
         """All that any layer knows; made once for each state of them. While the database is
@@ -219,10 +220,10 @@ class Comparisons:
         try:
             listed = await self._price_lists.at()
         except (DatabaseUnavailable, EpochChanged):
-            known = await self._known.newest()
+            known = self._known.value
             if known is not None and self._known.parts[0] is not None:
                 return known
-        return await self._known.of(
+        return await self._known.get(
             listed, by_hand, make=lambda: asyncio.to_thread(self._make, listed, by_hand)
         )
 
@@ -243,7 +244,7 @@ def _offered(price: Price) -> Offered:
     )
 
 
-def _own(asked: Asked) -> Asked:
+def _own(asked: PriceQuery) -> PriceQuery:
     """Without another seller's price for a seller that has none: that compares nothing."""
     return replace(asked, accept=asked.accept - {Layer.CROSS_REFERENCE})
 

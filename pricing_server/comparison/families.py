@@ -10,6 +10,7 @@ from llmpricing.matching.spelling import fold
 from pricing_server.comparison.identity import (
     Doubt,
     Identity,
+    LeftOutReason,
     Namesakes,
     Offered,
     Same,
@@ -29,12 +30,13 @@ class FamilyMember:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A model that may be the one asked for, or a name; `reason` is for people."""
+    """A model that may be the one asked for, or a name; `message` says why for people."""
 
     provider: str
     """Empty for a name that led to no model."""
     model_id: str
-    reason: str
+    reason: LeftOutReason
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,14 @@ class Families:
         for model in others.values():
             found = relation(asked, model, namesakes)
             if isinstance(found, Doubt):
-                left_out.append(_left_out(model, found.reason))
+                left_out.append(_left_out(model, found.reason, found.message))
             elif found is not None:
                 if model.delisted_at is not None and model.delisted_at <= at:
-                    left_out.append(_left_out(model, _delisted(model.delisted_at)))
+                    message = _delisted(model.delisted_at)
+                    left_out.append(_left_out(model, LeftOutReason.DELISTED, message))
                 elif model.provider == asked.provider:
-                    left_out.append(_left_out(model, f"{asked.model_id} of it was asked for"))
+                    message = f"{asked.model_id} of it was asked for"
+                    left_out.append(_left_out(model, LeftOutReason.SAME_SELLER, message))
                 else:
                     same.setdefault(model.provider, []).append((found, model))
         chosen = [FamilyMember(asked, Identity.ASKED)]
@@ -104,11 +108,16 @@ class Families:
             if len(best) == 1:
                 [(found, model)] = best
                 chosen.append(FamilyMember(model, found.identity))
-                left_out += (_left_out(it, f"{model.model_id} is closer") for it in others_of_it)
+                message = f"{model.model_id} is closer"
+                left_out += (
+                    _left_out(it, LeftOutReason.LESS_CLOSE, message) for it in others_of_it
+                )
             else:
                 names = ", ".join(sorted(model.model_id for _, model in best))
-                reason = f"the seller has several that may be it: {names}"
-                left_out += (_left_out(model, reason) for _, model in each)
+                message = f"the seller has several that may be it: {names}"
+                left_out += (
+                    _left_out(model, LeftOutReason.AMBIGUOUS, message) for _, model in each
+                )
         return Family(chosen, sorted(left_out, key=lambda each: (each.provider, each.model_id)))
 
     def _namesakes(self, stem: str) -> Namesakes:
@@ -130,8 +139,8 @@ class Families:
         return Namesakes(makers, dates, repositories)
 
 
-def _left_out(model: Offered, reason: str) -> LeftOut:
-    return LeftOut(model.provider, model.model_id, reason)
+def _left_out(model: Offered, reason: LeftOutReason, message: str) -> LeftOut:
+    return LeftOut(model.provider, model.model_id, reason, message)
 
 
 def _delisted(at: datetime) -> str:

@@ -58,11 +58,29 @@ class Same:
     rank: int
 
 
+class LeftOutReason(StrEnum):
+    """Why a model is not compared."""
+
+    UNKNOWN = "unknown"
+    DELISTED = "delisted"
+    SAME_SELLER = "same_seller"
+    LESS_CLOSE = "less_close"
+    AMBIGUOUS = "ambiguous"
+    ALIAS = "alias"
+    OTHER_REPOSITORY = "other_repository"
+    SOLD_APART = "sold_apart"
+    MOVING_NAME = "moving_name"
+    UNCERTAIN_MAKER = "uncertain_maker"
+    SNAPSHOT = "snapshot"
+    USAGE = "usage"
+
+
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Two models may be one; `reason` tells people why that is not certain."""
+    """Two models may be one, and that is not certain; `message` says why for people."""
 
-    reason: str
+    reason: LeftOutReason
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +114,8 @@ def relation(
         return found
     for each in (one, other):
         if each.alias_target is not None:
-            return Doubt(f"{each.model_id} is an alias, of {each.alias_target} now")
+            message = f"{each.model_id} is an alias, of {each.alias_target} now"
+            return Doubt(LeftOutReason.ALIAS, message)
     if one.name.offers != other.name.offers:
         return _sold_apart(one.name, other.name)
     return found
@@ -110,7 +129,8 @@ def _evidence(
         if fold(ids[0]) == fold(ids[1]):
             return Same(Identity.HUGGING_FACE_ID, 0)
         if _is_alike(one.name, other.name):
-            return Doubt(f"of the same name, but another repository: {ids[1]}, not {ids[0]}")
+            message = f"of the same name, but another repository: {ids[1]}, not {ids[0]}"
+            return Doubt(LeftOutReason.OTHER_REPOSITORY, message)
         return None
     if _names_repository(one, other) or _names_repository(other, one):
         return Same(Identity.HUGGING_FACE_ID, 0)
@@ -155,36 +175,43 @@ def _by_name(one: ModelName, other: ModelName, known: Namesakes) -> Same | Doubt
     if one.offers != other.offers:
         return _sold_apart(one, other)
     if one.is_moving or other.is_moving:
-        return Doubt("of the same name, which makers give to newer models")
+        message = "of the same name, which makers give to newer models"
+        return Doubt(LeftOutReason.MOVING_NAME, message)
     if (doubt := _namespace_doubt(one, other, known)) is not None:
         return doubt
     repositories = {
         each for name in (one, other) for each in known.repositories.get(called(name), ())
     }
     if len(repositories) > 1:
-        return Doubt(f"of the same name as several repositories: {', '.join(sorted(repositories))}")
+        message = f"of the same name as several repositories: {', '.join(sorted(repositories))}"
+        return Doubt(LeftOutReason.OTHER_REPOSITORY, message)
     if one.date == other.date:
         return Same(Identity.NAME, 2)
     if dates.issuperset(known.dates):
         return Same(Identity.NAME, 3)
-    return Doubt("one is a snapshot by date, of which the model has several")
+    message = "one is a snapshot by date, of which the model has several"
+    return Doubt(LeftOutReason.SNAPSHOT, message)
 
 
 def _sold_apart(one: ModelName, other: ModelName) -> Doubt:
     apart = sorted(set(one.offers) ^ set(other.offers))
-    return Doubt(f"sold apart as another offer: {', '.join(apart)}")
+    message = f"sold apart as another offer: {', '.join(apart)}"
+    return Doubt(LeftOutReason.SOLD_APART, message)
 
 
 def _namespace_doubt(one: ModelName, other: ModelName, known: Namesakes) -> Doubt | None:
     if one.namespace == other.namespace and one.namespace:
         return None
     if one.namespace and other.namespace:
-        return Doubt(f"of the same name under {other.namespace}/, not {one.namespace}/")
+        message = f"of the same name under {other.namespace}/, not {one.namespace}/"
+        return Doubt(LeftOutReason.UNCERTAIN_MAKER, message)
     named = one if one.namespace else other
     if named.namespace and not named.has_known_maker:
-        return Doubt(f"of the same name under {named.namespace}/, which is no known maker")
+        message = f"of the same name under {named.namespace}/, which is no known maker"
+        return Doubt(LeftOutReason.UNCERTAIN_MAKER, message)
     if len(known.makers) > 1:
-        return Doubt(f"of a name that several makers use: {', '.join(sorted(known.makers))}")
+        message = f"of a name that several makers use: {', '.join(sorted(known.makers))}"
+        return Doubt(LeftOutReason.UNCERTAIN_MAKER, message)
     return None
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.errors import AdminTokenInvalid, AdminTokenRequired, InvalidArgument
-from pricing_server.grpc_api.statuses import abort
+from pricing_server.errors import InvalidArgument, RoleMissing, TokenInvalid, TokenRequired
+from pricing_server.grpc_api.wire.statuses import abort
 
-_SERVICE = pb.DESCRIPTOR.services_by_name["PricingService"]
-_ROLES = {
+_SERVICE: Final = pb.DESCRIPTOR.services_by_name["PricingService"]
+_ROLES: Final = {
     f"/{_SERVICE.full_name}/{method.name}": method.GetOptions().Extensions[pb.required_role]
     for method in _SERVICE.methods
 }
-_BEARER = "bearer "
+_BEARER: Final = "bearer "
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 if TYPE_CHECKING:
@@ -38,8 +38,10 @@ class Boundary(_Interceptor):
     Methods of other services (reflection, health) pass as they are.
     """
 
-    def __init__(self, admin_token: str | None) -> None:
-        self._admin_token = admin_token.encode() if admin_token is not None else None
+    def __init__(self, roles: Mapping[str, pb.Role.ValueType]) -> None:
+        """`roles` are those of the bearer tokens. Without any the server is open: it listens on
+        loopback only, and everybody may do everything."""
+        self._roles = [(token.encode(), role) for token, role in roles.items()]
 
     async def intercept_service(
         self,
@@ -48,8 +50,8 @@ class Boundary(_Interceptor):
     ) -> _Handler:
         """Wrap a method of the service."""
         handler = await continuation(handler_call_details)
-        role = _ROLES.get(handler_call_details.method)
-        if role is None:
+        required = _ROLES.get(handler_call_details.method)
+        if required is None:
             return handler
         sent = [
             value
@@ -58,8 +60,7 @@ class Boundary(_Interceptor):
         ]
 
         def check(request: Any) -> None:
-            if role != pb.ROLE_READER:
-                self._require_admin(sent)
+            self._check_role(required, sent)
             if isinstance(request, _Undecodable):
                 raise InvalidArgument("request", "is not a message of this method in valid UTF-8")
 
@@ -83,20 +84,30 @@ class Boundary(_Interceptor):
             response_serializer=handler.response_serializer,
         )
 
-    def _require_admin(self, sent: Sequence[str | bytes]) -> None:
-        if self._admin_token is None:
-            return  # The server is open, and listens on loopback only.
+    def _check_role(self, required: pb.Role.ValueType, sent: list[str | bytes]) -> None:
+        """Raises TokenRequired, TokenInvalid, RoleMissing."""
+        if not self._roles or required == pb.ROLE_READER:
+            return
+        name = pb.Role.Name(required)
         if len(sent) > 1:
             # Whoever checked one of them on the way may not have meant the other.
-            raise AdminTokenInvalid("the call carries more than one 'authorization'")
+            raise TokenInvalid(name, "the call carries more than one 'authorization'")
         authorization = sent[0] if sent else None
         if not isinstance(authorization, str) or not authorization.lower().startswith(_BEARER):
-            raise AdminTokenRequired(
-                "this method needs the admin token: send metadata 'authorization: Bearer <token>'"
-            )
-        token = authorization[len(_BEARER) :].strip().encode()
-        if not hmac.compare_digest(token, self._admin_token):
-            raise AdminTokenInvalid("the bearer token is not the configured admin token")
+            raise TokenRequired(name)
+        role = _role_of(authorization[len(_BEARER) :].strip().encode(), self._roles)
+        if role is None:
+            raise TokenInvalid(name)
+        if role < required:
+            raise RoleMissing(name, pb.Role.Name(role))
+
+
+def _role_of(
+    token: bytes, roles: Iterable[tuple[bytes, pb.Role.ValueType]]
+) -> pb.Role.ValueType | None:
+    # All are compared, so that the time says nothing of which one it is.
+    found = [role for known, role in roles if hmac.compare_digest(token, known)]
+    return found[0] if found else None
 
 
 def _guarded(method: Any, check: Callable[[Any], None]) -> Any:
@@ -107,7 +118,7 @@ def _guarded(method: Any, check: Callable[[Any], None]) -> Any:
             return await method(request, context)
         except Exception as error:
             fault = error
-        with suppress(grpc.aio.InternalError):  # The caller has gone; nobody is there to be told.
+        with suppress(grpc.aio.InternalError):  # The caller has gone; nobody waits for it.
             await abort(context, fault)
 
     return call

@@ -46,7 +46,9 @@ async def serving(
     """
     token = settings.admin_token
     server = grpc.aio.server(
-        interceptors=[Boundary(token.get_secret_value() if token else None)],
+        interceptors=[
+            Boundary({token.get_secret_value(): pricing_pb2.ROLE_ADMIN} if token else {})
+        ],
         options=OPTIONS,
     )
     pricing_pb2_grpc.add_PricingServiceServicer_to_server(service, server)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from pricing_server.lookup.evaluated_price import EvaluatedPrice
 from pricing_server.lookup.price import Head, Layer, When
-from pricing_server.lookup.quote import Quote
 from pricing_server.providers.source import Source
 
 
@@ -25,7 +25,7 @@ class Freshness(StrEnum):
 class Answer:
     """What a look-up found, how good it is, and the state of the table that it reflects."""
 
-    quote: Quote
+    evaluated: EvaluatedPrice
     freshness: Freshness
     source_detail: str
     head: Head | None
@@ -35,7 +35,7 @@ class Answer:
 
 
 def answer_of(
-    quote: Quote,
+    evaluated: EvaluatedPrice,
     head: Head | None,
     sources: Mapping[str, Source],
     now: datetime,
@@ -43,11 +43,11 @@ def answer_of(
     *,
     is_down: bool = False,
 ) -> Answer:
-    """A quote with what is to be said of it; `is_down`: the database cannot be asked now."""
+    """A price with what is to be said of it; `is_down`: the database cannot be asked now."""
     at = now
     if when is not None:
         at, now = when.as_of, when.known_at or now
-    price = quote.price
+    price = evaluated.price
     source = sources.get(price.source)
     detail = price.detail or (source.display_name if source else price.source)
     if price.stated_as is not None:
@@ -64,7 +64,7 @@ def answer_of(
     if is_down:
         freshness = Freshness.DATABASE_DOWN
         detail += ": the price database cannot be reached"
-    elif when is not None and quote.is_backdated(at):
+    elif when is not None and evaluated.is_backdated(at):
         freshness = Freshness.BACKDATED
         detail += ": the first price known, which was stated later"
     elif price.layer is Layer.OVERRIDE:
@@ -85,4 +85,4 @@ def answer_of(
         detail += ": its data is older than expected"
     else:
         freshness = Freshness.FRESH
-    return Answer(quote, freshness, detail, head, at)
+    return Answer(evaluated, freshness, detail, head, at)

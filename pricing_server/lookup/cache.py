@@ -8,19 +8,22 @@ cache of their own, so that a scan of made-up names cannot push prices out.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from cachetools import TLRUCache, TTLCache
 
 from pricing_server.lookup.price import Head
+from pricing_server.single_flight import SingleFlight
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 U = TypeVar("U")
+
+Loader: TypeAlias = Callable[[], Coroutine[Any, Any, tuple[Head, V | None]]]
 
 
 def utc_now() -> datetime:
@@ -31,7 +34,7 @@ def utc_now() -> datetime:
 class PriceCache(Generic[K, V, U]):
     """Values by key until a TTL, an instant of their own, or the next clear.
 
-    `V` are found values, `U` what is kept of unknown keys. `ends_at` tells the instant
+    `V` are found values, `U` what is kept of unknown keys. `ends_at` gives the instant
     at which a value changes by itself. Not thread-safe: for one event loop.
     """
 
@@ -50,7 +53,7 @@ class PriceCache(Generic[K, V, U]):
         self._ttl = ttl_seconds
         self._found: TLRUCache[K, V] = TLRUCache(size, ttu=self._time_to_use, timer=timer)
         self._unknown: TTLCache[K, U] = TTLCache(unknown_size, ttl_seconds, timer=timer)
-        self._loading: dict[K, asyncio.Task[tuple[Head, V | None]]] = {}
+        self._loads: SingleFlight[K, tuple[Head, V | None]] = SingleFlight()
         self._head: Head | None = None
 
     @property
@@ -88,7 +91,7 @@ class PriceCache(Generic[K, V, U]):
         self._found.clear()
         self._unknown.clear()
         # Whoever waits for one of these keeps waiting; whoever comes now loads anew.
-        self._loading.clear()
+        self._loads.forget()
 
     def see(self, head: Head) -> None:
         """The price table was seen at `head`: forget everything if that is news."""
@@ -97,28 +100,18 @@ class PriceCache(Generic[K, V, U]):
         elif self._is_news(head):
             self.clear(head)
 
-    async def load(
-        self, key: K, loader: Callable[[], Awaitable[tuple[Head, V | None]]]
-    ) -> tuple[Head, V | None]:
+    async def load(self, key: K, loader: Loader[V]) -> tuple[Head, V | None]:
         """Load a key once for all who ask at the same time, and store what was found.
 
         A caller that is cancelled does not cancel the load for the others.
         """
-        task = self._loading.get(key)
-        if task is None:
-            task = asyncio.create_task(self._load(key, loader))
-            self._loading[key] = task
-            task.add_done_callback(lambda done: self._loaded(key, done))
-        return await asyncio.shield(task)
+        return await self._loads.get(key, partial(self._load, key, loader))
 
-    async def _load(
-        self, key: K, loader: Callable[[], Awaitable[tuple[Head, V | None]]]
-    ) -> tuple[Head, V | None]:
-        mine = asyncio.current_task()
+    async def _load(self, key: K, loader: Loader[V]) -> tuple[Head, V | None]:
         head, value = await loader()
-        # Of two epochs nothing tells the newer one but who came last: a load that a clear
+        # Nothing but the order of arrival says which of two epochs is newer: a load that a clear
         # has overtaken may bring a later revision of the same epoch, never another epoch.
-        is_current = self._loading.get(key) is mine
+        is_current = self._loads.is_current(key)
         if self._head is None:
             self._head = head  # The first load of all: nothing is older than it.
         elif self._is_news(head) and (is_current or head.epoch == self._head.epoch):
@@ -135,13 +128,6 @@ class PriceCache(Generic[K, V, U]):
             or head.epoch != self._head.epoch
             or head.revision > self._head.revision
         )
-
-    def _loaded(self, key: K, task: asyncio.Task[tuple[Head, V | None]]) -> None:
-        if self._loading.get(key) is task:
-            del self._loading[key]
-        if not task.cancelled():
-            # Everyone who waited may be gone; the error is then nobody's.
-            task.exception()
 
     def _time_to_use(self, _key: K, value: V, now: float) -> float:
         ends_at = self._ends_at(value)

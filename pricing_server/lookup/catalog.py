@@ -24,13 +24,9 @@ class Catalog:
         self._by_model_id: dict[str, list[Price]] | None = None
         self._loading = threading.Lock()
 
-    def find(self, model_id: str, provider: str | None) -> Sequence[Price]:
-        """The prices of exactly this id, at one seller or at all of them."""
-        return [
-            price
-            for price in self._prices().get(model_id, ())
-            if provider is None or price.provider == provider
-        ]
+    def prices_of(self, model_id: str) -> Sequence[Price]:
+        """The prices of exactly this id at all sellers."""
+        return self._prices().get(model_id, ())
 
     def standings(self) -> Mapping[Name, Standing]:
         """Every model, and whether it has a price."""

@@ -54,7 +54,7 @@ def cross_reference(asked: Price, candidates: Sequence[Price], at: datetime) -> 
 
 
 def referring(asked: Price, reference: Price) -> Price:
-    """The price of `asked`, and what it tells of it, by that of `reference`."""
+    """The price of `asked` by that of `reference`, with what is known of `asked` itself."""
     return replace(
         reference,
         provider=asked.provider,

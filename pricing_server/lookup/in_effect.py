@@ -22,13 +22,13 @@ class InEffect:
 
     state: PriceState
     meters: frozenset[Meter]
-    """Of which it has a rate, whatever its other conditions."""
+    """Meters with a rate, whatever its other conditions."""
     standard: Mapping[Meter, Decimal]
     """USD per one of each meter with a standard price: without context, in the lowest band."""
 
     @classmethod
     def of(cls, card: RateCard, at: datetime) -> Self:
-        """Of a card at an instant."""
+        """What is in effect of a card at an instant."""
         return cls(
             headline(card, at).state,
             frozenset(rate.meter for rate in rates_in_effect(card, at)),

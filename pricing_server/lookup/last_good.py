@@ -149,11 +149,11 @@ class LastGood:
             if kept is None or _is_as_new(head, kept.head):
                 self._prices[model] = LastGoodPrice(price, head)
 
-    async def find(self, key: Key) -> LastGoodPrice | None:
+    async def recall(self, key: Key) -> LastGoodPrice | None:
         """The last that was read under these names, or None."""
-        return await asyncio.to_thread(self._find, key)
+        return await asyncio.to_thread(self._recall, key)
 
-    def _find(self, key: Key) -> LastGoodPrice | None:
+    def _recall(self, key: Key) -> LastGoodPrice | None:
         layer, _, model_id = key
         answered = _newer(self._answers.get(key), self._read_answer(key))
         if answered is None:
@@ -282,7 +282,7 @@ def _is_as_new(head: Head, other: Head) -> bool:
 
 
 def _newer(pending: T | None, on_disk: T | None) -> T | None:
-    """Of what waits to be written and what is written, the newer; the former if epochs differ."""
+    """The newer of what waits to be written and what is written; the former if epochs differ."""
     if pending is None or on_disk is None:
         return pending or on_disk
     return pending if _is_as_new(pending.head, on_disk.head) else on_disk

@@ -1,50 +1,37 @@
-"""Look-ups: the price table first, then the layers for what it has no price of."""
+"""Look-ups: the price table first, then the layers for what it has no price of.
+
+A look-up takes these steps: the price table is read, then the layers below it, then another
+seller's price of the same model; the first of them with a price answers. If none has one, the
+name is matched to a model that has; if that fails, the answer is that there is no price.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from llmpricing.matching import Explanation, Match, MatchRule, NoMatch
+from llmpricing.matching import Explanation, Match, NoMatch
 from pricing_server.errors import (
     DatabaseUnavailable,
     ModelNotFound,
     PricingError,
-    ProviderNotFound,
     RevisionNotReached,
 )
 from pricing_server.lookup.answer import Answer, answer_of
+from pricing_server.lookup.batch import Batch, read_batch
 from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.catalog import Catalog
+from pricing_server.lookup.evaluated_price import EvaluatedPrice
+from pricing_server.lookup.layers_below import LayersBelow
 from pricing_server.lookup.manual import ManualPrices
-from pricing_server.lookup.matcher import Matcher
-from pricing_server.lookup.names import NameIndex
-from pricing_server.lookup.price import Head, Layer, Name, Price, When
-from pricing_server.lookup.quote import Quote, evaluate
-from pricing_server.lookup.snapshot import Batch, TableSnapshot
-from pricing_server.lookup.table import Found, PriceTable, Unknown
+from pricing_server.lookup.matcher import Matcher, is_exact, later_matches
+from pricing_server.lookup.price import Head, Layer, Price
+from pricing_server.lookup.price_query import PriceQuery
+from pricing_server.lookup.snapshot import TableRead, TableSnapshot
+from pricing_server.lookup.table import PriceTable
+from pricing_server.lookup.unknown_names import UnknownNames
 from pricing_server.providers.source import Source
-from pricing_server.sellers import canonical
-
-ALL_LAYERS = frozenset(Layer)
-_REMEMBERING_LAYERS = frozenset({Layer.OVERRIDE, Layer.DATABASE})
-_TABLE_LAYERS = _REMEMBERING_LAYERS | {Layer.CROSS_REFERENCE}
-_EXACT_RULES = frozenset({MatchRule.EXACT, MatchRule.EXACT_AT_MAKER, MatchRule.EXACT_AT_SELLER})
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One look-up: the arguments of `Lookup.get`."""
-
-    model_id: str
-    provider: str | None = None
-    accept: Set[Layer] = ALL_LAYERS
-    min_revision: int | None = None
-    when: When | None = None
-    exact_only: bool = False
 
 
 class Lookup:
@@ -60,25 +47,15 @@ class Lookup:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._table = table
-        self._manual = manual
-        self._catalog = catalog
+        self._below = LayersBelow(manual, catalog, clock)
+        self._matcher = Matcher(table, self._below)
+        self._unknown_names = UnknownNames(table, self._below)
         self._sources = sources
         self._clock = clock
-        self._matcher = Matcher(table, manual, catalog)
 
-    async def get(
-        self,
-        model_id: str,
-        provider: str | None = None,
-        accept: Set[Layer] = ALL_LAYERS,
-        min_revision: int | None = None,
-        when: When | None = None,
-        *,
-        exact_only: bool = False,
-        batch: Batch | None = None,
-    ) -> Answer:
-        """The price of a model, in effect now or at another time; at or after `min_revision`
-        if given. What was known at another time only the price table tells.
+    async def answer(self, query: PriceQuery, batch: Batch | None = None) -> Answer:
+        """The price of a model, in effect now or at another time. Only the price table knows
+        what was known at another time.
 
         A name that no layer lists is matched by the rules of `llmpricing.matching`, unless
         exact ids alone are asked for; so is one that is asked for without a seller, and that no
@@ -87,194 +64,53 @@ class Lookup:
         Raises ModelNotFound, ProviderNotFound, RevisionNotReached, or DatabaseUnavailable
         when the database cannot be asked and no other accepted layer knows the model.
         """
-        snapshot = batch.snapshot if batch is not None else None
-        exact: Answer | None = None
-        missed: ModelNotFound | DatabaseUnavailable | None = None
-        try:
-            exact = await self._get(model_id, provider, accept, min_revision, when, snapshot)
-        except (ModelNotFound, DatabaseUnavailable) as error:
-            if exact_only:
-                raise
-            missed = error
-        if exact is not None and (exact_only or provider is not None or _has_own_price(exact)):
-            return exact
-        name = (canonical(provider) if provider is not None else None, model_id)
-        match = batch.matches[name] if batch is not None else await self._matcher.match(*name)
-        # Without a price of its own it answers only if no later rule finds one.
-        unpriced = exact
-        for found in _after_exact(match):
-            try:
-                answer = await self._matched(found, accept, min_revision, when, snapshot)
-            except DatabaseUnavailable:
-                if unpriced is None:
-                    raise
-                continue
-            if answer is not None and _has_own_price(answer):
-                return answer
-            unpriced = unpriced or answer
-        if unpriced is not None:
-            return unpriced
-        assert missed is not None, "there is an answer or why there is none"
-        if isinstance(match, NoMatch) and isinstance(missed, ModelNotFound):
-            missed = missed.suggesting(match.suggestions)
-        raise missed
+        answer = await self._try_exact(query, batch)
+        if not query.exact_only and not _is_final(answer, query):
+            match = await self._match(query, batch)
+            answer = await self._follow(match, query, answer, batch)
+        if isinstance(answer, PricingError):
+            raise answer
+        return answer
 
-    async def _matched(
-        self,
-        match: Match,
-        accept: Set[Layer],
-        min_revision: int | None,
-        when: When | None,
-        snapshot: TableSnapshot | None,
-    ) -> Answer | None:
-        """The price of a model that a name was matched to; None if no accepted layer has it."""
-        try:
-            answer = await self._get(
-                match.model_id, match.provider, accept, min_revision, when, snapshot
-            )
-        except ModelNotFound:
-            return None
-        return replace(answer, quote=replace(answer.quote, rule=match.rule))
-
-    async def _get(
-        self,
-        model_id: str,
-        provider: str | None,
-        accept: Set[Layer],
-        min_revision: int | None,
-        when: When | None,
-        snapshot: TableSnapshot | None,
-    ) -> Answer:
-        """The price of exactly this id."""
-        seller = canonical(provider) if provider is not None else None
-        found: Found | None = None
-        database_down: DatabaseUnavailable | None = None
-        if when is not None and when.known_at is not None:
-            accept = accept & _REMEMBERING_LAYERS
-        if not accept.isdisjoint(_TABLE_LAYERS):
-            try:
-                found = await self._find(model_id, seller, min_revision or 0, when, snapshot)
-            except DatabaseUnavailable as error:
-                database_down = error
-        elif min_revision is not None:
-            raise RevisionNotReached(None, min_revision)  # Files have no revision to reach.
-        listed = _accepted(found.quote, accept) if found is not None else None
-        is_down = database_down is not None or (found is not None and found.is_last_good)
-        is_table_accepted = listed is not None and listed.price.layer in accept
-        is_priced = listed is not None and is_table_accepted and listed.has_price
-        later: Quote | None = None
-        if min_revision is None:  # The layers below have no revision.
-            at = _sellers_below(seller, listed, is_priced=is_priced)
-            later = await self._from_files(model_id, at, seller, accept, when)
-            if (
-                later is not None
-                and listed is not None
-                and later.price.provider == listed.price.provider
-            ):
-                pending = listed.price.pending
-                later = replace(later, price=replace(later.price, pending=pending))
-            if later is not None and later.has_price:
-                return self._answer(later, None, when, is_down)
-        if found is not None and listed is not None and is_priced:
-            return self._answer(listed, found.head, when, is_down)
-        if listed is not None and not listed.has_price and Layer.CROSS_REFERENCE in accept:
-            try:
-                reference = await self._table.find_reference(listed, min_revision or 0, snapshot)
-                if when is not None:
-                    reference = await self._table.at(reference, when)
-                if reference.quote is not None:
-                    is_last_good = is_down or reference.is_last_good
-                    return self._answer(reference.quote, reference.head, when, is_last_good)
-            except DatabaseUnavailable as error:
-                database_down, is_down = error, True
-        # No layer has a price: the first that lists the model says that it has none.
-        if found is not None and listed is not None and is_table_accepted:
-            return self._answer(listed, found.head, when, is_down)
-        if later is not None:
-            return self._answer(later, None, when, is_down)
-        if database_down is not None:
-            raise database_down
-        # What the table has, and this request does not accept or is too early for, is not unknown.
-        is_missed = found is not None and found.quote is None and when is None
-        missed_at = found.head if found is not None and is_missed else None
-        raise await self._not_found(model_id, provider, seller, missed_at)
-
-    async def answer(self, asked: Asked, batch: Batch | None = None) -> Answer:
-        """As `get`."""
-        return await self.get(
-            asked.model_id,
-            asked.provider,
-            asked.accept,
-            asked.min_revision,
-            asked.when,
-            exact_only=asked.exact_only,
-            batch=batch,
-        )
-
-    async def get_all(
-        self, asked: Sequence[Asked | PricingError]
+    async def answer_all(
+        self, queries: Sequence[PriceQuery | PricingError]
     ) -> Sequence[Answer | PricingError]:
-        """What `get` answers or raises, for each; the price table at one revision of it.
+        """What `answer` returns or raises, for each; the price table at one revision of it.
 
-        An error in the place of a request stays. While the database is down, each is
-        answered as `get` does.
+        An error in the place of a query stays. While the database is down, each is
+        answered as `answer` does.
         """
-        batch = await self._batch([each for each in asked if isinstance(each, Asked)])
+        asked = [query for query in queries if isinstance(query, PriceQuery)]
+        batch = await read_batch(self._table, self._matcher, asked)
         answers: list[Answer | PricingError] = []
-        for each in asked:
-            if isinstance(each, PricingError):
-                answers.append(each)
+        for query in queries:
+            if isinstance(query, PricingError):
+                answers.append(query)
                 continue
             try:
-                answers.append(await self.answer(each, batch))
+                answers.append(await self.answer(query, batch))
             except PricingError as error:
                 answers.append(error)
         return answers
 
-    async def _batch(self, asked: Sequence[Asked]) -> Batch:
-        index = await self._matcher.index()
-        matches: dict[Name, Match | NoMatch] = {}
-        names: dict[Name, None] = {}
-        other_times: list[tuple[Name, When]] = []
-        for each in asked:
-            seller = canonical(each.provider) if each.provider is not None else None
-            name = (seller, each.model_id)
-            match = matches.get(name)
-            if match is None:
-                match = index.match(each.model_id, seller) if index is not None else NoMatch()
-                matches[name] = match
-            if each.accept.isdisjoint(_TABLE_LAYERS):
-                continue
-            looked_up: list[Name] = [name]
-            looked_up += ((found.provider, found.model_id) for found in _after_exact(match))
-            names |= dict.fromkeys(looked_up)
-            if each.when is not None:
-                other_times += [(one, each.when) for one in looked_up]
-        min_revision = max((each.min_revision or 0 for each in asked), default=0)
-        if names:
-            with contextlib.suppress(DatabaseUnavailable):
-                snapshot = await self._table.snapshot(list(names), min_revision)
-                return Batch(await self._table.with_past(snapshot, other_times), matches)
-        return Batch(None, matches)
-
     async def explain_match(self, name: str, provider: str | None) -> Explanation:
         """How a name leads to a model, or does not. Raises DatabaseUnavailable."""
-        seller = canonical(provider) if provider is not None else None
-        explained = await self._matcher.explain(name, seller)
-        if isinstance(explained.result, NoMatch) or explained.result.rule not in _EXACT_RULES:
+        query = PriceQuery(name, provider, exact_only=True)
+        explained = await self._matcher.explain(name, query.seller)
+        if isinstance(explained.result, NoMatch) or not is_exact(explained.result):
             return explained
         # Of several sellers of the id, who answers also depends on who still lists it.
-        quote = (await self.get(name, provider, exact_only=True)).quote
-        match = Match(quote.price.provider, quote.price.model_id, quote.rule)
+        evaluated = (await self.answer(query)).evaluated
+        match = Match(evaluated.price.provider, evaluated.price.model_id, evaluated.rule)
         return replace(explained, result=match)
 
     async def names_by_hand(self) -> Sequence[tuple[str, str]]:
         """(provider, model id) of all in the price file; the same object for the same file."""
-        return await self._manual.names_now() if self._manual is not None else ()
+        return await self._below.names_by_hand_now()
 
     def catalogue_names(self) -> Collection[tuple[str, str]]:
         """(provider, model id) of all in the bundled catalogue; slow when first asked."""
-        return self._catalog.standings()
+        return self._below.catalogue_standings()
 
     async def in_history(
         self, provider: str, model_id: str, at: datetime, revision: int
@@ -284,102 +120,177 @@ class Lookup:
 
         Raises DatabaseUnavailable.
         """
-        return await self._table.in_history(provider, model_id, at, revision)
+        return await self._table.past.in_history(provider, model_id, at, revision)
 
-    async def _find(
+    async def _match(self, query: PriceQuery, batch: Batch | None) -> Match | NoMatch:
+        if batch is not None:
+            return batch.matches[query.name]
+        return await self._matcher.match(*query.name)
+
+    async def _follow(
         self,
-        model_id: str,
-        seller: str | None,
-        min_revision: int,
-        when: When | None,
-        snapshot: TableSnapshot | None,
-    ) -> Found:
-        if when is None:
-            return await self._table.find(model_id, seller, min_revision, snapshot)
-        return await self._table.find_at(model_id, seller, when, min_revision, snapshot)
+        match: Match | NoMatch,
+        query: PriceQuery,
+        exact: Answer | PricingError,
+        batch: Batch | None,
+    ) -> Answer | PricingError:
+        """The price of the model that a name was matched to, and what there is without it."""
+        best = exact
+        for found in later_matches(match):
+            answer = await self._try_exact(query.of_model(found.provider, found.model_id), batch)
+            if isinstance(answer, Answer):
+                answer = replace(answer, evaluated=replace(answer.evaluated, rule=found.rule))
+                if _has_own_price(answer):
+                    return answer
+            best = _better(best, answer)
+        if isinstance(match, NoMatch) and isinstance(best, ModelNotFound):
+            return best.suggesting(match.suggestions)
+        return best
 
-    async def _from_files(
-        self,
-        model_id: str,
-        at: Collection[str] | None,
-        seller: str | None,
-        accept: Set[Layer],
-        when: When | None,
-    ) -> Quote | None:
-        """What the price file or else the catalogue says of a model at some sellers, or at all."""
-        if at is not None and not at:
-            return None
-        prices: Sequence[Price] = ()
-        if Layer.MANUAL in accept and self._manual is not None:
-            prices = _at(await self._manual.find(model_id, None), at)
-        by_hand = {price.provider for price in prices}
-        is_complete = by_hand.issuperset(at) if at is not None else bool(by_hand)
-        if not is_complete and Layer.CATALOG in accept:
-            below = await asyncio.to_thread(self._catalog.find, model_id, None)
-            others = (price for price in _at(below, at) if price.provider not in by_hand)
-            prices = [*prices, *others]
-        as_of = when.as_of if when is not None else self._clock()
-        return evaluate(prices, seller, as_of) if prices else None
+    async def _try_exact(self, query: PriceQuery, batch: Batch | None) -> Answer | PricingError:
+        """The price of exactly this id, or why there is none that another name might lead to."""
+        try:
+            return await self._exact(query, batch.snapshot if batch is not None else None)
+        except (ModelNotFound, DatabaseUnavailable) as error:
+            return error
 
-    def _answer(self, quote: Quote, head: Head | None, when: When | None, is_down: bool) -> Answer:
-        is_down = is_down or self._table.is_down
-        return answer_of(quote, head, self._sources, self._clock(), when, is_down=is_down)
+    async def _exact(self, query: PriceQuery, snapshot: TableSnapshot | None) -> Answer:
+        """The price of exactly this id: the steps in order, each with what came before it."""
+        table = await self._read_table(query, snapshot)
+        below = await self._read_below(query, table)
+        if below is not None and below.has_price:
+            return self._answer(query, below, None, is_down=table.is_down)
+        if table.has_price:
+            return self._answer(query, table.price, table.head, is_down=table.is_down)
+        reference = await self._read_reference(query, table, snapshot)
+        if reference.has_price:
+            return self._answer(query, reference.price, reference.head, is_down=reference.is_down)
+        return await self._unpriced(query, table, below, reference.outage)
 
-    async def _not_found(
-        self, model_id: str, provider: str | None, seller: str | None, missed_at: Head | None
-    ) -> ModelNotFound | ProviderNotFound:
-        unknown = self._table.unknown(model_id, seller)
-        if unknown is None:
-            try:
-                names = await self._table.names()
-            except DatabaseUnavailable:
-                names = await asyncio.to_thread(lambda: NameIndex(self._catalog.standings()))
-                missed_at = None  # Not all names: nothing to remember.
-            unknown = Unknown(
-                is_known_provider=seller is None or seller in names.providers,
-                near_models=names.near_models(model_id, seller),
-                near_providers=names.near_providers(seller) if seller else (),
-            )
-            if missed_at is not None:
-                # Only what the price table was asked for, and at the state it was asked at.
-                self._table.remember_unknown(model_id, seller, unknown, missed_at)
-        is_known_by_hand = (
-            self._manual is not None and seller is not None and self._manual.sells(seller)
+    async def _read_table(self, query: PriceQuery, snapshot: TableSnapshot | None) -> _TableAnswer:
+        """What the price table says, without an override where none is accepted."""
+        if not query.reads_table:
+            if query.min_revision is not None:
+                raise RevisionNotReached(None, query.min_revision)  # Files have no revision.
+            return _TableAnswer()
+        try:
+            read = await self._table.read(query, snapshot)
+        except DatabaseUnavailable as error:
+            return _TableAnswer(outage=error)
+        price = read.price
+        if price is not None and price.price.layer is Layer.OVERRIDE:
+            price = price if Layer.OVERRIDE in query.layers else price.stated
+        is_accepted = price is not None and price.price.layer in query.layers
+        return _TableAnswer(read, price, is_accepted)
+
+    async def _read_below(self, query: PriceQuery, table: _TableAnswer) -> EvaluatedPrice | None:
+        """What the layers below say, for sellers that state no price in the table."""
+        if query.min_revision is not None:
+            return None  # They have no revision.
+        below = await self._below.read(query, table.sellers_without_price(query))
+        if below is None or table.price is None:
+            return below
+        listed = table.price.price
+        if below.price.provider != listed.provider:
+            return below
+        return replace(below, price=replace(below.price, pending=listed.pending))
+
+    async def _read_reference(
+        self, query: PriceQuery, table: _TableAnswer, snapshot: TableSnapshot | None
+    ) -> _TableAnswer:
+        """Another seller's price of the same model, for one that is listed without a price."""
+        listed = table.price
+        if listed is None or listed.has_price or Layer.CROSS_REFERENCE not in query.layers:
+            return _TableAnswer(outage=table.outage)
+        try:
+            read = await self._table.read_reference(query, listed, snapshot)
+        except DatabaseUnavailable as error:
+            return _TableAnswer(outage=error)
+        return _TableAnswer(
+            replace(read, is_last_good=read.is_last_good or table.is_down),
+            read.price,
+            is_accepted=read.price is not None,
         )
-        if provider is not None and not unknown.is_known_provider and not is_known_by_hand:
-            return ProviderNotFound(provider, unknown.near_providers)
-        return ModelNotFound(model_id, provider, unknown.near_models)
+
+    async def _unpriced(
+        self,
+        query: PriceQuery,
+        table: _TableAnswer,
+        below: EvaluatedPrice | None,
+        outage: DatabaseUnavailable | None,
+    ) -> Answer:
+        """No layer has a price: the first that lists the model says so.
+
+        Raises ModelNotFound, ProviderNotFound, DatabaseUnavailable.
+        """
+        is_down = table.is_down or outage is not None
+        if table.is_accepted:
+            return self._answer(query, table.price, table.head, is_down=is_down)
+        if below is not None:
+            return self._answer(query, below, None, is_down=is_down)
+        if outage is not None:
+            raise outage
+        # What the table has, and this request does not accept or is too early for, is not unknown.
+        is_missed = table.read is not None and table.read.price is None and query.when is None
+        raise await self._unknown_names.error_of(query, table.head if is_missed else None)
+
+    def _answer(
+        self, query: PriceQuery, price: EvaluatedPrice | None, head: Head | None, *, is_down: bool
+    ) -> Answer:
+        assert price is not None, "an answer has what was found"
+        is_down = is_down or self._table.is_down
+        now = self._clock()
+        return answer_of(price, head, self._sources, now, query.when, is_down=is_down)
 
 
-def _accepted(quote: Quote | None, accept: Set[Layer]) -> Quote | None:
-    """What the price table says, without an override where none is wanted."""
-    if quote is None or quote.price.layer is not Layer.OVERRIDE or Layer.OVERRIDE in accept:
-        return quote
-    return quote.stated
+@dataclass(frozen=True, slots=True)
+class _TableAnswer:
+    """What the price table says of exactly one id, as far as a query accepts it."""
+
+    read: TableRead | None = None
+    """None if it was not asked, or cannot be."""
+    price: EvaluatedPrice | None = None
+    is_accepted: bool = False
+    """Whether the price is of a layer that may answer."""
+    outage: DatabaseUnavailable | None = None
+
+    @property
+    def has_price(self) -> bool:
+        """Whether there is a price that may answer."""
+        return self.is_accepted and self.price is not None and self.price.has_price
+
+    @property
+    def head(self) -> Head | None:
+        """The state that it says it at."""
+        return self.read.head if self.read is not None else None
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the database could not be asked for it."""
+        return self.outage is not None or (self.read is not None and self.read.is_last_good)
+
+    def sellers_without_price(self, query: PriceQuery) -> Collection[str] | None:
+        """At which sellers the layers below are asked for a price; None for all."""
+        if self.price is None:
+            return None if query.seller is None else (query.seller,)
+        others = self.price.without_price
+        return others if self.has_price else (self.price.price.provider, *others)
 
 
-def _after_exact(match: Match | NoMatch) -> Iterator[Match]:
-    """What later rules than the exact ones led to: the match, and what has no price before it."""
-    if isinstance(match, Match):
-        for found in (match, match.unpriced):
-            if found is not None and found.rule not in _EXACT_RULES:
-                yield found
+def _is_final(answer: Answer | PricingError, query: PriceQuery) -> bool:
+    """Whether no match of the name may answer in its place."""
+    return isinstance(answer, Answer) and (query.provider is not None or _has_own_price(answer))
 
 
 def _has_own_price(answer: Answer) -> bool:
-    return answer.quote.has_price and answer.quote.price.layer is not Layer.CROSS_REFERENCE
+    evaluated = answer.evaluated
+    return evaluated.has_price and evaluated.price.layer is not Layer.CROSS_REFERENCE
 
 
-def _sellers_below(
-    seller: str | None, listed: Quote | None, *, is_priced: bool
-) -> Collection[str] | None:
-    """At which sellers the layers below the price table are asked for a price; None for all."""
-    if listed is None:
-        return None if seller is None else (seller,)
-    return listed.without_price if is_priced else (listed.price.provider, *listed.without_price)
-
-
-def _at(prices: Sequence[Price], sellers: Collection[str] | None) -> Sequence[Price]:
-    if sellers is None:
-        return prices
-    return [price for price in prices if price.provider in sellers]
+def _better(one: Answer | PricingError, other: Answer | PricingError) -> Answer | PricingError:
+    """An answer before an outage before a miss; the first of two alike."""
+    if isinstance(one, Answer) or isinstance(other, ModelNotFound):
+        return one
+    if isinstance(other, Answer) or isinstance(one, ModelNotFound):
+        return other
+    return one

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """What tells one state of the file from another, without reading it."""
+    """What differs between two states of the file, without reading it."""
 
     device: int
     inode: int
@@ -93,21 +93,20 @@ class ManualPrices:
         self._next_check = timer() + CHECK_SECONDS
         self._tell_doubtful()
 
-    async def find(self, model_id: str, provider: str | None) -> Sequence[Price]:
-        """The prices of exactly this id, at one seller (by slug) or at all of them."""
+    async def prices_of(self, model_id: str) -> Sequence[Price]:
+        """The prices of exactly this id at all sellers."""
         await self._check_if_due()
-        return [
-            replace(price, doubt=self._doubt) if self._doubt else price
-            for price in self._file.prices.get(model_id, ())
-            if provider is None or price.provider == provider
-        ]
+        prices = self._file.prices.get(model_id, ())
+        if self._doubt is None:
+            return prices
+        return [replace(price, doubt=self._doubt) for price in prices]
 
     def names(self) -> Sequence[tuple[str, str]]:
         """(provider, model id) of every model, the same object as long as it is the same file."""
         return self._file.names
 
     async def names_now(self) -> Sequence[tuple[str, str]]:
-        """`names` of the file as it is now, as far as `find` would see it."""
+        """`names` of the file as it is now, as far as `prices_of` would see it."""
         await self._check_if_due()
         return self._file.names
 

@@ -4,47 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from llmpricing.matching import (
     ClauseIndex,
     Explanation,
     Match,
+    MatchRule,
     ModelIndex,
     Name,
     NoMatch,
     Standing,
 )
 from pricing_server.errors import DatabaseUnavailable
-from pricing_server.lookup.catalog import Catalog
-from pricing_server.lookup.manual import ManualPrices
+from pricing_server.lookup.layers_below import LayersBelow
 from pricing_server.lookup.names import NameIndex
 from pricing_server.lookup.table import PriceTable
-from pricing_server.made_once import MadeOnce
 from pricing_server.matching.model_index import model_index
+from pricing_server.single_flight import NewestValue
 
-_NOTHING: Final = NoMatch()
+_EXACT_RULES: Final = frozenset(
+    {MatchRule.EXACT, MatchRule.EXACT_AT_MAKER, MatchRule.EXACT_AT_SELLER}
+)
 
 
 class Matcher:
     """The rules of matching over the names of all layers. For one event loop.
 
-    Without the price table's names there is no matching: that a seller lists no other date
-    of a model cannot be told then. While the database is down, the last ones known serve.
+    Without the price table's names there is no matching, since nobody knows then whether a
+    seller lists other dates of a model. While the database is down, the last ones known serve.
     """
 
-    def __init__(self, table: PriceTable, manual: ManualPrices | None, catalog: Catalog) -> None:
+    def __init__(self, table: PriceTable, below: LayersBelow) -> None:
         self._table = table
-        self._manual = manual
-        self._catalog = catalog
+        self._below = below
         self._clauses: ClauseIndex | None = None
-        self._index: MadeOnce[ModelIndex] = MadeOnce()
+        self._index: NewestValue[ModelIndex] = NewestValue()
 
     async def match(self, seller: str | None, name: str) -> Match | NoMatch:
         """The model that a name leads to, at a seller if one is given."""
         index = await self.index()
-        return index.match(name, seller) if index is not None else _NOTHING
+        return index.match(name, seller) if index is not None else NoMatch()
 
     async def explain(self, name: str, seller: str | None) -> Explanation:
         """How `match` comes to its answer. Raises DatabaseUnavailable."""
@@ -54,20 +55,22 @@ class Matcher:
         return index.explain(name, seller)
 
     async def index(self) -> ModelIndex | None:
-        """The index of all names, as the price table has them now; None if that cannot be told."""
+        """The index of all names, as the price table has them now; None if it cannot be asked."""
         with contextlib.suppress(DatabaseUnavailable):
             names = await self._table.names()
-            by_hand = self._manual.names() if self._manual is not None else ()
-            return await self._index.of(
+            by_hand = self._below.names_by_hand()
+            return await self._index.get(
                 names, by_hand, make=lambda: asyncio.to_thread(self._make, names, by_hand)
             )
-        return await self._index.newest()
+        return self._index.value
 
     def _make(self, names: NameIndex, by_hand: Sequence[Name]) -> ModelIndex:
         if self._clauses is None:
-            self._clauses = ClauseIndex(self._catalog.clauses())
+            self._clauses = ClauseIndex(self._below.clauses())
         standings = _merged(
-            names.standings, self._catalog.standings(), dict.fromkeys(by_hand, Standing.PRICED)
+            names.standings,
+            self._below.catalogue_standings(),
+            dict.fromkeys(by_hand, Standing.PRICED),
         )
         unpriced = {
             name: standing
@@ -75,6 +78,19 @@ class Matcher:
             if standing is not Standing.PRICED
         }
         return model_index(standings, self._clauses, standings=unpriced)
+
+
+def is_exact(match: Match) -> bool:
+    """Whether the name is an id of the seller as it is."""
+    return match.rule in _EXACT_RULES
+
+
+def later_matches(match: Match | NoMatch) -> Iterator[Match]:
+    """What later rules than the exact ones led to: the match, and what has no price before it."""
+    if isinstance(match, Match):
+        for found in (match, match.unpriced):
+            if found is not None and not is_exact(found):
+                yield found
 
 
 def _merged(

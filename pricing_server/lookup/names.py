@@ -14,7 +14,7 @@ K = TypeVar("K", bound=Hashable)
 
 MAX_MATCHES: Final = 5
 MIN_SCORE: Final = 60.0
-"""Of 100: normalised edit similarity of the lower-cased names."""
+"""Out of 100: normalised edit similarity of the lower-cased names."""
 
 
 class NameIndex:

@@ -79,19 +79,19 @@ class Price:
     canonical_slug: str | None = None
     """Serves to find the same model at another seller; absent where it was not read."""
     detail: str | None = None
-    """What to tell people of the source instead of its name."""
+    """Text for people, instead of the source's name."""
     doubt: str | None = None
     """Why the source may no longer state this."""
     until: datetime | None = None
     """When an override ends by itself; None if it is open."""
     stated: Price | None = None
-    """Of an override: what the price table has without it, without a price if nothing."""
+    """Set for an override: what the price table has without it; unpriced if it has nothing."""
     referred: tuple[str, str] | None = None
-    """Of a cross-reference: whose price it is, (provider, model id)."""
+    """Set for a cross-reference: whose price it is, (provider, model id)."""
     pending: PendingChange | None = None
     """What a source states of the model now and the guard holds."""
     superseded_at: datetime | None = None
-    """Of a price of the past: when the next one took its place."""
+    """Set for a price of the past: when the next one took its place."""
 
     @property
     def without_override(self) -> Price:
@@ -99,7 +99,7 @@ class Price:
         return self if self.stated is None else self.stated
 
     def at(self, now: datetime) -> Price:
-        """The price at an instant: an override that has reached its end is none any more, even
+        """The price at an instant: an override that has reached its end does not count, even
         where its end is not written yet."""
         if self.until is None or now < self.until:
             return self

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 from llmpricing.rate_card import RateCard
@@ -17,6 +17,7 @@ from pricing_server.breaker import Breaker
 from pricing_server.errors import DatabaseUnavailable, EpochChanged, RevisionNotReached
 from pricing_server.lookup.in_effect import InEffect, is_timed
 from pricing_server.lookup.price import Head, Price, PricePage
+from pricing_server.single_flight import SingleFlight
 from pricing_server.sorted_runs import sorted_in_runs
 
 PAGE_ROWS: Final = 500
@@ -106,7 +107,7 @@ class PriceLists:
         self._newest: _Kept | None = None
         self._older: OrderedDict[Head, PriceList] = OrderedDict()
         self._generation = 0
-        self._loads: dict[tuple[Head, int], asyncio.Task[PriceList]] = {}
+        self._loads: SingleFlight[tuple[Head, int], PriceList] = SingleFlight()
         # One load at a time each: whoever asks for old revisions, the newest does not wait.
         self._newest_turn = asyncio.Lock()
         self._older_turn = asyncio.Lock()
@@ -127,19 +128,17 @@ class PriceLists:
             is_kept = kept is not None and kept.price_list.head == now
             if kept is not None and is_kept and (head is not None or self._is_current(kept)):
                 return kept.price_list
-            return await self._loaded(now, self._generation, self._load_newest)
+            key = (now, self._generation)
+            return await self._loads.get(key, partial(self._load_newest, *key))
         if head.epoch != now.epoch:
             raise EpochChanged(now)
         if head.revision > now.revision:
             raise RevisionNotReached(now.revision, head.revision)
-        return self._kept(head) or await self._loaded(head, 0, self._load_older)
+        return self._kept(head) or await self._loads.get((head, 0), partial(self._load_older, head))
 
     async def aclose(self) -> None:
         """Load no more."""
-        loads = list(self._loads.values())
-        for load in loads:
-            load.cancel()
-        await asyncio.gather(*loads, return_exceptions=True)
+        await self._loads.aclose()
 
     def _is_current(self, kept: _Kept) -> bool:
         age = self._timer() - kept.loaded_at
@@ -151,25 +150,6 @@ class PriceLists:
         if head in self._older:
             self._older.move_to_end(head)
         return self._older.get(head)
-
-    async def _loaded(
-        self,
-        head: Head,
-        generation: int,
-        load: Callable[[Head, int], Coroutine[Any, Any, PriceList]],
-    ) -> PriceList:
-        key = (head, generation)
-        task = self._loads.get(key)
-        if task is None:
-            # A task of its own: a caller that goes away does not stop it for the others.
-            task = self._loads[key] = asyncio.create_task(load(head, generation))
-            task.add_done_callback(partial(self._ended, key))
-        return await asyncio.shield(task)
-
-    def _ended(self, key: tuple[Head, int], task: asyncio.Task[PriceList]) -> None:
-        del self._loads[key]
-        if not task.cancelled():
-            task.exception()  # Perhaps nobody waits for it any more.
 
     async def _load_newest(self, head: Head, generation: int) -> PriceList:
         async with self._newest_turn:
@@ -186,7 +166,7 @@ class PriceLists:
                 self._keep_older(before.price_list)
             return loaded
 
-    async def _load_older(self, head: Head, _: int) -> PriceList:
+    async def _load_older(self, head: Head) -> PriceList:
         async with self._older_turn:
             loaded = self._kept(head)
             if loaded is None:

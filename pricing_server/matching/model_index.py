@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from llmpricing.matching import ClauseIndex, ModelIndex, Name, Standing
+from llmpricing.matching import ClauseIndex, ListedModels, ModelIndex, Name, Standing
 from llmpricing.matching.listed import Order
 from pricing_server.matching.aliases import OTHER_NAMES
 from pricing_server.matching.prefixes import prefixes
@@ -22,11 +22,9 @@ def model_index(
     price or are delisted. `clauses` are built once for all revisions."""
     names = list(names)
     return ModelIndex(
-        names,
-        order=order,
+        ListedModels(names, order, standings),
         is_maker=is_maker,
         aliases=OTHER_NAMES,
         prefixes=prefixes({provider for provider, _ in names}),
         clauses=clauses,
-        standings=standings,
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pricing_server.audit import ChangeCursor, ChangeFilter, ProviderCoverage, SourceHealth
+from pricing_server.breaker import Breaker, slow_read
 from pricing_server.postgres.connection import Pool, Row, card_of, translated_errors
 from pricing_server.postgres.schedule_store import source_log
 from pricing_server.postgres.statements import statements
@@ -14,20 +15,25 @@ from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, Pr
 from pricing_server.providers.source import Fault, Notice
 from pricing_server.sync.run import COUNTS, SyncRun, SyncStatus
 
+ANSWER_SECONDS: Final = 5.0
+"""How long a list waits for the database; its statements end after a second each."""
+
 _SQL = statements("audit")
 
 
 class PostgresAuditReader:
     """See `pricing_server.audit.AuditReader`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, breaker: Breaker) -> None:
         self._pool = pool
+        self.breaker = breaker
 
+    @slow_read(ANSWER_SECONDS)
     async def run(self, sync_run_id: int) -> SyncRun | None:
         """One row of the sync log."""
-        rows = await self._rows("get_sync_run", {"sync_run_id": sync_run_id})
-        return _run(rows[0]) if rows else None
+        return await self._run(sync_run_id)
 
+    @slow_read(ANSWER_SECONDS)
     async def runs(self, source: str | None, before: int | None, limit: int) -> Sequence[SyncRun]:
         """The sync log, newest first."""
         rows = await self._rows(
@@ -35,6 +41,7 @@ class PostgresAuditReader:
         )
         return [_run(row) for row in rows]
 
+    @slow_read(ANSWER_SECONDS)
     async def changes(
         self, narrow: ChangeFilter, before: ChangeCursor | None, limit: int
     ) -> Sequence[tuple[ChangeCursor, PriceChange]]:
@@ -46,6 +53,12 @@ class PostgresAuditReader:
                 "provider": narrow.provider,
                 "model_id": narrow.model_id,
                 "sync_run_id": narrow.sync_run_id,
+                "after_time": narrow.after_time,
+                "before_time": narrow.before_time,
+                "kind": narrow.kind.value if narrow.kind is not None else None,
+                "source": narrow.source,
+                "actor": narrow.actor,
+                "least_change": narrow.least_change,
                 "before_revision": before_revision,
                 "before_model": before_model,
                 "limit": limit,
@@ -56,11 +69,13 @@ class PostgresAuditReader:
             lambda: [((row["revision"], row["model_key"]), change_of(row)) for row in rows]
         )
 
+    @slow_read(ANSWER_SECONDS)
     async def providers(self, after: str | None, limit: int) -> Sequence[ProviderCoverage]:
         """The sellers by name."""
         rows = await self._rows("list_providers", {"after": after, "limit": limit})
         return [ProviderCoverage(**row) for row in rows]
 
+    @slow_read(ANSWER_SECONDS)
     async def sources(self) -> Sequence[SourceHealth]:
         """All sources by rank."""
         rows = await self._rows("list_sources", {})
@@ -70,7 +85,7 @@ class PostgresAuditReader:
                 display_name=row["display_name"],
                 provider=row["provider"],
                 rank=row["rank"],
-                last_run=await self.run(row["newest_run_id"]) if row["newest_run_id"] else None,
+                last_run=await self._run(row["newest_run_id"]) if row["newest_run_id"] else None,
                 last_success_time=row["good_completed_at"],
                 models_quoted=row["models_quoted"],
                 models_held=row["models_held"],
@@ -80,6 +95,10 @@ class PostgresAuditReader:
             )
             for row in rows
         ]
+
+    async def _run(self, sync_run_id: int) -> SyncRun | None:
+        rows = await self._rows("get_sync_run", {"sync_run_id": sync_run_id})
+        return _run(rows[0]) if rows else None
 
     async def _rows(self, statement: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         with translated_errors():

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import DayOfWeek, clock_time
+from pricing_server.breaker import Breaker, slow_read
 from pricing_server.evidence import (
     Discrepancy,
     DiscrepancyCursor,
@@ -22,6 +23,9 @@ from pricing_server.postgres.statements import statements
 from pricing_server.sync.override import PriceOverride
 from pricing_server.sync.plan import MISSING_SYNCS_TO_DELIST
 
+ANSWER_SECONDS: Final = 5.0
+"""How long a caller waits for the database; what it is asked ends before by itself."""
+
 LIST_TIMEOUT_MS: Final = 4_000
 """For the one statement that compares all quotes; look-ups have a second."""
 
@@ -31,9 +35,11 @@ _SQL = statements("evidence")
 class PostgresEvidenceReader:
     """See `pricing_server.evidence.EvidenceReader`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, breaker: Breaker) -> None:
         self._pool = pool
+        self.breaker = breaker
 
+    @slow_read(ANSWER_SECONDS)
     async def evidence(self, provider: str, model_id: str) -> PriceEvidence:
         """What the price table has of a model, all of it of one state."""
         names = {"provider": provider, "model_id": model_id}
@@ -51,6 +57,7 @@ class PostgresEvidenceReader:
             last_change=change_of(changes[0]) if changes else None,
         )
 
+    @slow_read(ANSWER_SECONDS)
     async def discrepancies(
         self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
     ) -> Sequence[Discrepancy]:
@@ -89,6 +96,23 @@ class PostgresEvidenceReader:
             for row in rows
         ]
 
+    @slow_read(ANSWER_SECONDS)
+    async def overrides(
+        self, provider: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[PriceOverride]:
+        """The overrides in force, by seller and model id."""
+        after_provider, after_model = after or (None, None)
+        values = {
+            "provider": provider,
+            "after_provider": after_provider,
+            "after_model": after_model,
+            "limit": limit,
+        }
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                rows = await _rows(connection, _SQL["overrides_in_force"], values)
+        return [_override(row["provider"], row["model_id"], row) for row in rows]
+
 
 async def _rows(connection: Connection, statement: Any, values: Mapping[str, Any]) -> Sequence[Row]:
     cursor = await connection.execute(statement, values)
@@ -115,6 +139,7 @@ def _quote(row: Row) -> StatedQuote:
 
 def _override(provider: str, model_id: str, row: Row) -> PriceOverride:
     return PriceOverride(
+        override_id=row["override_id"],
         provider=provider,
         model_id=model_id,
         card=card_of(row),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
+from pricing_server.breaker import Breaker, slow_read
 from pricing_server.held_changes import HeldCursor, HeldFilter
 from pricing_server.postgres.connection import Connection, Pool, Row, card_of, translated_errors
 from pricing_server.postgres.holds import evidence_of
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.held import HeldChange, HoldReason, HoldStatus
+
+ANSWER_SECONDS: Final = 5.0
+"""How long a list waits for the database; its statement ends after a second."""
 
 _SQL = statements("holds")
 
@@ -17,9 +22,11 @@ _SQL = statements("holds")
 class PostgresHeldReader:
     """See `pricing_server.held_changes.HeldReader`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, breaker: Breaker) -> None:
         self._pool = pool
+        self.breaker = breaker
 
+    @slow_read(ANSWER_SECONDS)
     async def held_changes(
         self, narrow: HeldFilter, before: HeldCursor | None, limit: int
     ) -> Sequence[HeldChange]:
@@ -41,6 +48,17 @@ class PostgresHeldReader:
                 rows = await cursor.fetchall()
         # In a thread, so that look-ups go on while thousands of rates are read.
         return await asyncio.to_thread(lambda: [_held_change(row) for row in rows])
+
+    @slow_read(ANSWER_SECONDS)
+    async def held_change(self, held_change_id: int) -> HeldChange | None:
+        """One held change or feed, whatever became of it."""
+        with translated_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(
+                    _SQL["read_held_change"], {"held_change_id": held_change_id}
+                )
+                rows = await cursor.fetchall()
+        return _held_change(rows[0]) if rows else None
 
 
 async def read_held_change(connection: Connection, held_change_id: int) -> HeldChange:

@@ -141,6 +141,7 @@ async def _set(
         head.epoch,
         _change_of(changes, key),
         PriceOverride(
+            override_id=override_id,
             provider=request.provider,
             model_id=request.model_id,
             card=request.card,

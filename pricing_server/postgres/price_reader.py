@@ -9,6 +9,7 @@ from typing import Final
 
 from llmpricing.matching import Standing
 from llmpricing.rate_card import UNPRICED, PriceState, RateCard
+from pricing_server.breaker import Breaker, quick_read
 from pricing_server.lookup.price import Head, Layer, Name, Price, When
 from pricing_server.postgres.connection import (
     Connection,
@@ -33,11 +34,13 @@ _STANDINGS: Final = {
 
 
 class PostgresPriceReader:
-    """See `pricing_server.lookup.price.PriceReader`."""
+    """See `pricing_server.lookup.price.PriceReader`. For all who read behind one breaker."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, breaker: Breaker) -> None:
         self._pool = pool
+        self.breaker = breaker
 
+    @quick_read
     async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
         """The prices of exactly this id, at one seller or at all, and the head they hold at."""
         with translated_errors():
@@ -45,6 +48,7 @@ class PostgresPriceReader:
                 head, [prices] = await _find(connection, [(provider, model_id)])
         return head, prices
 
+    @quick_read
     async def find_many(
         self,
         names: Sequence[Name],
@@ -63,6 +67,7 @@ class PostgresPriceReader:
                     _, references = await _find_references(connection, wanted, reference_provider)
         return head, found, references
 
+    @quick_read
     async def find_at(
         self, asked: Sequence[tuple[Name, When]], revision: int | None = None
     ) -> Sequence[tuple[Head, Sequence[Price]]]:
@@ -86,12 +91,12 @@ class PostgresPriceReader:
                 found[position].append(price_of(row))
         return [(heads[position], prices) for position, prices in enumerate(found)]
 
+    @quick_read
     async def head(self) -> Head:
         """The state of the whole price table."""
-        with translated_errors():
-            async with self._pool.connection() as connection:
-                return await read_head(connection)
+        return await head_of(self._pool)
 
+    @quick_read
     async def names(self) -> Mapping[tuple[str, str], Standing]:
         """(provider, model id) of every model, and what its listing is worth."""
         with translated_errors():
@@ -104,6 +109,7 @@ class PostgresPriceReader:
                     async for row in cursor
                 }
 
+    @quick_read
     async def find_references(
         self, model_id: str, provider: str, reference_provider: str
     ) -> tuple[Head, Price | None, Sequence[Price]]:
@@ -148,6 +154,13 @@ def _arrays(names: Sequence[Name]) -> dict[str, object]:
         "model_ids": [model_id for _, model_id in names],
         "providers": [provider for provider, _ in names],
     }
+
+
+async def head_of(pool: Pool) -> Head:
+    """The state of the whole price table: the cheapest question, by which a breaker probes."""
+    with translated_errors():
+        async with pool.connection() as connection:
+            return await read_head(connection)
 
 
 async def read_head(connection: Connection) -> Head:

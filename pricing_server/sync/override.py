@@ -63,6 +63,7 @@ class ClearRequest:
 class PriceOverride:
     """A price of an admin's that is in force."""
 
+    override_id: int
     provider: str
     model_id: str
     card: RateCard

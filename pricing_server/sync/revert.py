@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final, assert_never
 
 from llmpricing.rate_card import UNPRICED, RateCard
@@ -34,6 +35,13 @@ from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginK
 from pricing_server.sync.plan import MISSING_SYNCS_TO_DELIST
 
 CHANGED_SINCE: Final = "its price changed again after the run"
+
+
+class RefusalReason(StrEnum):
+    """Why a price is left as it is."""
+
+    CHANGED_SINCE = "changed_since"
+    BENEATH_OVERRIDE = "beneath_override"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +132,8 @@ class Refused:
     model_id: str
     revision: int
     """Of the later change that a revert would undo as well, else of the price in force."""
-    reason: str = CHANGED_SINCE
+    reason: RefusalReason = RefusalReason.CHANGED_SINCE
+    message: str = CHANGED_SINCE
     """One line for people: why, and what to do."""
 
 
@@ -225,7 +234,8 @@ def _with_statements(
         key = (one.provider, one.model_id)
         if one.is_overridden:
             revision = found[key].revision if key in found else one.price_revision
-            found[key] = Refused(*key, revision, beneath_override(run_source))
+            message = beneath_override(run_source)
+            found[key] = Refused(*key, revision, RefusalReason.BENEATH_OVERRIDE, message)
         elif one.is_in_force_since:
             found.setdefault(key, Refused(*key, one.price_revision))
     return tuple(found.values())

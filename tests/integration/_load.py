@@ -141,7 +141,7 @@ def _call(stub: pricing_pb2_grpc.PricingServiceStub, model: str) -> Call:
         model,
         "OK",
         price=pricing.prompt if pricing.HasField("prompt") else None,
-        revision=response.revision if response.HasField("revision") else None,
+        revision=response.table.revision if response.HasField("table") else None,
         freshness=pb.Freshness.Name(pricing.freshness),
         source=pb.PricingSource.Name(pricing.pricing_source),
     )

@@ -32,6 +32,8 @@ from tests.integration._postgres import ROOT, scratch_directory
 T = TypeVar("T")
 
 CALL_SECONDS = 60
+FULL: dict[str, Any] = {"view": pb.CHANGE_VIEW_FULL}
+"""What tests look at of a change, unless they say otherwise."""
 
 
 def until(happened: Callable[[], T], what: str, seconds: float = 30) -> T:
@@ -132,16 +134,16 @@ class ServerProcess:
         return self.stub.SyncProvider.future(request, timeout=CALL_SECONDS)
 
     def sync(self, source: str = "openrouter", **fields: Any) -> pb.SyncProviderResponse:
-        request = pb.SyncProviderRequest(provider=source, **fields)
+        request = pb.SyncProviderRequest(provider=source, **(FULL | fields))
         return self.stub.SyncProvider(request, timeout=CALL_SECONDS)
 
     def synced(self, source: str = "openrouter", **fields: Any) -> pb.SyncProviderResponse:
         response = self.sync(source, **fields)
-        assert response.status == pb.SYNC_STATUS_SUCCESS, response.error_message
+        assert response.run.status == pb.SYNC_STATUS_SUCCESS, response.run.error_message
         return response
 
     def revert(self, sync_run_id: str, **fields: Any) -> pb.RevertSyncRunResponse:
-        request = pb.RevertSyncRunRequest(sync_run_id=sync_run_id, **fields)
+        request = pb.RevertSyncRunRequest(sync_run_id=sync_run_id, **(FULL | fields))
         return self.stub.RevertSyncRun(request, timeout=CALL_SECONDS)
 
     def get(self, model_id: str, provider: str = "openrouter") -> pb.GetPricingResponse:
@@ -156,13 +158,15 @@ class ServerProcess:
     def table_prompt(self, model_id: str, provider: str) -> str | None:
         """As `prompt`, from the price table alone: the layers behind it are not asked."""
         request = pb.GetPricingRequest(
-            model_id=model_id, provider=provider, accept_sources=[pb.PRICING_SOURCE_DATABASE]
+            model_id=model_id,
+            provider=provider,
+            read=pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_DATABASE]),
         )
         pricing = self.stub.GetPricing(request, timeout=CALL_SECONDS).pricing
         return pricing.prompt if pricing.HasField("prompt") else None
 
     def newest_run(self, source: str = "openrouter") -> pb.SyncRun:
-        request = pb.ListSyncRunsRequest(provider=source, page_size=1)
+        request = pb.ListSyncRunsRequest(source=source, page_size=1)
         return self.stub.ListSyncRuns(request, timeout=CALL_SECONDS).runs[0]
 
     def ended_run(self, source: str = "openrouter", seconds: float = 10) -> pb.SyncRun:

@@ -29,6 +29,8 @@ from tests.integration._poll import eventually, until
 
 CALL_SECONDS = 30.0
 ADMIN_TOKEN = "integration-token"
+FULL: dict[str, Any] = {"view": pb.CHANGE_VIEW_FULL}
+"""What tests look at of a change, unless they say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +50,23 @@ class Server:
         return (await self.get(model_id, provider)).pricing
 
     async def sync(self, source: str = "openrouter", **fields: Any) -> pb.SyncProviderResponse:
-        request = pb.SyncProviderRequest(provider=source, **fields)
+        request = pb.SyncProviderRequest(provider=source, **(FULL | fields))
         return await self.stub.SyncProvider(request, timeout=CALL_SECONDS)
 
     async def synced(self, source: str = "openrouter", **fields: Any) -> pb.SyncProviderResponse:
         """A sync that must succeed and whose counts must add up."""
         response = await self.sync(source, **fields)
-        assert response.status == pb.SYNC_STATUS_SUCCESS, response.error_message
-        assert_counts_add_up(response)
+        assert response.run.status == pb.SYNC_STATUS_SUCCESS, response.run.error_message
+        assert_counts_add_up(response.run)
         if not response.dry_run:
-            run = await self.run(response.sync_run_id)
-            for name in ("status", "revision", "completed_at", "duration_ms", *COUNTS):
-                assert getattr(run, name) == getattr(response, name), name
+            run = await self.run(response.run.sync_run_id)
+            for name in ("status", "revision", "completed_time", "duration_ms", *COUNTS):
+                assert getattr(run, name) == getattr(response.run, name), name
         return response
 
     async def runs(self, source: str | None = "openrouter") -> list[pb.SyncRun]:
         """The newest runs first."""
-        request = pb.ListSyncRunsRequest(provider=source, page_size=1000)
+        request = pb.ListSyncRunsRequest(source=source, page_size=1000)
         return list((await self.stub.ListSyncRuns(request, timeout=CALL_SECONDS)).runs)
 
     async def run(self, sync_run_id: str) -> pb.SyncRun:
@@ -86,15 +88,15 @@ class Server:
 ROOT = Path(__file__).parents[2]
 
 
-def assert_counts_add_up(counts: pb.SyncProviderResponse | pb.SyncRun) -> None:
+def assert_counts_add_up(run: pb.SyncRun) -> None:
     """Every model that was fetched is counted once."""
-    assert counts.models_fetched == (
-        counts.models_registered
-        + counts.models_updated
-        + counts.models_unchanged
-        + counts.models_skipped
-        + counts.errors
-        + counts.models_held
+    assert run.models_fetched == (
+        run.models_registered
+        + run.models_updated
+        + run.models_unchanged
+        + run.models_skipped
+        + run.errors
+        + run.models_held
     )
 
 

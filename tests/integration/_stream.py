@@ -51,7 +51,10 @@ class Reader:
         changes = list(message.changes)
         while not message.last_fragment:
             following = await self.read()
-            assert (following.event, following.revision) == (message.event, message.revision)
+            assert (following.event, following.table.revision) == (
+                message.event,
+                message.table.revision,
+            )
             changes += following.changes
             message = following
         return changes
@@ -65,7 +68,7 @@ class Reader:
             for price in message.prices:
                 assert prices.setdefault((price.provider, price.model_id), price) is price
             if message.last_fragment:
-                return message.revision, prices
+                return message.table.revision, prices
 
     async def upto(self, revision: int) -> list[Key]:
         """The changes up to a revision, by which the stream tells that it has come this far."""
@@ -73,7 +76,7 @@ class Reader:
         while True:
             message = await self.read()
             found += map(key_of, message.changes)
-            if message.last_fragment and message.revision >= revision:
+            if message.last_fragment and message.table.revision >= revision:
                 return found
 
     async def refusal(self, saved: Saved | None = None) -> Refusal:
@@ -94,9 +97,13 @@ async def stream(
     stub: pricing_pb2_grpc.PricingServiceAsyncStub,
     *,
     progress_seconds: float | None = None,
+    after_revision: int | None = None,
+    epoch: str | None = None,
     **fields: Any,
 ) -> AsyncIterator[Reader]:
     """An open stream, cancelled at the end."""
+    if after_revision is not None:
+        fields["after"] = pb.TableRevision(revision=after_revision, epoch=epoch)
     interval = None
     if progress_seconds is not None:
         interval = Duration(nanos=round(progress_seconds % 1 * 1e9), seconds=int(progress_seconds))
@@ -123,7 +130,7 @@ class Saved:
         if message.last_fragment:
             self.changes += self._pending
             self._pending = []
-            self.after_revision, self.epoch = message.revision, message.epoch
+            self.after_revision, self.epoch = message.table.revision, message.table.epoch
         return self
 
     def reconnect(self) -> None:

@@ -106,7 +106,7 @@ def synced(cluster: str, catalogue_template: str) -> Iterator[Synced]:
         for slug in FILES:
             request = pb.SyncProviderRequest(provider=slug)
             response = stub.SyncProvider(request, timeout=CALL_SECONDS)
-            assert response.status == pb.SYNC_STATUS_SUCCESS, (slug, response.error_message)
+            assert response.run.status == pb.SYNC_STATUS_SUCCESS, (slug, response.run.error_message)
         yield Synced(stub, before)
 
 
@@ -152,10 +152,12 @@ def cases(*names: str) -> dict[str, Mapping[str, Any]]:
 
 
 def total(synced: Synced, document: Mapping[str, Any]) -> Decimal | str:
-    request = pb.CalculateCostRequest()
-    json_format.ParseDict(dict(document), request)
+    request, asked = pb.CalculateCostRequest(), dict(document)
+    if at := asked.pop("at", None):
+        asked["read"] = {"as_of": at}
+    json_format.ParseDict(asked, request)
     try:
-        return Decimal(synced.stub.CalculateCost(request, timeout=CALL_SECONDS).total)
+        return Decimal(synced.stub.CalculateCost(request, timeout=CALL_SECONDS).cost.total)
     except grpc.RpcError as error:
         return str(error.details())
 

@@ -57,9 +57,9 @@ def test_a_killed_approval_of_a_feed_is_whole_or_nothing(
     bench.feed.prices = dict.fromkeys(MODELS, 1)
     server.synced()
     bench.feed.prices = dict.fromkeys(MODELS, 1_000)
-    assert server.synced().models_held == len(MODELS)
+    assert server.synced().run.models_held == len(MODELS)
     entry = held_feed(server)
-    revision = server.get(MODELS[0]).revision
+    revision = server.get(MODELS[0]).table.revision
     doomed = bench.start(PRICING_FAULT_POINT=point.value)
     with pytest.raises(grpc.RpcError):
         approve(doomed, entry.held_change_id)
@@ -76,7 +76,7 @@ def test_a_killed_approval_of_a_feed_is_whole_or_nothing(
         until(is_decided, "the commit")
     else:
         done = until(lambda: approve(server, entry.held_change_id), "an approval")
-        assert done.revision == revision + 1
+        assert done.table.revision == revision + 1
         assert len(done.price_changes) == len(MODELS)
     expected = "1000.00"
     until(lambda: server.prompt(MODELS[0]) == expected, "the new price")
@@ -88,4 +88,4 @@ def test_a_killed_approval_of_a_feed_is_whole_or_nothing(
     )
     assert told == {"changes": len(MODELS), "revisions": 1}
     assert server.stub.ListHeldChanges(pb.ListHeldChangesRequest()).held_changes == []
-    assert server.synced().models_unchanged == len(MODELS)
+    assert server.synced().run.models_unchanged == len(MODELS)

@@ -15,7 +15,7 @@ from genai_prices.types import Usage
 
 from llmpricing.meters import Meter
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.grpc_api import convert_rates
+from llmpricing.wire.enums import METERS
 from tests.integration._catalogue import model_of, provider_of, sellers_of
 from tests.integration._feed import Feed, payload, recording, row
 from tests.integration._grpcurl import Grpcurl
@@ -73,12 +73,12 @@ def request(
     usage: Mapping[str, int], at: datetime | None = None, **fields: Any
 ) -> pb.ComparePricesRequest:
     stated = [
-        pb.MeterQuantity(meter=convert_rates.METERS[Meter(name)], quantity=str(count))
+        pb.MeterQuantity(meter=METERS[Meter(name)], quantity=str(count))
         for name, count in usage.items()
     ]
     message = pb.ComparePricesRequest(usage=stated, **fields)
     if at is not None:
-        message.at.FromDatetime(at)
+        message.read.as_of.FromDatetime(at)
     return message
 
 
@@ -88,7 +88,11 @@ async def compare(server: Server, message: pb.ComparePricesRequest) -> pb.Compar
 
 def rows(response: pb.ComparePricesResponse) -> list[Row]:
     return [
-        (each.provider, each.model_id, Decimal(each.total) if each.HasField("total") else None)
+        (
+            each.provider,
+            each.model_id,
+            Decimal(each.cost.total) if each.cost.HasField("total") else None,
+        )
         for each in response.prices
     ]
 
@@ -148,8 +152,8 @@ async def test_a_model_costs_at_every_seller_what_the_catalogue_says(
         totals = [total for _, _, total in rows(response) if total is not None]
         assert totals == sorted(totals)
         assert left_out(response) == SOLD_APART
-        assert response.revision > 0
-        assert response.epoch
+        assert response.table.revision > 0
+        assert response.table.epoch
         [own] = [each for each in response.prices if each.identity == pb.MODEL_IDENTITY_ASKED]
         assert (own.provider, own.model_id) == (response.match.provider, response.match.model_id)
 
@@ -159,17 +163,20 @@ async def test_each_is_told_as_get_pricing_and_calculate_cost_tell_it(server: Se
     response = await compare(server, asked)
     for each in response.prices:
         get = pb.GetPricingRequest(provider=each.provider, model_id=each.model_id)
-        get.as_of.FromDatetime(NOW)
+        get.read.as_of.FromDatetime(NOW)
         pricing = (await server.stub.GetPricing(get, timeout=CALL_SECONDS)).pricing
         cost_of = pb.CalculateCostRequest(
             provider=each.provider, model_id=each.model_id, usage=asked.usage, context=BATCH
         )
-        cost_of.at.FromDatetime(NOW)
+        cost_of.read.as_of.FromDatetime(NOW)
         cost = await server.stub.CalculateCost(cost_of, timeout=CALL_SECONDS)
-        assert (each.total, each.unused_context) == (cost.total, cost.unused_context)
+        assert (each.cost.total, each.cost.unused_context) == (
+            cost.cost.total,
+            cost.cost.unused_context,
+        )
         for field in ("state", "freshness", "source_detail", "rate_card_id", "pricing_source"):
             assert getattr(each, field) == getattr(pricing, field), field
-    used_by = {each.provider for each in response.prices if not each.unused_context}
+    used_by = {each.provider for each in response.prices if not each.cost.unused_context}
     assert used_by == {"groq"}
 
 
@@ -213,7 +220,7 @@ async def test_several_models_are_compared_each_at_who_answers_for_it(server: Se
 async def test_a_seller_without_a_rate_for_all_of_it_comes_behind(server: Server) -> None:
     usage = {**PLAIN, "web_searches": 3}
     response = await compare(server, request(usage, NOW, model="claude-sonnet-4-5"))
-    whole = [not each.unpriced for each in response.prices]
+    whole = [not each.cost.unpriced for each in response.prices]
     assert True in whole
     assert False in whole
     assert whole == sorted(whole, reverse=True)
@@ -254,7 +261,8 @@ async def test_two_models_of_a_seller_by_one_repository_are_both_said(
         response = await compare(server, asked)
         assert [each.provider for each in response.prices] == ["acme"]
         assert left_out(response) == {("openrouter", "acme/one"), ("openrouter", "else/renamed")}
-        assert len({each.reason for each in response.left_out}) == 1
+        assert {each.reason for each in response.left_out} == {pb.LEFT_OUT_REASON_AMBIGUOUS}
+        assert len({each.message for each in response.left_out}) == 1
 
 
 async def test_what_the_seller_no_longer_lists_is_left_out_unless_it_was_asked_for(
@@ -270,7 +278,8 @@ async def test_what_the_seller_no_longer_lists_is_left_out_unless_it_was_asked_f
         response = await compare(server, request(PLAIN, model="Acme/one", provider="acme"))
         assert [each.provider for each in response.prices] == ["acme"]
         assert [each.provider for each in response.left_out] == ["openrouter"]
-        assert "no longer listed" in response.left_out[0].reason
+        assert response.left_out[0].reason == pb.LEFT_OUT_REASON_DELISTED
+        assert "no longer listed" in response.left_out[0].message
         asked = request(PLAIN, model="acme/one", provider="openrouter")
         response = await compare(server, asked)
         assert [each.provider for each in response.prices] == ["acme", "openrouter"]
@@ -293,7 +302,7 @@ async def test_the_past_is_compared_by_what_was_in_effect_then(server: Server, f
     for instant, expected in instants:
         response = await compare(server, request(usage, instant, models=names))
         assert Decimal(expected) in [total for _, _, total in rows(response)]
-        assert response.HasField("revision")
+        assert response.HasField("table")
     early = await compare(server, request(usage, before - timedelta(days=1), models=names))
     assert {each.freshness for each in early.prices} == {pb.FRESHNESS_BACKDATED}
 
@@ -320,9 +329,9 @@ async def test_a_comparison_is_of_one_revision_while_prices_change(
         count = 0
         while not done.is_set():
             response = await compare(server, request({"input_tokens": 1_000}, models=names))
-            assert len({each.total for each in response.prices}) == 1
+            assert len({each.cost.total for each in response.prices}) == 1
             assert len(response.prices) == len(names)
-            assert response.HasField("revision")
+            assert response.HasField("table")
             count += 1
         return count
 
@@ -335,7 +344,7 @@ async def test_without_a_database_the_catalogue_is_compared() -> None:
     async with in_process_server(nowhere) as server:
         response = await compare(server, request(PLAIN, NOW, model="gpt-oss-120b"))
         assert set(rows(response)) == reference(GPT_OSS_120B, PLAIN, NOW, {})
-        assert not response.HasField("revision")
+        assert not response.HasField("table")
         assert {each.freshness for each in response.prices} == {pb.FRESHNESS_DATABASE_DOWN}
 
 
@@ -387,6 +396,36 @@ async def test_an_unknown_model_is_not_found(server: Server) -> None:
         assert (refusal.code, refusal.reason) == ("NOT_FOUND", "MODEL_NOT_FOUND")
     refusal = await refused(compare(server, request(PLAIN, model="gpt-4o", provider="nobody")))
     assert (refusal.code, refusal.reason) == ("NOT_FOUND", "PROVIDER_NOT_FOUND")
+
+
+async def test_prices_are_compared_as_they_are_to_be_read(server: Server, feed: Feed) -> None:
+    feed.answer(payload(row("openai/gpt-4o", "0.000003")))
+    run = (await server.synced()).run
+    known = run.completed_time
+    feed.answer(payload(row("openai/gpt-4o", "0.000004")))
+    await server.synced()
+
+    async def openrouters(**read: Any) -> str:
+        message = request({"input_tokens": 1_000_000}, model="gpt-4o", read=pb.ReadOptions(**read))
+        found = await compare(server, message)
+        return {each.provider: each.cost.total for each in found.prices}["openrouter"]
+
+    assert await openrouters() == "4"
+    assert await openrouters(known_at=known) == "3"
+    assert await openrouters(min_revision=run.revision) == "4"
+    catalogue = pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_CATALOG])
+    found = await compare(server, request(PLAIN, model="gpt-4o", read=catalogue))
+    assert {each.pricing_source for each in found.prices} == {pb.PRICING_SOURCE_CATALOG}
+    assert not found.HasField("table")
+
+
+async def test_what_compares_nothing_is_refused(server: Server) -> None:
+    other = pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_CROSS_REFERENCE])
+    refusal = await refused(compare(server, request(PLAIN, model="gpt-4o", read=other)))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("read.accept_sources",))
+    later = pb.ReadOptions(min_revision=1_000)
+    refusal = await refused(compare(server, request(PLAIN, model="gpt-4o", read=later)))
+    assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "REVISION_NOT_REACHED")
 
 
 def test_the_example_of_the_readme_answers(public_server: ServerProcess, grpcurl: Grpcurl) -> None:

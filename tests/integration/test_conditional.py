@@ -29,7 +29,7 @@ def quotes(conninfo: str) -> dict[str, dict[str, Any]]:
 
 
 def codes(response: pb.SyncProviderResponse) -> set[str]:
-    return {notice.code for notice in response.notices}
+    return {notice.code for notice in response.run.notices}
 
 
 async def test_a_304_confirms_every_price_and_changes_none(server: Server, feed: Feed) -> None:
@@ -39,19 +39,19 @@ async def test_a_304_confirms_every_price_and_changes_none(server: Server, feed:
     verified = (await server.price("acme/one")).verified_time.ToDatetime()
     second = await server.synced()
     assert asked_with(feed) == '"1"'
-    assert second.revision == first.revision
-    assert (second.models_fetched, second.models_unchanged, second.errors) == (2, 2, 0)
+    assert second.run.revision == first.run.revision
+    assert (second.run.models_fetched, second.run.models_unchanged, second.run.errors) == (2, 2, 0)
     assert not second.price_changes
     assert "not_modified" in codes(second)
     after = quotes(server.conninfo)
     for model_id, quote in after.items():
         assert quote["obtained_at"] > before[model_id]["obtained_at"]
-        assert str(quote["sync_run_id"]) == second.sync_run_id
+        assert str(quote["sync_run_id"]) == second.run.sync_run_id
         assert quote["card_id"] == before[model_id]["card_id"]
     assert (await server.price("acme/one")).verified_time.ToDatetime() > verified
     third = await server.synced()
-    assert third.models_unchanged == 2
-    assert [notice.code for notice in third.notices].count("not_modified") == 1
+    assert third.run.models_unchanged == 2
+    assert [notice.code for notice in third.run.notices].count("not_modified") == 1
 
 
 async def test_what_was_noticed_in_the_answer_is_told_again(server: Server, feed: Feed) -> None:
@@ -64,7 +64,7 @@ async def test_a_changed_answer_is_applied_and_named_anew(server: Server, feed: 
     feed.answer(payload(ONE), etag='"1"')
     await server.synced()
     feed.answer(payload(row("acme/one", "0.000003")), etag='"2"')
-    assert (await server.synced()).models_updated == 1
+    assert (await server.synced()).run.models_updated == 1
     await server.synced()
     assert asked_with(feed) == '"2"'
     assert (await server.price("acme/one")).prompt == "3.00"
@@ -90,8 +90,8 @@ async def test_an_answer_with_faulty_rows_is_asked_for_again(
     server: Server, feed: Feed, answer: dict[str, Any]
 ) -> None:
     feed.answer(answer, etag='"1"')
-    assert (await server.synced()).errors
-    assert (await server.synced()).errors
+    assert (await server.synced()).run.errors
+    assert (await server.synced()).run.errors
     assert asked_with(feed) is None
 
 
@@ -110,7 +110,7 @@ async def test_a_failed_run_is_no_answer_to_confirm(server: Server, feed: Feed) 
     feed.answer(payload(ONE), etag='"1"')
     await server.synced()
     feed.answer(b"<html>", etag='"2"')
-    assert (await server.sync()).status == pb.SYNC_STATUS_FAILED
+    assert (await server.sync()).run.status == pb.SYNC_STATUS_FAILED
     feed.answer(payload(ONE), etag='"1"')
     await server.synced()
     assert asked_with(feed) == '"1"'
@@ -119,7 +119,7 @@ async def test_a_failed_run_is_no_answer_to_confirm(server: Server, feed: Feed) 
 async def test_what_was_skipped_is_asked_for_again(server: Server, feed: Feed) -> None:
     feed.answer(payload(ONE), etag='"1"')
     await server.synced(unknown_models=pb.UNKNOWN_MODELS_SKIP)
-    assert (await server.synced()).models_registered == 1
+    assert (await server.synced()).run.models_registered == 1
 
 
 async def test_after_a_revert_everything_is_read_again(server: Server, feed: Feed) -> None:
@@ -127,11 +127,11 @@ async def test_after_a_revert_everything_is_read_again(server: Server, feed: Fee
     await server.synced()
     feed.answer(payload(row("acme/one", "0.000002")), etag='"2"')
     second = await server.synced()
-    await server.stub.RevertSyncRun(pb.RevertSyncRunRequest(sync_run_id=second.sync_run_id))
+    await server.stub.RevertSyncRun(pb.RevertSyncRunRequest(sync_run_id=second.run.sync_run_id))
     assert (await server.price("acme/one")).prompt == "1.00"
     third = await server.synced()
     assert asked_with(feed) is None
-    assert (third.models_updated, (await server.price("acme/one")).prompt) == (1, "2.00")
+    assert (third.run.models_updated, (await server.price("acme/one")).prompt) == (1, "2.00")
 
 
 async def test_what_a_revert_made_unconfirmed_is_not_confirmed_by_a_304(
@@ -145,7 +145,7 @@ async def test_what_a_revert_made_unconfirmed_is_not_confirmed_by_a_304(
     await server.stub.SetPriceOverride(request)
     feed.answer(payload(row("acme/one", "0.000002")), etag='"2"')
     second = await server.synced()
-    await server.stub.RevertSyncRun(pb.RevertSyncRunRequest(sync_run_id=second.sync_run_id))
+    await server.stub.RevertSyncRun(pb.RevertSyncRunRequest(sync_run_id=second.run.sync_run_id))
     assert not quotes(server.conninfo)["acme/one"]["is_confirmed"]
     await server.synced()
     assert asked_with(feed) is None, "everything is read again"
@@ -164,7 +164,7 @@ async def test_a_model_that_waits_to_be_delisted_needs_a_second_full_answer(
     assert (await server.price("acme/two")).HasField("delisted_time")
     fourth = await server.synced()
     assert asked_with(feed) == '"2"'
-    assert (fourth.models_unchanged, fourth.models_missing) == (1, 1)
+    assert (fourth.run.models_unchanged, fourth.run.models_missing) == (1, 1)
 
 
 async def test_a_price_that_is_no_longer_stated_stays_unconfirmed(
@@ -205,7 +205,7 @@ async def test_a_recording_stays_as_old_as_it_says_it_is(server: Server, feed: F
     before = quotes(server.conninfo)["acme/one"]
     again = await server.synced()
     assert asked_with(feed) is None
-    assert again.models_unchanged == 1
+    assert again.run.models_unchanged == 1
     assert quotes(server.conninfo)["acme/one"]["obtained_at"] == before["obtained_at"]
 
 
@@ -239,12 +239,12 @@ async def test_quotes_changed_behind_the_answer_are_read_in_full_by_the_same_run
             " (SELECT min(sync_run_id) FROM pricing_sync_log)"
             " WHERE sync_run_id = %(run)s AND model_key ="
             " (SELECT model_key FROM models WHERE model_id = 'acme/one')",
-            {"run": int(first.sync_run_id)},
+            {"run": int(first.run.sync_run_id)},
         )
     asked = len(feed.requests)
     second = await server.synced()
     assert len(feed.requests) == asked + 2
-    assert (second.models_unchanged, codes(second)) == (2, set())
+    assert (second.run.models_unchanged, codes(second)) == (2, set())
 
 
 async def test_no_key_is_kept(database: str, feed: Feed) -> None:
@@ -266,12 +266,12 @@ async def test_the_evidence_of_a_confirmed_price_is_what_was_fetched(
     (read,) = (await server.stub.ExplainPrice(request)).quotes
     again = await server.synced()
     (confirmed,) = (await server.stub.ExplainPrice(request)).quotes
-    assert confirmed.sync_run_id == again.sync_run_id
+    assert confirmed.sync_run_id == again.run.sync_run_id
     assert read.payload_sha256
-    assert (confirmed.payload_url, confirmed.payload_sha256, confirmed.stated_since) == (
+    assert (confirmed.payload_url, confirmed.payload_sha256, confirmed.first_stated_time) == (
         read.payload_url,
         read.payload_sha256,
-        read.stated_since,
+        read.first_stated_time,
     )
     assert confirmed.verified_time.ToDatetime() > read.verified_time.ToDatetime()
 

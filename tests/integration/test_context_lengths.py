@@ -29,11 +29,11 @@ async def test_of_several_sources_the_first_in_rank_tells_the_context_length(
     async def told(context_length: object) -> int:
         feed.answer(payload(stated | {"context_length": context_length}))
         response = await server.synced()
-        revisions.add(response.revision)
+        revisions.add(response.run.revision)
         request = pb.ListPricingRequest(providers=["openrouter"], text=model)
         [found] = (await server.stub.ListPricing(request, timeout=CALL_SECONDS)).pricing
         assert found == await headline(server, model)
-        notices = {notice.code for notice in response.notices}
+        notices = {notice.code for notice in response.run.notices}
         assert ("context_length:context_length" in notices) == (context_length in (0, "long", -7))
         return found.context_length
 
@@ -79,7 +79,7 @@ async def test_an_approved_price_brings_the_context_length_that_was_stated_with_
         }
     )
     async with in_process_server(database, feed, ["near-ai"]) as server:
-        assert (await server.synced("near-ai")).models_held == 1
+        assert (await server.synced("near-ai")).run.models_held == 1
         held = await server.stub.ListHeldChanges(
             pb.ListHeldChangesRequest(source="near-ai"), timeout=CALL_SECONDS
         )

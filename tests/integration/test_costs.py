@@ -16,7 +16,7 @@ from llmpricing.meters import Meter
 from llmpricing.receipts import replay
 from llmpricing.usage import Quantity
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.grpc_api import convert_rates
+from llmpricing.wire.enums import METERS
 from pricing_server.providers.genai_prices import SOURCE
 from tests._cost_cases import CostCase, Refusal, cost_cases
 from tests.integration._feed import Feed, payload, row
@@ -33,7 +33,7 @@ Usage = Mapping[Meter, Quantity]
 
 def quantities(usage: Usage) -> list[pb.MeterQuantity]:
     return [
-        pb.MeterQuantity(meter=convert_rates.METERS[meter], quantity=f"{quantity:f}")
+        pb.MeterQuantity(meter=METERS[meter], quantity=f"{quantity:f}")
         for meter, quantity in ((meter, Decimal(quantity)) for meter, quantity in usage.items())
     ]
 
@@ -46,9 +46,11 @@ def tokens(input_tokens: int = 0, output_tokens: int = 0, **more: int) -> list[p
 def cost_request(
     usage: Sequence[pb.MeterQuantity], at: datetime | None = None, **fields: Any
 ) -> pb.CalculateCostRequest:
-    request = pb.CalculateCostRequest(**(ACME | fields), usage=usage)
+    request = pb.CalculateCostRequest(
+        **(ACME | {"receipt": pb.RECEIPT_VIEW_PLAIN} | fields), usage=usage
+    )
     if at is not None:
-        request.at.FromDatetime(at)
+        request.read.as_of.FromDatetime(at)
     return request
 
 
@@ -82,9 +84,9 @@ def case_request(case: CostCase) -> pb.CalculateCostRequest:
         model_id=case.model_id,
         usage=quantities(case.usage),
         context=case.context,
-        accept_sources=[pb.PRICING_SOURCE_DATABASE],
+        read=pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_DATABASE]),
     )
-    request.at.FromDatetime(case.at)
+    request.read.as_of.FromDatetime(case.at)
     return request
 
 
@@ -97,7 +99,7 @@ def agrees(case: CostCase, result: pb.CostResult) -> bool:
         return False
     found = result.cost
     unpriced = {each.meter: Decimal(each.quantity) for each in found.unpriced}
-    if unpriced != {convert_rates.METERS[m]: Decimal(q) for m, q in case.unpriced.items()}:
+    if unpriced != {METERS[m]: Decimal(q) for m, q in case.unpriced.items()}:
         return False
     if not found.HasField("total"):
         return not found.lines and bool(unpriced) and not case.expected
@@ -119,7 +121,7 @@ async def test_every_usage_of_every_model_costs_what_the_catalogue_says(
         for case, result in zip(part, response.results, strict=True):
             if result.error.reason == pb.ERROR_REASON_BATCH_TOO_LARGE:
                 one = await cost(server, case_request(case))
-                result = pb.CostResult(cost=one)
+                result = pb.CostResult(cost=one.cost)
             answered += result.HasField("cost")
             if not agrees(case, result):
                 different.append((case, result))
@@ -140,16 +142,21 @@ async def test_a_receipt_gives_the_same_cost_after_any_number_of_syncs(
         feed.answer(payload(row("acme/one", price, "0.000002", input_cache_read="0.0000003")))
         await server.synced()
         answer = await cost(server, cost_request(usage))
-        assert Decimal(answer.total) == (
+        assert Decimal(answer.cost.total) == (
             Decimal(price) * 122_456 + Decimal("0.0000003") * 1_000 + Decimal("0.000002") * 789
         )
         receipts.append(answer)
     for answer in receipts:
         assert answer.receipt.ByteSize() < 512
         again = await replayed(server, answer.receipt, usage)
-        assert (again.total, list(again.lines)) == (answer.total, list(answer.lines))
+        assert (again.cost.total, list(again.cost.lines)) == (
+            answer.cost.total,
+            list(answer.cost.lines),
+        )
         assert again.price_proof == pb.PRICE_PROOF_CONFIRMED
-        assert replay(answer.receipt, usage).total == Decimal(answer.total)  # By the client alone.
+        assert replay(answer.receipt, usage).total == Decimal(
+            answer.cost.total
+        )  # By the client alone.
 
 
 async def test_an_altered_receipt_is_refused_or_contradicted(server: Server, feed: Feed) -> None:
@@ -180,19 +187,19 @@ async def test_an_altered_receipt_is_refused_or_contradicted(server: Server, fee
     assert again.price_proof == pb.PRICE_PROOF_UNKNOWN
     elsewhere = pb.Receipt()
     elsewhere.CopyFrom(one)
-    elsewhere.epoch = "another"
+    elsewhere.table.epoch = "another"
     again = await replayed(server, elsewhere, usage)
-    assert (again.total, again.price_proof) == ("0.001", pb.PRICE_PROOF_UNKNOWN)
+    assert (again.cost.total, again.price_proof) == ("0.001", pb.PRICE_PROOF_UNKNOWN)
     early = pb.Receipt()
     early.CopyFrom(one)
-    early.revision = one.revision + 1  # There is none yet, so nothing bears it out.
+    early.table.revision = one.table.revision + 1  # There is none yet, so nothing bears it out.
     again = await replayed(server, early, usage)
-    assert (again.total, again.price_proof) == ("0.001", pb.PRICE_PROOF_UNKNOWN)
+    assert (again.cost.total, again.price_proof) == ("0.001", pb.PRICE_PROOF_UNKNOWN)
     timeless = pb.Receipt()
     timeless.CopyFrom(one)
-    timeless.ClearField("at")
+    timeless.ClearField("as_of")
     refusal = await refused(replayed(server, timeless, usage))
-    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("receipt.at",))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("receipt.as_of",))
     foreign = pb.Receipt()
     foreign.CopyFrom(one)
     foreign.rate_card.currency = "EUR"
@@ -214,19 +221,19 @@ async def test_a_receipt_of_the_catalogue_or_an_override_says_so(server: Server)
             usage,
             provider="openai",
             model_id="gpt-4o",
-            accept_sources=[pb.PRICING_SOURCE_CATALOG],
+            read=pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_CATALOG]),
         ),
     )
-    assert not catalog.receipt.HasField("revision")
+    assert not catalog.receipt.HasField("table")
     again = await replayed(server, catalog.receipt, usage)
-    assert (again.total, again.price_proof) == (catalog.total, pb.PRICE_PROOF_UNKNOWN)
+    assert (again.cost.total, again.price_proof) == (catalog.cost.total, pb.PRICE_PROOF_UNKNOWN)
     await server.stub.SetPriceOverride(
         pb.SetPriceOverrideRequest(**ACME, prompt="3", reason="test"), timeout=CALL_SECONDS
     )
     overridden = await cost(server, cost_request(usage))
     assert overridden.receipt.pricing_source == pb.PRICING_SOURCE_OVERRIDE
     again = await replayed(server, overridden.receipt, usage)
-    assert (again.total, again.price_proof) == ("0.00003", pb.PRICE_PROOF_CONFIRMED)
+    assert (again.cost.total, again.price_proof) == ("0.00003", pb.PRICE_PROOF_CONFIRMED)
 
 
 # What is told beside the total -----------------------------------------------------------
@@ -238,13 +245,13 @@ async def test_what_has_no_rate_is_told_and_is_no_zero(server: Server, feed: Fee
     usage = tokens(1_000, 10, web_searches=3)
     context = {"service_tier": "flex"}
     answer = await cost(server, cost_request(usage, context=context))
-    assert answer.total == "0.00102"
-    assert [(each.meter, each.quantity) for each in answer.unpriced] == [
+    assert answer.cost.total == "0.00102"
+    assert [(each.meter, each.quantity) for each in answer.cost.unpriced] == [
         (pb.METER_WEB_SEARCHES, "3")
     ]
-    assert dict(answer.unused_context) == context
+    assert dict(answer.cost.unused_context) == context
     nothing = await cost(server, cost_request(quantities({Meter.WEB_SEARCHES: 1})))
-    assert not nothing.HasField("total")
+    assert not nothing.cost.HasField("total")
 
 
 async def test_a_meter_without_a_rate_is_charged_as_what_it_is_part_of_and_says_so(
@@ -253,11 +260,11 @@ async def test_a_meter_without_a_rate_is_charged_as_what_it_is_part_of_and_says_
     feed.answer(payload(row("acme/one", "0.000001", "0.000002")))
     await server.synced()
     answer = await cost(server, cost_request(tokens(1_000, 0, cache_read_tokens=400)))
-    assert [(each.meter, each.quantity, each.rate.meter) for each in answer.lines] == [
+    assert [(each.meter, each.quantity, each.rate.meter) for each in answer.cost.lines] == [
         (pb.METER_INPUT_TOKENS, "600", pb.METER_INPUT_TOKENS),
         (pb.METER_CACHE_READ_TOKENS, "400", pb.METER_INPUT_TOKENS),
     ]
-    assert answer.total == "0.001"
+    assert answer.cost.total == "0.001"
 
 
 @pytest.mark.parametrize(
@@ -300,7 +307,7 @@ async def test_a_free_model_costs_zero_with_lines_that_say_why(server: Server, f
     feed.answer(payload(row("acme/one:free", "0", "0")))
     await server.synced()
     answer = await cost(server, cost_request(tokens(1_000, 5), model_id="acme/one:free"))
-    assert (answer.total, [each.amount for each in answer.lines]) == ("0", ["0", "0"])
+    assert (answer.cost.total, [each.amount for each in answer.cost.lines]) == ("0", ["0", "0"])
 
 
 # Time ------------------------------------------------------------------------------------
@@ -311,7 +318,7 @@ async def test_an_announced_price_takes_effect_on_time_under_load(server: Server
     starts = datetime.now(UTC) + timedelta(seconds=4)
     now_price = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000001")
     announced = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000009")
-    announced.conditions.effective_from.FromDatetime(starts)
+    announced.conditions.effective_from_time.FromDatetime(starts)
     await server.stub.SetPriceOverride(
         pb.SetPriceOverrideRequest(**ACME, rates=[announced, now_price], reason="test"),
         timeout=CALL_SECONDS,
@@ -325,7 +332,7 @@ async def test_an_announced_price_takes_effect_on_time_under_load(server: Server
                 answer = await cost(at, cost_request(tokens(1_000_000)))
                 price = await at.price("acme/one")
                 assert price.prompt in ("1.00", "9.00")
-                seen[at].append((before, datetime.now(UTC), answer.total))
+                seen[at].append((before, datetime.now(UTC), answer.cost.total))
 
         await asyncio.gather(*(ask(each) for each in (server, other) for _ in range(4)))
         later = await cost(server, cost_request(tokens(1_000_000), at=starts))
@@ -335,8 +342,8 @@ async def test_an_announced_price_takes_effect_on_time_under_load(server: Server
     for answers in seen.values():
         assert {total for _, after, total in answers if after < starts} == {"1"}
         assert {total for before, _, total in answers if before >= starts} == {"9"}
-    assert (earlier.total, later.total) == ("1", "9")
-    assert [each.condition for each in later.lines] == [f"since {starts.isoformat()}"]
+    assert (earlier.cost.total, later.cost.total) == ("1", "9")
+    assert [each.condition for each in later.cost.lines] == [f"since {starts.isoformat()}"]
 
 
 async def test_an_hourly_price_changes_at_its_boundary(server: Server) -> None:
@@ -352,7 +359,7 @@ async def test_an_hourly_price_changes_at_its_boundary(server: Server) -> None:
     for minutes, before, after in ((16 * 60 + 30, "2", "1"), (24 * 60 + 30, "1", "2")):
         boundary = tomorrow + timedelta(minutes=minutes)
         for at, total in ((boundary - tick, before), (boundary, after)):
-            assert (await cost(server, cost_request(tokens(1_000_000), at=at))).total == total
+            assert (await cost(server, cost_request(tokens(1_000_000), at=at))).cost.total == total
 
 
 async def test_hours_of_workdays_are_no_hours_of_a_weekend(server: Server) -> None:
@@ -370,17 +377,22 @@ async def test_hours_of_workdays_are_no_hours_of_a_weekend(server: Server) -> No
     for hours, total in ((21, "1"), (22, "2"), (25, "2"), (26, "1"), (46, "1"), (94, "2")):
         asked = cost_request(usage, at=friday + timedelta(hours=hours))
         answer = await cost(server, asked)
-        assert answer.total == total, hours
+        assert answer.cost.total == total, hours
         again = await replayed(server, answer.receipt, usage)
-        assert (again.total, list(again.lines)) == (answer.total, list(answer.lines))
+        assert (again.cost.total, list(again.cost.lines)) == (
+            answer.cost.total,
+            list(answer.cost.lines),
+        )
         assert replay(answer.receipt, usage).total == Decimal(total)
         if total == "2":
-            assert [each.condition for each in answer.lines] == ["22:00 to 02:00 UTC on Mon/Fri"]
-    deepseek = {"provider": "deepseek", "model_id": "deepseek-v4-flash"}
+            assert [each.condition for each in answer.cost.lines] == [
+                "22:00 to 02:00 UTC on Mon/Fri"
+            ]
+    deepseek: dict[str, Any] = {"provider": "deepseek", "model_id": "deepseek-v4-flash"}
     usage = tokens(1_000_000, 1_000_000)
     for days, total in ((0, "1.5"), (1, "0.75"), (2, "0.75"), (3, "1.5")):
         at = friday + timedelta(days=days, hours=2)
-        assert (await cost(server, cost_request(usage, at=at, **deepseek))).total == total
+        assert (await cost(server, cost_request(usage, at=at, **deepseek))).cost.total == total
 
 
 # Batches ---------------------------------------------------------------------------------
@@ -409,9 +421,9 @@ async def test_a_batch_answers_in_order_each_with_its_cost_or_its_error(
     assert told == [
         "0.001",
         (5, "MODEL_NOT_FOUND"),
-        (3, "UNSPECIFIED"),
+        (3, "INVALID_ARGUMENT"),
         (9, "MODEL_NOT_PRICED"),
-        (3, "UNSPECIFIED"),
+        (3, "INVALID_ARGUMENT"),
         "0.002",
     ]
     assert response.results[2].error.field == "usage"
@@ -442,7 +454,7 @@ async def test_a_batch_is_of_one_revision_while_prices_change(server: Server, fe
             response = await server.stub.BatchGetPricing(
                 pb.BatchGetPricingRequest(requests=requests), timeout=CALL_SECONDS
             )
-            assert len({each.pricing.revision for each in response.results}) == 1
+            assert len({each.pricing.table.revision for each in response.results}) == 1
             assert len({each.pricing.pricing.prompt for each in response.results}) == 1
             batches += 1
         return batches
@@ -479,3 +491,66 @@ async def test_a_batch_that_cannot_be_is_refused(server: Server) -> None:
     empty = pb.BatchCalculateCostRequest()
     refusal = await refused(server.stub.BatchCalculateCost(empty, timeout=CALL_SECONDS))
     assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("requests",))
+
+
+# Views ------------------------------------------------------------------------------------
+
+
+async def test_a_receipt_comes_only_where_it_is_asked_for(server: Server, feed: Feed) -> None:
+    feed.answer(payload(row("acme/one")))
+    await server.synced()
+    usage = tokens(1_000)
+    views = (pb.RECEIPT_VIEW_UNSPECIFIED, pb.RECEIPT_VIEW_NONE, pb.RECEIPT_VIEW_PLAIN)
+    requests = [cost_request(usage, receipt=view) for view in views]
+    singles = [await cost(server, each) for each in requests]
+    batch = await server.stub.BatchCalculateCost(
+        pb.BatchCalculateCostRequest(requests=requests), timeout=CALL_SECONDS
+    )
+    for found in (singles, batch.results):
+        assert [each.HasField("receipt") for each in found] == [False, False, True]
+        assert {each.cost.total for each in found} == {"0.001"}
+        assert len({each.table.revision for each in found}) == 1
+    assert singles[2].receipt.table == singles[2].table
+
+
+async def test_a_signed_receipt_is_refused_until_there_is_one(server: Server) -> None:
+    request = cost_request(tokens(1), receipt=pb.RECEIPT_VIEW_SIGNED)
+    refusal = await refused(cost(server, request))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("receipt",))
+    assert "signs none yet" in refusal.message
+    refusal = await refused(cost(server, cost_request(tokens(1), receipt=UNKNOWN)))
+    assert refusal.fields == ("receipt",)
+
+
+async def test_a_batch_is_read_as_its_requests_say_and_else_as_it_says_itself(
+    server: Server,
+) -> None:
+    catalogue = pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_CATALOG])
+    table = pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_DATABASE])
+    prices = await server.stub.BatchGetPricing(
+        pb.BatchGetPricingRequest(
+            requests=[
+                pb.GetPricingRequest(model_id="gpt-4o"),
+                pb.GetPricingRequest(model_id="gpt-4o", read=table),
+            ],
+            read=catalogue,
+        ),
+        timeout=CALL_SECONDS,
+    )
+    expected = [pb.PRICING_SOURCE_CATALOG, pb.PRICING_SOURCE_DATABASE]
+    assert [each.pricing.pricing.pricing_source for each in prices.results] == expected
+    named = pb.BatchGetPricingRequest(names=["gpt-4o"], read=catalogue)
+    by_name = await server.stub.BatchGetPricing(named, timeout=CALL_SECONDS)
+    assert not by_name.results[0].pricing.HasField("table")
+    model: dict[str, Any] = {"provider": "openai", "model_id": "gpt-4o"}
+    costs = await server.stub.BatchCalculateCost(
+        pb.BatchCalculateCostRequest(
+            requests=[
+                cost_request(tokens(1_000), **model),
+                cost_request(tokens(1_000), **model, read=table),
+            ],
+            read=catalogue,
+        ),
+        timeout=CALL_SECONDS,
+    )
+    assert [each.receipt.pricing_source for each in costs.results] == expected

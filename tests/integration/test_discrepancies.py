@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,9 +17,11 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, Conditions, PriceState, Rate, RateCard, ThresholdScope
 from llmpricing.schedule import headline
 from llmpricing.units import EXACT
+from pricing_server.breaker import Breaker
 from pricing_server.evidence import Discrepancy, DiscrepancyCursor, DiscrepancyFilter
 from pricing_server.postgres.connection import read_pool
 from pricing_server.postgres.evidence_reader import PostgresEvidenceReader
+from pricing_server.postgres.price_reader import head_of
 from tests.integration._database import connected
 from tests.unit._strategies import EPOCH, conditions, few, priced_cards, prices, unique_rates
 
@@ -99,7 +102,8 @@ async def read(
     found: list[Discrepancy] = []
     after: DiscrepancyCursor | None = None
     async with read_pool(conninfo, size=1) as pool:
-        reader = PostgresEvidenceReader(pool)
+        breaker = Breaker(partial(head_of, pool))
+        reader = PostgresEvidenceReader(pool, breaker)
         while True:
             page = await reader.discrepancies(DiscrepancyFilter(at, Decimal("1.01")), after, limit)
             found += page

@@ -85,8 +85,8 @@ async def test_a_key_in_the_query_reads_all_pages_and_is_kept_nowhere(
             price = await server.price("gemini-2.5-pro", "google")
             answered = f"{response}{feed}{decided}{await server.runs('google')}"
     # Nobody has seen a real payload: what it states is shown, and applied once approved.
-    assert (feed.reason, feed.models) == (pb.HOLD_REASON_UNPROVEN_SOURCE, response.models_held)
-    assert (response.models_registered, response.models_updated) == (0, 0)
+    assert (feed.reason, feed.models) == (pb.HOLD_REASON_UNPROVEN_SOURCE, response.run.models_held)
+    assert (response.run.models_registered, response.run.models_updated) == (0, 0)
     assert held.source_detail == before.source_detail
     assert (held.pending_change.prompt, held.pending_change.completion) == ("1.25", "10.00")
     assert (price.prompt, price.completion) == ("1.25", "10.00")
@@ -110,8 +110,8 @@ async def test_a_refused_key_in_the_query_is_told_to_nobody(
         }
         async with in_process_server(database, **settings) as server:
             response = await server.sync("google")
-    assert response.status == pb.SYNC_STATUS_FAILED
-    assert response.error_message.endswith("/skus: HTTP status 403")
+    assert response.run.status == pb.SYNC_STATUS_FAILED
+    assert response.run.error_message.endswith("/skus: HTTP status 403")
     told = everything(database) + caplog.text + "".join(capfd.readouterr()) + str(response)
     assert wrong not in told
 

@@ -121,7 +121,7 @@ def test_grpcurl_follows_the_change_stream(public_server: ServerProcess, grpcurl
         "-max-time",
         "2",
         "-d",
-        '{"after_revision": 0, "model_ids": ["gpt-4o"], "providers": ["openai"]}',
+        '{"after": {"revision": 0}, "model_ids": ["gpt-4o"], "providers": ["openai"]}',
         public_server.address,
         f"{SERVICE}/StreamPriceChanges",
     )
@@ -135,8 +135,8 @@ def test_grpcurl_follows_the_change_stream(public_server: ServerProcess, grpcurl
         "STREAM_EVENT_CHANGES",
     ]
     (change,) = messages[1]["changes"]
-    assert (change["status"], change["model_id"]) == ("CHANGE_KIND_ADDED", "gpt-4o")
-    assert (messages[1]["revision"], messages[1]["last_fragment"]) == ("1", True)
+    assert (change["kind"], change["model_id"]) == ("CHANGE_KIND_ADDED", "gpt-4o")
+    assert (messages[1]["table"]["revision"], messages[1]["last_fragment"]) == ("1", True)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_price_by_time_of_day_holds_now_until_the_next_change(
     pricing = answer["pricing"]
     assert (pricing["prompt"], pricing["completion"]) == prices
     assert until is not None, "the price changes every day"
-    assert pricing["valid_until"] == written(until)
+    assert pricing["valid_until_time"] == written(until)
     assert pricing["effective_time"] == written(since)
 
 
@@ -266,7 +266,7 @@ def test_a_dated_price_holds_until_its_date_and_changes_then(
     is_dearer = datetime.now(UTC) >= datetime(2026, 12, 1, tzinfo=UTC)
     assert prices == (("4.00", "20.00") if is_dearer else ("2.00", "10.00"))
     assert (pricing["prompt"], pricing["completion"]) == prices
-    assert pricing.get("valid_until") == written(until)
+    assert pricing.get("valid_until_time") == written(until)
     assert pricing["effective_time"] == written(since)
 
 
@@ -317,22 +317,23 @@ def test_a_dry_sync_tells_and_a_real_one_does(
     dry = grpcurl.call(address, "SyncProvider", provider="openrouter", dry_run=True).answer
     assert contents(database) == before
     assert dry["dry_run"] is True
-    assert "sync_run_id" not in dry
+    assert "sync_run_id" not in dry["run"]
     assert grpcurl.call(address, "GetPricing", **name).refusal.reason == "MODEL_NOT_FOUND"
 
     real = grpcurl.call(address, "SyncProvider", provider="openrouter").answer
     for outcome in (dry, real):
-        assert outcome["status"] == "SYNC_STATUS_SUCCESS"
-        assert outcome["models_fetched"] == 2
-        assert outcome["models_registered"] == 1
-        assert outcome["errors"] == 1
-        assert [each["model_id"] for each in outcome["error_details"]] == ["acme/broken"]
+        run = outcome["run"]
+        assert run["status"] == "SYNC_STATUS_SUCCESS"
+        assert run["models_fetched"] == 2
+        assert run["models_registered"] == 1
+        assert run["errors"] == 1
+        assert [each["model_id"] for each in run["error_details"]] == ["acme/broken"]
         (change,) = [each for each in outcome["price_changes"] if each["model_id"] == "acme/one"]
-        assert change["status"] == "CHANGE_KIND_ADDED"
+        assert change["kind"] == "CHANGE_KIND_ADDED"
         assert (change["new_input"], change["new_output"]) == ("0.90", "1.80")
     pricing = grpcurl.call(address, "GetPricing", **name).answer["pricing"]
     assert (pricing["prompt"], pricing["completion"]) == ("0.90", "1.80")
-    run = grpcurl.call(address, "GetSyncRun", sync_run_id=real["sync_run_id"]).answer["run"]
+    run = grpcurl.call(address, "GetSyncRun", sync_run_id=real["run"]["sync_run_id"]).answer["run"]
     assert run["status"] == "SYNC_STATUS_SUCCESS"
     assert run["triggered_by"] == "grpc"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._grpcurl import Grpcurl
@@ -93,16 +94,39 @@ def catalogued(bench: Bench, models: int) -> list[str]:
 # ExplainPrice.
 
 
+def test_a_price_is_explained_as_it_is_read_and_only_now(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {SHARED: 3}
+    revision = server.synced().run.revision
+
+    def explained(**read: Any) -> pb.ExplainPriceResponse:
+        request = pb.ExplainPriceRequest(
+            model_id=SHARED, provider="openrouter", read=pb.ReadOptions(**read)
+        )
+        return server.stub.ExplainPrice(request, timeout=CALL_SECONDS)
+
+    assert explained(min_revision=revision).pricing.prompt == "3.00"
+    catalogue = explained(accept_sources=[pb.PRICING_SOURCE_CATALOG])
+    assert catalogue.pricing.pricing_source == pb.PRICING_SOURCE_CATALOG
+    assert not catalogue.HasField("table")
+    for field in ("as_of", "known_at"):
+        with pytest.raises(grpc.RpcError) as error:
+            explained(**{field: Timestamp(seconds=1)})
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert f"read.{field}" in str(error.value.details())
+
+
 def test_a_sellers_price_leads_to_its_own_words(bench: Bench, server: ServerProcess) -> None:
     bench.feed.prices = {SHARED: 3}
     run = server.synced()
     found = explain(server, SHARED, "OpenRouter")
     answer = server.get(SHARED)
     assert found.pricing == answer.pricing
-    assert (found.match, found.revision, found.epoch) == (
+    assert (found.match, found.table.revision, found.table.epoch) == (
         answer.match,
-        answer.revision,
-        answer.epoch,
+        answer.table.revision,
+        answer.table.epoch,
     )
     assert [quote.source for quote in found.quotes] == ["openrouter", "genai-prices"]
     own, other = found.quotes
@@ -113,8 +137,8 @@ def test_a_sellers_price_leads_to_its_own_words(bench: Bench, server: ServerProc
     assert own.fragment_sha256 == hashlib.sha256(own.fragment.encode()).hexdigest()
     assert (own.prompt, own.completion) == ("3.00", "6.00")
     assert own.rate_card.rate_card_id == answer.pricing.rate_card_id
-    assert (own.verified_time, own.stated_since) == (answer.pricing.verified_time,) * 2
-    assert (own.sync_run_id, own.is_confirmed) == (run.sync_run_id, True)
+    assert (own.verified_time, own.first_stated_time) == (answer.pricing.verified_time,) * 2
+    assert (own.sync_run_id, own.is_confirmed) == (run.run.sync_run_id, True)
     assert own.payload_url == bench.feed.url
     body = json.dumps(bench.feed.document()).encode()
     assert own.payload_sha256 == hashlib.sha256(body).hexdigest()
@@ -138,12 +162,12 @@ def test_it_says_since_when_a_source_has_stated_a_price(
     first = explain(server, "acme/one").quotes[0]
     server.synced()
     again = explain(server, "acme/one").quotes[0]
-    assert again.stated_since == first.stated_since
+    assert again.first_stated_time == first.first_stated_time
     assert again.verified_time.ToDatetime() > first.verified_time.ToDatetime()
     bench.feed.prices = {"acme/one": 4}
     server.synced()
     moved = explain(server, "acme/one").quotes[0]
-    assert moved.stated_since == moved.verified_time
+    assert moved.first_stated_time == moved.verified_time
 
 
 def test_a_catalogues_price_leads_to_its_statement(server: ServerProcess) -> None:
@@ -200,7 +224,7 @@ def test_a_price_from_a_file_has_no_quote_in_force(bench: Bench) -> None:
     assert [(quote.source, quote.is_in_force) for quote in found.quotes] == [("openrouter", False)]
     assert [one.price for one in found.quotes[0].conversions] == ["", ""]
     assert not found.HasField("last_change")
-    assert not found.HasField("revision")
+    assert not found.HasField("table")
     by_hand = explain(server, "acme/by-hand", "openrouter")
     assert by_hand.pricing.source_detail == "price file prices.json"
     assert not by_hand.quotes
@@ -272,7 +296,7 @@ def test_a_model_on_which_two_sources_disagree_is_listed_once_with_both_prices(
     # Stated are 5 and 10 USD per 1M tokens, and 0.25 and 1.25.
     assert (found.meter, found.ratio) == (pb.METER_INPUT_TOKENS, "20")
     assert (found.price, found.other_price) == ("0.000005", "0.00000025")
-    assert found.since == explain(server, SHARED, "openrouter").quotes[0].stated_since
+    assert found.since_time == explain(server, SHARED, "openrouter").quotes[0].first_stated_time
     assert discrepancies(server, "openrouter", min_ratio="20") == [found]
     assert not discrepancies(server, "openrouter", min_ratio="20.1")
     assert not discrepancies(server, "a-seller-that-nobody-lists")
@@ -355,17 +379,17 @@ def test_the_commands_of_the_documentation_work(
         completion="1.25",
         reason="invoice of May",
         set_by="ann",
-        until="2030-01-01T00:00:00Z",
+        until_time="2030-01-01T00:00:00Z",
     ).answer
     assert set_["price_override"]["set_by"] == "ann"
-    assert set_["price_change"]["changed_by"] == "override:ann"
+    assert set_["price_change"]["origin"]["note"] == "ann"
     explained = grpcurl.call(address, "ExplainPrice", model_id=SHARED, provider="openrouter").answer
-    assert explained["price_override"]["until"] == "2030-01-01T00:00:00Z"
+    assert explained["price_override"]["until_time"] == "2030-01-01T00:00:00Z"
     assert explained["quotes"][1]["conversions"][0]["unit"] == "USD per token"
     cleared = grpcurl.call(
         address, "ClearPriceOverride", provider="openrouter", model_id=SHARED, cleared_by="ann"
     ).answer
-    assert cleared["price_change"]["changed_by"] == "clear_override:ann"
+    assert cleared["price_change"]["origin"]["kind"] == "ORIGIN_KIND_OVERRIDE_CLEARED"
     listed = grpcurl.call(address, "ListDiscrepancies", provider="openrouter", min_ratio="2").answer
     assert listed["discrepancies"][0]["ratio"] == "20"
     refused = grpcurl.call(

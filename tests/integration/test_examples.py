@@ -55,7 +55,7 @@ async def test_the_subscriber_goes_on_where_it_was_killed_and_prints_every_chang
 
     def saved(revision: int) -> bool:
         cursor = json.loads((tmp_path / "cursor.json").read_text())
-        return bool(cursor["after_revision"] >= revision)
+        return bool(int(cursor["revision"]) >= revision)
 
     def lines(revision: int) -> list[str]:
         return [
@@ -95,7 +95,7 @@ def test_the_cost_in_the_readme_is_told_as_it_is_written_there(
     )
     assert done.returncode == 0, done.stderr
     # 1,000 tokens of input, 250,000 cached, 500 of output; above 200,000.
-    assert json.loads(done.stdout)["total"] == "0.16725"
+    assert json.loads(done.stdout)["cost"]["total"] == "0.16725"
 
 
 def test_the_list_in_the_readme_is_a_page_in_the_shape_of_the_old_catalogue(

@@ -69,7 +69,9 @@ class Service:
         self, model_id: str, provider: str | None = "featherless", accept: Any = ()
     ) -> pb.GetPricingResponse:
         return await self.stub.GetPricing(
-            pb.GetPricingRequest(model_id=model_id, provider=provider, accept_sources=accept),
+            pb.GetPricingRequest(
+                model_id=model_id, provider=provider, read=pb.ReadOptions(accept_sources=accept)
+            ),
             timeout=30,
         )
 
@@ -88,7 +90,7 @@ class Service:
     async def sync(self, *sources: str) -> None:
         for source in sources:
             run = await self.stub.SyncProvider(pb.SyncProviderRequest(provider=source), timeout=60)
-            assert run.status == pb.SYNC_STATUS_SUCCESS, run.error_message
+            assert run.run.status == pb.SYNC_STATUS_SUCCESS, run.run.error_message
 
 
 @pytest.fixture(scope="module")
@@ -218,8 +220,8 @@ async def test_another_sellers_price_answers_for_a_model_listed_without_one(
     assert price.freshness == pb.FRESHNESS_FRESH
     assert price.verified_time == reference.pricing.verified_time
     assert price.price_revision == reference.pricing.price_revision
-    assert answer.revision == reference.revision > price.price_revision
-    assert answer.epoch == reference.epoch
+    assert answer.table.revision == reference.table.revision > price.price_revision
+    assert answer.table.epoch == reference.table.epoch
     assert answer.match == pb.Match(
         provider="featherless", model_id=APPLE, rule=pb.MATCH_RULE_EXACT
     )
@@ -259,14 +261,14 @@ async def test_where_no_price_is_certain_the_model_stays_unpriced(
         assert not price.rates
         headline = {"prompt", "completion", "request", "image"}
         assert headline.isdisjoint(field.name for field, _ in price.ListFields())
-        assert answer.HasField("revision")
+        assert answer.HasField("table")
 
 
 async def test_accept_sources_narrows_the_layers(service: Service) -> None:
     assert (await service.price(APPLE, accept=[DATABASE])).state == pb.PRICE_STATE_UNPRICED
     only = await service.get(APPLE, accept=[CROSS_REFERENCE])
     assert only.pricing.pricing_source == CROSS_REFERENCE
-    assert only.HasField("revision")
+    assert only.HasField("table")
     for accept in ([MANUAL], [CATALOG], [MANUAL, CATALOG]):
         assert "NOT_FOUND" in await reason(service.get(APPLE, accept=accept))
     # Of a model with a price of its own, and of one without a counterpart, it knows nothing.
@@ -290,11 +292,11 @@ async def test_a_sync_of_the_reference_is_served_at_once(service: Service, feeds
     await service.sync("openrouter")
     after = await service.get(APPLE)
     assert (before.pricing.prompt, after.pricing.prompt) == ("0.25", "0.50")
-    assert after.revision == before.revision + 1 == after.pricing.price_revision
+    assert after.table.revision == before.table.revision + 1 == after.pricing.price_revision
     # The same prices again: nothing changes but when they were last confirmed.
     await service.sync("openrouter")
     again = await service.get(APPLE)
-    assert again.revision == after.revision
+    assert again.table.revision == after.table.revision
     assert again.pricing.verified_time.ToDatetime() > after.pricing.verified_time.ToDatetime()
 
 
@@ -330,7 +332,7 @@ async def test_the_price_file_answers_before_the_cross_reference(
         assert (price.request, price.image) == ("0.01", "0.002")
         assert price.freshness == pb.FRESHNESS_FRESH
         assert price.verified_time.ToJsonString() == "2026-11-01T00:00:00Z"
-        assert not answer.HasField("revision")
+        assert not answer.HasField("table")
         assert not price.HasField("price_revision")
         # It is one layer among others.
         accepted = [DATABASE, CROSS_REFERENCE]

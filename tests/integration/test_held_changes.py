@@ -60,8 +60,8 @@ async def holding(server: Server, feed: Feed) -> Server:
     await server.synced()
     feed.answer(payload(row(ONE, WRONG), row("acme/two", "0.000003")))
     response = await server.synced()
-    assert (response.models_held, response.models_updated) == (1, 1)
-    assert response.models_fetched == 2
+    assert (response.run.models_held, response.run.models_updated) == (1, 1)
+    assert response.run.models_fetched == 2
     return server
 
 
@@ -79,7 +79,7 @@ async def test_a_suspicious_price_is_not_in_force_and_shown_wherever_one_looks(
         reason=pb.HOLD_REASON_RATIO_TO_PAST,
         prompt="100.00",
         completion="2.00",
-        held_since=entry.held_since,
+        held_time=entry.held_time,
     )
     assert (entry.source, entry.provider, entry.model_id) == ("openrouter", "openrouter", ONE)
     assert (entry.status, entry.models, entry.feed_id) == (pb.HOLD_STATUS_OPEN, 1, "")
@@ -100,8 +100,9 @@ async def test_a_suspicious_price_is_not_in_force_and_shown_wherever_one_looks(
         pb.GetPricingRequest(model_id=ONE, provider="openrouter", unit=pb.PRICE_UNIT_PER_TOKEN)
     )
     assert per_token.pricing.pending_change.prompt == WRONG
+    sources = await holding.stub.ListSources(pb.ListSourcesRequest())
+    assert {each.source: each.models_held for each in sources.sources}["openrouter"] == 1
     listed = await holding.stub.ListProviders(pb.ListProvidersRequest())
-    assert {each.source: each.models_held for each in listed.sources}["openrouter"] == 1
     assert {each.provider: each.models_held for each in listed.providers}["openrouter"] == 1
     run = (await holding.runs("openrouter"))[0]
     assert (run.models_held, run.sync_run_id) == (1, entry.sync_run_id)
@@ -123,8 +124,27 @@ async def test_a_held_price_is_shown_as_evidence_in_a_snapshot_and_counted_of_it
         _, prices = await reader.snapshot()
     assert prices["openrouter", ONE].pending_change == price.pending_change
     assert not prices["openrouter", "acme/two"].HasField("pending_change")
-    sources = (await holding.stub.ListProviders(pb.ListProvidersRequest())).sources
+    sources = (await holding.stub.ListSources(pb.ListSourcesRequest())).sources
     assert {one.source: one.models_held for one in sources if one.models_held} == {"openrouter": 1}
+
+
+async def test_one_held_change_is_answered_whatever_became_of_it(holding: Server) -> None:
+    (entry,) = await held(holding)
+
+    async def got() -> pb.HeldChange:
+        request = pb.GetHeldChangeRequest(held_change_id=entry.held_change_id)
+        return (await holding.stub.GetHeldChange(request)).held_change
+
+    assert await got() == entry
+    for absent in ("feed_id", "resolved_by", "note"):
+        assert not entry.HasField(absent)
+    done = await approve(holding, entry.held_change_id)
+    assert await got() == done.held_change
+    for unknown in ("999999", "no id"):
+        request = pb.GetHeldChangeRequest(held_change_id=unknown)
+        refusal = await refused(holding.stub.GetHeldChange(request))
+        assert (refusal.code, refusal.reason) == ("NOT_FOUND", "HELD_CHANGE_NOT_FOUND")
+        assert refusal.metadata == {"held_change_id": unknown}
 
 
 async def test_an_override_neither_confirms_a_held_price_nor_hides_it(holding: Server) -> None:
@@ -132,7 +152,7 @@ async def test_an_override_neither_confirms_a_held_price_nor_hides_it(holding: S
         provider="openrouter", model_id=ONE, prompt="100", completion="2", reason="a test"
     )
     await holding.stub.SetPriceOverride(override)
-    assert (await holding.synced()).models_held == 1
+    assert (await holding.synced()).run.models_held == 1
     price = await holding.price(ONE)
     assert (price.prompt, price.pricing_source) == ("100.00", pb.PRICING_SOURCE_OVERRIDE)
     (entry,) = await held(holding)
@@ -155,11 +175,15 @@ async def test_an_override_neither_confirms_a_held_price_nor_hides_it(holding: S
 async def test_the_same_finding_stays_one_entry(holding: Server) -> None:
     (before,) = await held(holding)
     again = await holding.synced()
-    assert (again.models_held, again.models_unchanged, list(again.price_changes)) == (1, 1, [])
+    assert (again.run.models_held, again.run.models_unchanged, list(again.price_changes)) == (
+        1,
+        1,
+        [],
+    )
     (after,) = await held(holding)
-    assert (after.held_change_id, after.held_since) == (before.held_change_id, before.held_since)
-    assert after.sync_run_id == again.sync_run_id
-    assert after.last_stated.ToNanoseconds() > before.last_stated.ToNanoseconds()
+    assert (after.held_change_id, after.held_time) == (before.held_change_id, before.held_time)
+    assert after.sync_run_id == again.run.sync_run_id
+    assert after.last_stated_time.ToNanoseconds() > before.last_stated_time.ToNanoseconds()
 
 
 async def test_an_approved_price_is_in_force_at_once_on_every_process_and_names_who_did_it(
@@ -170,11 +194,13 @@ async def test_an_approved_price_is_in_force_at_once_on_every_process_and_names_
         (entry,) = await held(other)
         done = await approve(other, entry.held_change_id, note="promo over", resolved_by="ann")
         answer = await other.get(ONE, "openrouter")
-        assert (answer.pricing.prompt, answer.revision) == ("100.00", done.revision)
+        assert (answer.pricing.prompt, answer.table.revision) == ("100.00", done.table.revision)
         for server in (other, holding):
             at_least = await server.stub.GetPricing(
                 pb.GetPricingRequest(
-                    model_id=ONE, provider="openrouter", min_revision=done.revision
+                    model_id=ONE,
+                    provider="openrouter",
+                    read=pb.ReadOptions(min_revision=done.table.revision),
                 )
             )
             assert at_least.pricing.prompt == "100.00"
@@ -187,12 +213,17 @@ async def test_an_approved_price_is_in_force_at_once_on_every_process_and_names_
         "promo over",
     )
     (change,) = done.price_changes
-    assert change.changed_by == f"approve:{entry.held_change_id}:ann"
+    assert change.origin == pb.ChangeOrigin(
+        kind=pb.ORIGIN_KIND_APPROVAL,
+        actor="admin",
+        note="ann",
+        held_change_id=entry.held_change_id,
+    )
     (told,) = rows(
         holding.conninfo,
         "SELECT origin_kind, actor, note, held_change_id, sync_run_id"
         " FROM model_pricing_history WHERE revision = %(revision)s",
-        revision=done.revision,
+        revision=done.table.revision,
     )
     assert told == {
         "origin_kind": "approval",
@@ -202,7 +233,7 @@ async def test_an_approved_price_is_in_force_at_once_on_every_process_and_names_
         "sync_run_id": None,
     }
     assert await held(holding) == []
-    assert (await holding.synced()).models_unchanged == 2
+    assert (await holding.synced()).run.models_unchanged == 2
 
 
 async def test_a_rejected_price_is_not_asked_about_again_until_another_is_stated(
@@ -211,18 +242,18 @@ async def test_a_rejected_price_is_not_asked_about_again_until_another_is_stated
     (entry,) = await held(holding)
     before = await holding.price(ONE)
     done = await reject(holding, entry.held_change_id, resolved_by="bob")
-    assert (list(done.price_changes), done.revision) == ([], before.price_revision + 1)
+    assert (list(done.price_changes), done.table.revision) == ([], before.price_revision + 1)
     assert done.held_change.status == pb.HOLD_STATUS_REJECTED
     after = await holding.price(ONE)
     assert (after.prompt, after.HasField("pending_change")) == ("1.00", False)
     for _ in range(2):
-        assert (await holding.synced()).models_held == 1
+        assert (await holding.synced()).run.models_held == 1
         assert await held(holding) == []
         assert (await holding.price(ONE)).prompt == "1.00"
     feed.answer(payload(row(ONE, CHEAP)))
-    assert (await holding.synced()).models_held == 0
+    assert (await holding.synced()).run.models_held == 0
     feed.answer(payload(row(ONE, WRONG)))
-    assert (await holding.synced()).models_held == 1
+    assert (await holding.synced()).run.models_held == 1
     (again,) = await held(holding)
     assert again.held_change_id != entry.held_change_id
 
@@ -242,7 +273,7 @@ async def test_a_finding_that_goes_away_expires(
 ) -> None:
     (entry,) = await held(holding)
     feed.answer(payload(*then))
-    assert (await holding.synced()).models_held == open_entries
+    assert (await holding.synced()).run.models_held == open_entries
     price = await holding.price(ONE)
     assert (price.prompt, price.HasField("pending_change")) == (in_force, bool(open_entries))
     assert len(await held(holding)) == open_entries
@@ -282,15 +313,18 @@ async def test_a_price_that_an_independent_source_confirms_is_released_by_itself
             )
         feed.answer(models_dev(ONE, 110))
         confirmed = await server.synced("models-dev")
-        assert (confirmed.models_held, confirmed.models_fetched) == (0, 1)
+        assert (confirmed.run.models_held, confirmed.run.models_fetched) == (0, 1)
         (change,) = confirmed.price_changes
-        assert (change.source, change.sync_run_id) == ("openrouter", confirmed.sync_run_id)
+        assert (change.source, change.origin.sync_run_id) == (
+            "openrouter",
+            confirmed.run.sync_run_id,
+        )
         price = await server.price(ONE)
         assert (price.prompt, price.HasField("pending_change")) == ("100.00", False)
         (released,) = await held(server, statuses=[pb.HOLD_STATUS_RELEASED])
         assert released.held_change_id == entry.held_change_id
         feed.answer(payload(row(ONE, WRONG)))
-        assert (await server.synced()).models_unchanged == 1
+        assert (await server.synced()).run.models_unchanged == 1
 
 
 async def test_a_new_model_is_compared_with_other_sources_and_not_registered_by_a_held_price(
@@ -300,7 +334,7 @@ async def test_a_new_model_is_compared_with_other_sources_and_not_registered_by_
     before = await server.price(known)
     feed.answer(payload(row(known, "0.5"), row("acme/new")))
     response = await server.synced()
-    assert (response.models_held, response.models_registered) == (1, 1)
+    assert (response.run.models_held, response.run.models_registered) == (1, 1)
     (entry,) = await held(server)
     assert entry.reason == pb.HOLD_REASON_RATIO_TO_OTHER_SOURCE
     assert entry.evidence[0].reference_source == "genai-prices"
@@ -317,7 +351,7 @@ async def test_a_dry_run_tells_what_would_be_held_and_writes_nothing(
     feed.answer(payload(row(ONE, WRONG)))
     before = contents(server.conninfo)
     dry = await server.synced(dry_run=True)
-    assert (dry.models_held, dry.models_fetched, list(dry.price_changes)) == (1, 1, [])
+    assert (dry.run.models_held, dry.run.models_fetched, list(dry.price_changes)) == (1, 1, [])
     assert contents(server.conninfo) == before
     assert await held(server) == []
 
@@ -331,7 +365,7 @@ async def test_a_whole_feed_in_another_unit_is_held_as_one(server: Server, feed:
     feed.answer(prices(1))
     await server.synced()
     feed.answer(prices(1_000_000))
-    assert (await server.synced()).models_held == 7
+    assert (await server.synced()).run.models_held == 7
     (entry,) = await held(server)
     assert (entry.reason, entry.models) == (pb.HOLD_REASON_FEED_SHIFTED, 7)
     assert (entry.provider, entry.model_id) == ("", "")
@@ -344,11 +378,11 @@ async def test_a_whole_feed_in_another_unit_is_held_as_one(server: Server, feed:
     }
     assert (await server.price("acme/1")).prompt == "1.00"
     assert (await server.price("acme/1")).pending_change.prompt == "1000000.00"
-    assert (await server.synced()).models_held == 7
+    assert (await server.synced()).run.models_held == 7
     (same,) = await held(server)
     assert same.held_change_id == entry.held_change_id
     feed.answer(prices(1))
-    assert (await server.synced()).models_unchanged == 7
+    assert (await server.synced()).run.models_unchanged == 7
     assert await held(server) == []
     assert len(await held(server, statuses=[pb.HOLD_STATUS_EXPIRED])) == 1
 
@@ -388,25 +422,30 @@ async def test_the_first_sync_of_a_documented_source_waits_for_approval_as_a_who
     feed.answer(gateway(*["0.000002"] * 3))
     for _ in range(2):
         response = await documented.synced(GATEWAY)
-        assert (response.models_held, response.models_registered) == (3, 0)
+        assert (response.run.models_held, response.run.models_registered) == (3, 0)
     (entry,) = await held(documented, source=GATEWAY)
     assert (entry.reason, entry.models) == (pb.HOLD_REASON_UNPROVEN_SOURCE, 3)
     assert (await refused(documented.get("acme/1", GATEWAY))).code == "NOT_FOUND"
     done = await approve(documented, entry.held_change_id, resolved_by="ann")
-    assert {change.status for change in done.price_changes} == {pb.CHANGE_KIND_ADDED}
+    assert {change.kind for change in done.price_changes} == {pb.CHANGE_KIND_ADDED}
     assert len(done.price_changes) == 3
-    assert {change.revision for change in done.price_changes} == {done.revision}
+    assert {change.revision for change in done.price_changes} == {done.table.revision}
     price = await documented.price("acme/1", GATEWAY)
     assert (price.prompt, price.freshness) == ("2.00", pb.FRESHNESS_FRESH)
-    listed = await documented.stub.ListProviders(pb.ListProvidersRequest())
+    listed = await documented.stub.ListSources(pb.ListSourcesRequest())
     (source,) = [each for each in listed.sources if each.source == GATEWAY]
-    assert (source.evidence, source.models_held, source.models_quoted) == ("documented", 0, 3)
+    assert source.evidence == pb.SOURCE_EVIDENCE_DOCUMENTED
+    assert (source.models_held, source.models_quoted) == (0, 3)
     again = await documented.synced(GATEWAY)
-    assert (again.models_unchanged, again.models_held) == (3, 0)
+    assert (again.run.models_unchanged, again.run.models_held) == (3, 0)
     # From here on it is judged like any other.
     feed.answer(gateway("0.000002", "0.0000025", "0.0002"))
     later = await documented.synced(GATEWAY)
-    assert (later.models_unchanged, later.models_updated, later.models_held) == (1, 1, 1)
+    assert (later.run.models_unchanged, later.run.models_updated, later.run.models_held) == (
+        1,
+        1,
+        1,
+    )
 
 
 async def test_a_rejected_source_stays_out_until_it_states_something_else(
@@ -417,9 +456,9 @@ async def test_a_rejected_source_stays_out_until_it_states_something_else(
     (entry,) = await held(documented, source=GATEWAY)
     await reject(documented, entry.held_change_id)
     again = await documented.synced(GATEWAY)
-    assert (again.models_held, await held(documented, source=GATEWAY)) == (2, [])
+    assert (again.run.models_held, await held(documented, source=GATEWAY)) == (2, [])
     feed.answer(gateway("0.000002", "0.0000035"))
-    assert (await documented.synced(GATEWAY)).models_held == 2
+    assert (await documented.synced(GATEWAY)).run.models_held == 2
     (new,) = await held(documented, source=GATEWAY)
     assert (new.reason, new.models) == (pb.HOLD_REASON_UNPROVEN_SOURCE, 1)
 
@@ -433,7 +472,7 @@ async def test_approving_one_model_of_a_feed_does_not_open_the_gate_for_the_othe
     one, _ = await held(documented, feed_id=entry.held_change_id)
     await approve(documented, one.held_change_id)
     again = await documented.synced(GATEWAY)
-    assert (again.models_unchanged, again.models_held) == (1, 1)
+    assert (again.run.models_unchanged, again.run.models_held) == (1, 1)
 
 
 # Refusals ------------------------------------------------------------------------------------
@@ -491,7 +530,7 @@ async def test_pages_of_held_changes_are_complete_and_their_tokens_checked(
     feed.answer(payload(*(row(name, CHEAP) for name in names), *sound))
     await server.synced()
     feed.answer(payload(*(row(name, WRONG) for name in names), *sound))
-    assert (await server.synced()).models_held == 7
+    assert (await server.synced()).run.models_held == 7
     await reject(server, (await held(server, model_id="acme/3"))[0].held_change_id)
     both = [pb.HOLD_STATUS_REJECTED, pb.HOLD_STATUS_OPEN]
     seen: list[pb.HeldChange] = []
@@ -523,7 +562,7 @@ async def test_a_run_that_held_and_changed_can_be_reverted_and_the_entry_stays(
     assert done.models_reverted == 1
     assert [each.held_change_id for each in await held(holding)] == [entry.held_change_id]
     approved = await approve(holding, entry.held_change_id)
-    assert approved.revision == done.revision + 1
+    assert approved.table.revision == done.table.revision + 1
     assert (await holding.price(ONE)).prompt == "100.00"
     assert (await holding.price("acme/two")).prompt == "1.00"
 
@@ -542,7 +581,7 @@ async def test_a_price_that_was_approved_since_is_no_statement_of_the_run_that_h
 async def test_a_run_that_fails_leaves_what_is_held(holding: Server, feed: Feed) -> None:
     before = tables_only(contents(holding.conninfo))["held_changes"]
     feed.answer(b"<html>")
-    assert (await holding.sync()).status == pb.SYNC_STATUS_FAILED
+    assert (await holding.sync()).run.status == pb.SYNC_STATUS_FAILED
     assert tables_only(contents(holding.conninfo))["held_changes"] == before
     assert value(holding.conninfo, "SELECT count(*) FROM held_changes WHERE status = 'open'") == 1
 
@@ -556,5 +595,5 @@ async def test_several_servers_hold_one_entry_between_them(database: str, feed: 
         await servers[0].synced()
         feed.answer(payload(row(ONE, WRONG)))
         for server in servers:
-            assert (await server.synced()).models_held == 1
+            assert (await server.synced()).run.models_held == 1
         assert len(await held(servers[0])) == len(await held(servers[1])) == 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg import sql
 
 from llmpricing.v1 import pricing_pb2 as pb
@@ -65,7 +66,7 @@ async def got(server: Server, names: Iterable[ModelName]) -> dict[ModelName, pb.
             pb.GetPricingRequest(
                 model_id=model_id,
                 provider=provider,
-                accept_sources=TABLE_LAYERS,
+                read=pb.ReadOptions(accept_sources=TABLE_LAYERS),
                 unit=pb.PRICE_UNIT_PER_1M_TOKENS,
             )
             for provider, model_id in part
@@ -101,7 +102,7 @@ async def test_every_price_is_the_answer_of_get_pricing(server: Server, feed: Fe
         await server.synced()
     await override(server, prompt="7")
     end = datetime.now(UTC) + timedelta(hours=1)
-    await override(server, model_id="until", prompt="8", until=end)
+    await override(server, model_id="until", prompt="8", until_time=end)
     names = table_names(server, delisted=True)
     while True:
         hour = datetime.now(UTC).hour
@@ -120,7 +121,7 @@ async def test_every_price_is_the_answer_of_get_pricing(server: Server, feed: Fe
     assert found["openrouter", missing["id"]].freshness == pb.FRESHNESS_UNCONFIRMED
     assert found["openrouter", held["id"]].HasField("pending_change")
     assert found["openrouter", unstated["id"]].freshness == pb.FRESHNESS_UNCONFIRMED
-    assert found["openai", "until"].HasField("valid_until")
+    assert found["openai", "until"].HasField("valid_until_time")
     assert found["openai", "gpt-4o"].source_detail == "override by grpc: test"
     assert {each.state for each in found.values()} == set(pb.PriceState.values()[1:])
     assert sum(each.HasField("context_length") for each in found.values()) > 1000
@@ -157,7 +158,7 @@ async def test_a_sync_that_confirms_prices_is_told_without_a_new_revision(
     synced = await server.synced()
     [before] = await listed(server, text="acme/one")
     again = await server.synced()
-    assert again.revision == synced.revision
+    assert again.run.revision == synced.run.revision
     [after] = await listed(server, text="acme/one")
     assert after.verified_time.ToDatetime() > before.verified_time.ToDatetime()
     assert after.price_revision == before.price_revision
@@ -183,7 +184,7 @@ def at_revision(server: Server, revision: int) -> dict[ModelName, tuple[str, str
 
 def assert_complete(server: Server, found: Sequence[pb.ListPricingResponse]) -> None:
     """All pages are of one revision, which has these prices and no others, each once."""
-    [(revision, _)] = {(each.revision, each.epoch) for each in found}
+    [(revision, _)] = {(each.table.revision, each.table.epoch) for each in found}
     told = [pricing for each in found for pricing in each.pricing]
     expected = at_revision(server, revision)
     assert len(told) == len({name_of(each) for each in told}) == len(expected)
@@ -220,7 +221,7 @@ async def test_pages_are_complete_and_of_one_revision_while_syncs_go_on(
                 for number in range(100 + 10 * step)
             ]
             feed.answer(payload(*models))
-            revisions.append((await first.synced()).revision)
+            revisions.append((await first.synced()).run.revision)
 
         await sync()
         found: list[pb.ListPricingResponse] = []
@@ -233,7 +234,7 @@ async def test_pages_are_complete_and_of_one_revision_while_syncs_go_on(
             await sync()
         assert len(found) > 5
         assert len(set(revisions)) == len(revisions) == len(found) + 1
-        assert found[0].revision == revisions[0]
+        assert found[0].table.revision == revisions[0]
         assert_complete(first, found)
         assert_in_order([each for one in found for each in one.pricing], **order)
 
@@ -261,7 +262,7 @@ async def test_a_list_goes_on_at_a_server_that_was_started_meanwhile(
     only: dict[str, Any] = {"providers": ["openrouter"], "text": "acme/", "page_size": 20}
     async with in_process_server(database, feed) as server:
         await server.synced()
-        names = {"provider": "openrouter", "model_id": "acme/9"}
+        names: dict[str, Any] = {"provider": "openrouter", "model_id": "acme/9"}
         await override(server, **names, prompt="5")
         begun = await page(server, **only)
         await server.stub.ClearPriceOverride(
@@ -272,7 +273,10 @@ async def test_a_list_goes_on_at_a_server_that_was_started_meanwhile(
     async with in_process_server(database, feed) as server:
         ended = await page(server, **only, page_token=begun.next_page_token)
         assert not ended.next_page_token
-        assert (ended.revision, ended.epoch) == (begun.revision, begun.epoch)
+        assert (ended.table.revision, ended.table.epoch) == (
+            begun.table.revision,
+            begun.table.epoch,
+        )
         found = [*begun.pricing, *ended.pricing]
         assert [each.model_id for each in found] == sorted(f"acme/{each}" for each in range(30))
         assert {each.prompt for each in found if each.model_id != "acme/9"} == {"1.00"}
@@ -307,9 +311,9 @@ async def test_a_restored_price_table_refuses_the_tokens_of_before(server: Serve
         connection.execute("UPDATE price_table_head SET epoch = gen_random_uuid()")
     error = await refused(page(server, page_token=begun.next_page_token))
     assert (error.code, error.reason) == ("FAILED_PRECONDITION", "EPOCH_CHANGED")
-    assert error.metadata["epoch"] != begun.epoch
+    assert error.metadata["epoch"] != begun.table.epoch
     again = await page(server)
-    assert again.epoch == error.metadata["epoch"]
+    assert again.table.epoch == error.metadata["epoch"]
     assert again.pricing == begun.pricing
 
 
@@ -420,6 +424,11 @@ async def test_filters_leave_what_they_say(server: Server, feed: Feed) -> None:
         ({"view": UNKNOWN}, "view"),
         ({"page_size": -1}, "page_size"),
         ({"page_token": "made-up"}, "page_token"),
+        ({"read": pb.ReadOptions(min_revision=-1)}, "read.min_revision"),
+        ({"read": pb.ReadOptions(exact_only=True)}, "read.exact_only"),
+        ({"read": pb.ReadOptions(accept_sources=TABLE_LAYERS)}, "read.accept_sources"),
+        ({"read": pb.ReadOptions(as_of=Timestamp(seconds=1))}, "read.as_of"),
+        ({"read": pb.ReadOptions(known_at=Timestamp(seconds=1))}, "read.known_at"),
     ],
     ids=str,
 )
@@ -428,6 +437,17 @@ async def test_a_request_that_makes_no_sense_is_refused_with_its_field(
 ) -> None:
     error = await refused(page(server, **fields))
     assert (error.code, error.fields) == ("INVALID_ARGUMENT", (field,))
+
+
+async def test_a_list_is_at_or_after_the_revision_asked_for(server: Server, feed: Feed) -> None:
+    feed.answer(payload(row("acme/one")))
+    revision = (await server.synced()).run.revision
+    reached = pb.ReadOptions(min_revision=revision)
+    begun = await page(server, text="acme/", page_size=1, read=reached)
+    assert begun.table.revision == revision
+    error = await refused(page(server, read=pb.ReadOptions(min_revision=revision + 1)))
+    assert (error.code, error.reason) == ("UNAVAILABLE", "REVISION_NOT_REACHED")
+    assert error.metadata == {"revision": str(revision), "min_revision": str(revision + 1)}
 
 
 async def test_a_page_token_serves_the_same_filters_only(server: Server) -> None:

@@ -49,7 +49,7 @@ async def test_a_near_miss_is_an_error_with_suggestions(
 
 
 async def test_who_asks_for_exact_ids_gets_no_other(server: Server) -> None:
-    request = pb.GetPricingRequest(model_id="GPT-4o", exact_only=True)
+    request = pb.GetPricingRequest(model_id="GPT-4o", read=pb.ReadOptions(exact_only=True))
     refusal = await refused(server.stub.GetPricing(request, timeout=CALL_SECONDS))
     assert refusal.reason == "MODEL_NOT_FOUND"
     batch = await server.stub.BatchGetPricing(

@@ -306,9 +306,9 @@ def test_a_server_started_without_postgres_answers_what_its_predecessor_did(
     fault = f"server ended by {end.name} while Postgres is down"
     first, _ = started(bench)
     bench.feed.prices = {**dict.fromkeys(MODELS, 100), "acme/never-asked": 1}
-    revision = first.synced().revision
+    revision = first.synced().run.revision
     for model in MODELS:
-        assert first.get(model).revision == revision
+        assert first.get(model).table.revision == revision
     kept = bench.directory / ".data" / "last_good.sqlite"
     until(lambda: _kept_models(kept) >= set(MODELS), "the last good prices on disk")
     postgres.kill()

@@ -69,7 +69,9 @@ def accepted(
     server: ServerProcess, model_id: str, *layers: pb.PricingSource.ValueType
 ) -> pb.ModelPricing:
     request = pb.GetPricingRequest(
-        model_id=model_id, provider="openrouter", accept_sources=list(layers)
+        model_id=model_id,
+        provider="openrouter",
+        read=pb.ReadOptions(accept_sources=layers),
     )
     return server.stub.GetPricing(request, timeout=CALL_SECONDS).pricing
 
@@ -120,14 +122,25 @@ def test_an_override_answers_at_once_and_says_who_set_it_and_why(
     assert pricing.source_detail == "override by ann: invoice of May"
     assert pricing.freshness == pb.FRESHNESS_FRESH
     assert pricing.verified_time == done.price_override.set_time
-    assert not pricing.HasField("valid_until")
-    assert answer.revision == done.revision == pricing.price_revision == synced.revision + 1
+    assert not pricing.HasField("valid_until_time")
+    assert (
+        answer.table.revision
+        == done.table.revision
+        == pricing.price_revision
+        == synced.run.revision + 1
+    )
     assert pricing.rate_card_id == done.price_override.rate_card.rate_card_id
     (change, _) = changes_of(server)
     assert change == done.price_change
-    assert change.status == pb.CHANGE_KIND_CHANGED
+    assert change.kind == pb.CHANGE_KIND_CHANGED
     assert (change.old_input, change.new_input) == ("1.00", "2.50")
-    assert (change.changed_by, change.source) == ("override:ann", "override")
+    assert change.source == "override"
+    assert change.origin == pb.ChangeOrigin(
+        kind=pb.ORIGIN_KIND_OVERRIDE_SET,
+        actor="admin",
+        note="ann",
+        override_id=done.price_override.override_id,
+    )
     shown = snapshot(server)
     assert shown.pricing_source == pb.PRICING_SOURCE_OVERRIDE
     assert (shown.prompt, shown.source_detail) == (pricing.prompt, pricing.source_detail)
@@ -142,13 +155,22 @@ def test_no_sync_overwrites_it_and_what_sources_state_is_kept_beneath(
     for price in (4, 5):
         bench.feed.prices = {SHARED: price}
         run = server.synced()
-        assert (run.models_updated, run.models_unchanged, run.revision) == (0, 1, done.revision)
+        assert (run.run.models_updated, run.run.models_unchanged, run.run.revision) == (
+            0,
+            1,
+            done.table.revision,
+        )
         assert server.prompt(SHARED) == "7.00"
     server.synced("genai-prices")
     assert server.prompt(SHARED) == "7.00"
     assert accepted(server, SHARED, pb.PRICING_SOURCE_DATABASE).prompt == "5.00"
     cleared = clear(server, SHARED)
-    assert cleared.price_change.changed_by == "clear_override:bob"
+    assert cleared.price_change.origin == pb.ChangeOrigin(
+        kind=pb.ORIGIN_KIND_OVERRIDE_CLEARED,
+        actor="admin",
+        note="bob",
+        override_id=done.price_override.override_id,
+    )
     assert (cleared.price_change.old_input, cleared.price_change.new_input) == ("7.00", "5.00")
     pricing = server.get(SHARED).pricing
     assert (pricing.prompt, pricing.pricing_source) == ("5.00", pb.PRICING_SOURCE_DATABASE)
@@ -174,7 +196,7 @@ def test_a_caller_who_does_not_accept_overrides_gets_what_the_sources_state(
 
 def test_a_model_and_a_seller_that_nobody_knows_are_registered(server: ServerProcess) -> None:
     done = override(server, "made-up", "New-Seller")
-    assert done.price_change.status == pb.CHANGE_KIND_ADDED
+    assert done.price_change.kind == pb.CHANGE_KIND_ADDED
     assert (done.price_override.provider, done.price_change.provider) == ("new-seller",) * 2
     assert server.prompt("made-up", "new-seller") == "7.00"
     cleared = clear(server, "made-up", "new-seller")
@@ -197,7 +219,7 @@ def test_a_model_that_a_source_lists_later_keeps_its_override(
     override(server, "acme/new")
     bench.feed.prices = {"acme/new": 1, "acme/other": 2}
     run = server.synced()
-    assert (run.models_registered, run.models_unchanged) == (1, 1)
+    assert (run.run.models_registered, run.run.models_unchanged) == (1, 1)
     assert server.prompt("acme/new") == "7.00"
     clear(server, "acme/new")
     assert server.prompt("acme/new") == "1.00"
@@ -207,7 +229,7 @@ def test_an_override_is_replaced_by_the_next(bench: Bench, server: ServerProcess
     first = override(server)
     again = override(server, reason="the same, said again")
     assert not again.HasField("price_change")
-    assert again.revision == first.revision
+    assert again.table.revision == first.table.revision
     assert server.get("acme/one").pricing.source_detail.endswith("said again")
     override(server, prompt="8", set_by="eve")
     assert server.prompt("acme/one") == "8.00"
@@ -227,7 +249,7 @@ def test_an_override_at_the_price_in_force_is_no_change_and_neither_is_its_end(
     bench.feed.prices = {"acme/one": 1}
     synced = server.synced()
     done = override(server, prompt="1", completion="2")
-    assert (done.revision, done.HasField("price_change")) == (synced.revision, False)
+    assert (done.table.revision, done.HasField("price_change")) == (synced.run.revision, False)
     assert server.get("acme/one").pricing.pricing_source == pb.PRICING_SOURCE_OVERRIDE
     bench.feed.prices = {"acme/one": 9}
     server.synced()
@@ -235,7 +257,10 @@ def test_an_override_at_the_price_in_force_is_no_change_and_neither_is_its_end(
     bench.feed.prices = {"acme/one": 1}
     server.synced()
     cleared = clear(server)
-    assert (cleared.revision, cleared.HasField("price_change")) == (synced.revision, False)
+    assert (cleared.table.revision, cleared.HasField("price_change")) == (
+        synced.run.revision,
+        False,
+    )
     assert server.get("acme/one").pricing.pricing_source == pb.PRICING_SOURCE_DATABASE
 
 
@@ -314,9 +339,10 @@ def test_a_change_stream_tells_of_it_once(bench: Bench, server: ServerProcess) -
     clear(server)
     found = [next(stream) for _ in range(2)]
     stream.cancel()
-    assert [message.changes[0].changed_by for message in found] == [
-        "override:ann",
-        "clear_override:bob",
+    origins = [message.changes[0].origin for message in found]
+    assert [(origin.kind, origin.note) for origin in origins] == [
+        (pb.ORIGIN_KIND_OVERRIDE_SET, "ann"),
+        (pb.ORIGIN_KIND_OVERRIDE_CLEARED, "bob"),
     ]
 
 
@@ -331,7 +357,7 @@ def test_a_revert_leaves_the_override_and_reverts_what_is_beneath(
     bench.feed.prices = {"acme/one": 10, "acme/two": 20}
     run = server.synced()
     override(server)
-    done = server.revert(run.sync_run_id)
+    done = server.revert(run.run.sync_run_id)
     assert [one.model_id for one in done.price_changes] == ["acme/two"]
     assert not done.refused
     assert (server.prompt("acme/one"), server.prompt("acme/two")) == ("7.00", "2.00")
@@ -347,11 +373,17 @@ def test_only_a_quote_beneath_can_be_all_that_a_revert_changes(
     bench.feed.prices = {"acme/one": 10}
     run = server.synced()
     set_ = override(server)
-    done = server.revert(run.sync_run_id)
-    assert (done.models_reverted, done.revision, list(done.refused)) == (0, set_.revision, [])
+    done = server.revert(run.run.sync_run_id)
+    assert (done.models_reverted, done.table.revision, list(done.refused)) == (
+        0,
+        set_.table.revision,
+        [],
+    )
     assert accepted(server, "acme/one", pb.PRICING_SOURCE_DATABASE).prompt == "1.00"
-    again = server.revert(run.sync_run_id)
-    assert [(one.model_id, one.revision) for one in again.refused] == [("acme/one", set_.revision)]
+    again = server.revert(run.run.sync_run_id)
+    assert [(one.model_id, one.revision) for one in again.refused] == [
+        ("acme/one", set_.table.revision)
+    ]
 
 
 def test_a_run_is_reverted_though_an_override_came_and_went_since(
@@ -367,10 +399,10 @@ def test_a_run_is_reverted_though_an_override_came_and_went_since(
     server.synced()
     clear(server)
     cleared = clear(server, "acme/two")
-    done = server.revert(run.sync_run_id)
+    done = server.revert(run.run.sync_run_id)
     assert (server.prompt("acme/one"), server.prompt("acme/two")) == ("1.00", "21.00")
     assert [(one.model_id, one.revision) for one in done.refused] == [
-        ("acme/two", cleared.revision)
+        ("acme/two", cleared.table.revision)
     ]
 
 
@@ -383,9 +415,42 @@ def test_a_run_that_came_after_an_override_ended_unseen_is_reverted_to_a_source(
     assert not clear(server).HasField("price_change")
     bench.feed.prices = {"acme/one": 5}
     run = server.synced()
-    server.revert(run.sync_run_id)
+    server.revert(run.run.sync_run_id)
     pricing = server.get("acme/one").pricing
     assert (pricing.prompt, pricing.pricing_source) == ("1.00", pb.PRICING_SOURCE_DATABASE)
+
+
+# Listed.
+
+
+def test_overrides_in_force_are_listed_by_seller_and_model_page_by_page(
+    bench: Bench, server: ServerProcess
+) -> None:
+    def listed(**fields: Any) -> list[pb.PriceOverride]:
+        found: list[pb.PriceOverride] = []
+        token = ""
+        while True:
+            request = pb.ListPriceOverridesRequest(page_size=2, page_token=token, **fields)
+            response = server.stub.ListPriceOverrides(request, timeout=CALL_SECONDS)
+            found += response.price_overrides
+            token = response.next_page_token
+            if not token:
+                return found
+
+    assert listed() == []
+    wanted = [("acme", "b"), ("acme", "a"), ("openrouter", "acme/one"), ("x-ai", "c")]
+    done = {
+        (provider, model): override(server, model, provider, until_time=in_seconds(3_600))
+        for provider, model in wanted
+    }
+    assert listed() == [done[name].price_override for name in sorted(done)]
+    assert listed(provider="XAI") == [done["x-ai", "c"].price_override]
+    assert listed(provider="nobody") == []
+    again = override(server, "a", "acme", prompt="8").price_override
+    assert listed(provider="acme")[0] == again
+    assert again.override_id != done["acme", "a"].price_override.override_id
+    clear(server, "b", "acme")
+    assert [each.model_id for each in listed(provider="acme")] == ["a"]
 
 
 # Ends.
@@ -395,18 +460,22 @@ def test_an_override_ends_in_time_on_a_running_server(bench: Bench, server: Serv
     bench.feed.prices = {"acme/one": 1}
     server.synced()
     ends = in_seconds(2)
-    done = override(server, until=ends)
+    done = override(server, until_time=ends)
     pricing = server.get("acme/one").pricing
-    assert pricing.valid_until == ends == done.price_override.until
+    assert pricing.valid_until_time == ends == done.price_override.until_time
     until(lambda: len(changes_of(server)) == 3, "the end", 5)
     change = changes_of(server)[0]
-    assert (change.changed_by, change.new_input) == ("override_ended", "1.00")
-    late = change.changed_at.ToDatetime() - ends.ToDatetime()
+    assert (change.origin.kind, change.origin.actor, change.new_input) == (
+        pb.ORIGIN_KIND_OVERRIDE_ENDED,
+        "server",
+        "1.00",
+    )
+    late = change.changed_time.ToDatetime() - ends.ToDatetime()
     assert timedelta(0) <= late
     print(f"ended {late.total_seconds():.3f} s after its end")
     pricing = server.get("acme/one").pricing
     assert (pricing.prompt, pricing.pricing_source) == ("1.00", pb.PRICING_SOURCE_DATABASE)
-    assert not pricing.HasField("valid_until")
+    assert not pricing.HasField("valid_until_time")
 
 
 def test_an_override_that_ended_while_nothing_ran_is_gone_when_a_server_starts(
@@ -416,7 +485,7 @@ def test_an_override_that_ended_while_nothing_ran_is_gone_when_a_server_starts(
     bench.feed.prices = {"acme/one": 1}
     server.synced()
     override(server, "acme/open")
-    override(server, until=in_seconds(1))
+    override(server, until_time=in_seconds(1))
     server.dispose()
     until(
         lambda: bench.rows("SELECT until FROM price_overrides WHERE until < clock_timestamp()"),
@@ -485,12 +554,12 @@ def test_only_an_admin_sets_and_clears(bench: Bench) -> None:
     for call in (override, clear):
         with pytest.raises(grpc.RpcError) as error:
             call(server)
-        assert error.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_overrides_are_no_source_and_cannot_be_synced(server: ServerProcess) -> None:
     override(server)
-    listed = server.stub.ListProviders(pb.ListProvidersRequest(), timeout=CALL_SECONDS)
+    listed = server.stub.ListSources(pb.ListSourcesRequest(), timeout=CALL_SECONDS)
     assert "override" not in {source.source for source in listed.sources}
     with pytest.raises(grpc.RpcError) as error:
         server.sync("override")

@@ -33,9 +33,9 @@ async def at(
 ) -> pb.GetPricingResponse:
     request = pb.GetPricingRequest(model_id=model_id, provider=provider, **fields)
     if as_of is not None:
-        request.as_of.FromDatetime(as_of)
+        request.read.as_of.FromDatetime(as_of)
     if known_at is not None:
-        request.known_at.FromDatetime(known_at)
+        request.read.known_at.FromDatetime(known_at)
     return await server.stub.GetPricing(request, timeout=CALL_SECONDS)
 
 
@@ -45,7 +45,7 @@ async def card_at(server: Server, *arguments: Any) -> str:
 
 def written_at(response: pb.SyncProviderResponse) -> datetime:
     """A time at which the run, and no later one, was known."""
-    return response.completed_at.ToDatetime(UTC)
+    return response.run.completed_time.ToDatetime(UTC)
 
 
 # Recorded days ---------------------------------------------------------------------------
@@ -184,7 +184,7 @@ async def test_an_override_was_in_force_while_it_was_and_not_before_or_after(
         pb.ClearPriceOverrideRequest(**names), timeout=CALL_SECONDS
     )
     set_at = overridden.price_override.set_time.ToDatetime(UTC)
-    ended = cleared.price_change.changed_at.ToDatetime(UTC)
+    ended = cleared.price_change.changed_time.ToDatetime(UTC)
     assert cleared.price_change.effective_time.ToDatetime(UTC) == ended
     tick = timedelta(microseconds=1)
     for as_of, prompt, source in (
@@ -195,7 +195,7 @@ async def test_an_override_was_in_force_while_it_was_and_not_before_or_after(
     ):
         found = (await at(server, "acme/one", as_of)).pricing
         assert (found.prompt, found.pricing_source) == (prompt, source)
-    assert (await at(server, "acme/one", set_at)).pricing.valid_until.ToDatetime(UTC) == ended
+    assert (await at(server, "acme/one", set_at)).pricing.valid_until_time.ToDatetime(UTC) == ended
 
 
 async def test_a_reverted_price_never_was_in_effect_and_was_believed_all_the_same(
@@ -206,17 +206,18 @@ async def test_a_reverted_price_never_was_in_effect_and_was_believed_all_the_sam
     feed.answer(recording((BEGINNING + HOUR).isoformat(), row("acme/one", "0.000005")))
     wrong = await server.synced()
     reverted = await server.stub.RevertSyncRun(
-        pb.RevertSyncRunRequest(sync_run_id=wrong.sync_run_id), timeout=CALL_SECONDS
+        pb.RevertSyncRunRequest(sync_run_id=wrong.run.sync_run_id), timeout=CALL_SECONDS
     )
     as_of = BEGINNING + 2 * HOUR
     assert (await at(server, "acme/one", as_of)).pricing.prompt == "1.00"
     believed = await at(server, "acme/one", as_of, written_at(wrong))
     assert believed.pricing.prompt == "5.00"
-    assert believed.revision == wrong.revision < reverted.revision
+    assert believed.table.revision == wrong.run.revision < reverted.table.revision
 
 
 async def test_only_the_price_table_tells_what_was_known(server: Server) -> None:
-    only: dict[str, Any] = {"provider": "openai", "accept_sources": [pb.PRICING_SOURCE_CATALOG]}
+    catalogue = pb.ReadOptions(accept_sources=[pb.PRICING_SOURCE_CATALOG])
+    only: dict[str, Any] = {"provider": "openai", "read": catalogue}
     found = await at(server, "gpt-4o", as_of=BEGINNING, **only)
     assert found.pricing.pricing_source == pb.PRICING_SOURCE_CATALOG
     error = await refused(at(server, "gpt-4o", known_at=datetime.now(UTC), **only))
@@ -226,6 +227,8 @@ async def test_only_the_price_table_tells_what_was_known(server: Server) -> None
 async def test_the_future_cannot_be_known_and_a_revision_is_no_time(server: Server) -> None:
     soon = datetime.now(UTC) + HOUR
     error = await refused(at(server, "gpt-4o", None, soon))
-    assert error.code == "INVALID_ARGUMENT"
-    error = await refused(at(server, "gpt-4o", None, datetime.now(UTC), min_revision=1))
+    assert (error.code, error.fields) == ("INVALID_ARGUMENT", ("read.known_at",))
+    error = await refused(
+        at(server, "gpt-4o", None, datetime.now(UTC), read=pb.ReadOptions(min_revision=1))
+    )
     assert error.code == "INVALID_ARGUMENT"

@@ -459,7 +459,7 @@ async def test_the_epoch_lasts_as_long_as_the_database_and_a_restored_one_gets_a
     async def head(conninfo: str) -> tuple[str, int]:
         async with in_process_server(conninfo, feed) as server:
             answer = await server.get("gpt-oss-120b", "openai")
-            return answer.epoch, answer.revision
+            return answer.table.epoch, answer.table.revision
 
     first = await head(database)
     assert await head(database) == first

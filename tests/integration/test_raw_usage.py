@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.grpc_api import convert_rates
+from llmpricing.wire.enums import METERS
+from llmpricing.wire.rates import rate_message
 from tests._raw_usage import UsageCase, usage_cases
 from tests.integration._server import CALL_SECONDS, Server
 from tests.integration._status import refused
@@ -22,7 +23,9 @@ CHAT = {
 def request_of(case: UsageCase, model_id: str) -> pb.CalculateCostRequest:
     flavour = pb.ApiFlavour.Value(f"API_FLAVOUR_{case.flavour.name}")
     raw = pb.RawUsage(api_flavour=flavour, json=json.dumps(case.body))
-    return pb.CalculateCostRequest(provider="acme", model_id=model_id, raw_usage=raw)
+    return pb.CalculateCostRequest(
+        provider="acme", model_id=model_id, raw_usage=raw, receipt=pb.RECEIPT_VIEW_PLAIN
+    )
 
 
 async def test_every_account_costs_what_was_worked_out_by_hand(server: Server) -> None:
@@ -33,7 +36,7 @@ async def test_every_account_costs_what_was_worked_out_by_hand(server: Server) -
             pb.SetPriceOverrideRequest(
                 provider="acme",
                 model_id=f"model-{number}",
-                rates=map(convert_rates.rate_message, case.card.rates),
+                rates=map(rate_message, case.card.rates),
                 reason="test",
             ),
             timeout=CALL_SECONDS,
@@ -47,13 +50,13 @@ async def test_every_account_costs_what_was_worked_out_by_hand(server: Server) -
     for case, result in zip(cases, response.results, strict=True):
         cost = result.cost
         assert Decimal(cost.total) == case.cost, case
-        used = {each.meter: Decimal(each.quantity) for each in cost.usage}
-        assert used == {convert_rates.METERS[m]: count for m, count in case.usage.items()}, case
+        used = {each.meter: Decimal(each.quantity) for each in result.usage}
+        assert used == {METERS[m]: count for m, count in case.usage.items()}, case
         assert tuple((each.path, each.value) for each in cost.unknown_usage) == case.unknown, case
         assert not cost.unpriced
-        replay = pb.ReplayReceiptRequest(receipt=cost.receipt, usage=cost.usage)
+        replay = pb.ReplayReceiptRequest(receipt=result.receipt, usage=result.usage)
         again = await server.stub.ReplayReceipt(replay, timeout=CALL_SECONDS)
-        assert again.total == cost.total
+        assert again.cost.total == cost.total
 
 
 async def test_the_model_that_the_account_names_is_priced_and_a_caller_s_context_counts_first(
@@ -73,10 +76,10 @@ async def test_the_model_that_the_account_names_is_priced_and_a_caller_s_context
         ),
         timeout=CALL_SECONDS,
     )
-    assert (named.total, named.match) == (stated.total, stated.match)
+    assert (named.cost.total, named.match) == (stated.cost.total, stated.match)
     flex = json.dumps(CHAT | {"service_tier": "flex"})
     raw = pb.RawUsage(api_flavour=pb.API_FLAVOUR_OPENAI_CHAT, json=flex)
-    request = pb.CalculateCostRequest(raw_usage=raw)
+    request = pb.CalculateCostRequest(raw_usage=raw, receipt=pb.RECEIPT_VIEW_PLAIN)
     answer = await server.stub.CalculateCost(request, timeout=CALL_SECONDS)
     assert dict(answer.receipt.context) == {"service_tier": "flex"}
     request.context["service_tier"] = "priority"

@@ -79,27 +79,31 @@ def test_the_prices_before_the_run_are_in_force_again(bench: Bench, server: Serv
     run = server.synced()
     assert server.prompt("acme/one") == "10.00"
 
-    dry = server.revert(run.sync_run_id, dry_run=True)
-    assert (dry.dry_run, dry.revision, dry.models_reverted) == (True, run.revision, 3)
+    dry = server.revert(run.run.sync_run_id, dry_run=True)
+    assert (dry.dry_run, dry.table.revision, dry.models_reverted) == (True, run.run.revision, 3)
     assert server.prompt("acme/one") == "10.00"
     assert len(changes_of(server, "acme/one")) == 2
 
-    done = server.revert(run.sync_run_id, triggered_by="ann")
-    assert (done.sync_run_id, done.dry_run) == (run.sync_run_id, False)
-    assert (done.revision, done.models_reverted) == (run.revision + 1, 3)
+    done = server.revert(run.run.sync_run_id, triggered_by="ann")
+    assert (done.sync_run_id, done.dry_run) == (run.run.sync_run_id, False)
+    assert (done.table.revision, done.models_reverted) == (run.run.revision + 1, 3)
     assert not done.refused
     assert {server.prompt(f"acme/{name}") for name in ("one", "two")} == {"1.00", "2.00"}
     answer = server.get("acme/one")
-    assert answer.revision == answer.pricing.price_revision == done.revision
+    assert answer.table.revision == answer.pricing.price_revision == done.table.revision
     assert answer.pricing.rate_card_id == first_card
     assert answer.pricing.freshness == pb.FRESHNESS_UNCONFIRMED, "nothing states it now"
     assert server.get("acme/same").pricing.freshness == pb.FRESHNESS_FRESH
     change = changes_of(server, "acme/one")[0]
-    assert change.status == pb.CHANGE_KIND_CHANGED
+    assert change.kind == pb.CHANGE_KIND_CHANGED
     assert (change.old_input, change.new_input) == ("10.00", "1.00")
-    assert change.changed_by == f"revert:{run.sync_run_id}:ann"
-    assert change.sync_run_id == ""
-    assert change.revision == done.revision
+    assert change.origin == pb.ChangeOrigin(
+        kind=pb.ORIGIN_KIND_REVERT,
+        actor="admin",
+        note="ann",
+        reverted_run_id=run.run.sync_run_id,
+    )
+    assert change.revision == done.table.revision
     assert [one for one in done.price_changes if one.model_id == "acme/one"] == [change]
     assert [(one.model_id, one.new_input) for one in dry.price_changes] == [
         (one.model_id, one.new_input) for one in done.price_changes
@@ -111,7 +115,7 @@ def test_a_model_that_the_run_added_stays_known_without_a_price(
 ) -> None:
     bench.feed.prices = {"acme/new": 5, "acme/unpriced": None}
     run = server.synced()
-    done = server.revert(run.sync_run_id)
+    done = server.revert(run.run.sync_run_id)
     assert [change.model_id for change in done.price_changes] == ["acme/new"]
     pricing = server.get("acme/new").pricing
     assert pricing.state == pb.PRICE_STATE_UNPRICED
@@ -128,9 +132,9 @@ def test_a_model_that_changed_since_is_refused_and_left(
     run = server.synced()
     bench.feed.prices = {"acme/one": 10, "acme/two": 21}
     later = server.synced()
-    done = server.revert(run.sync_run_id)
+    done = server.revert(run.run.sync_run_id)
     assert [(one.provider, one.model_id, one.revision) for one in done.refused] == [
-        ("openrouter", "acme/two", later.revision)
+        ("openrouter", "acme/two", later.run.revision)
     ]
     assert done.models_reverted == 1
     assert (server.prompt("acme/one"), server.prompt("acme/two")) == ("1.00", "21.00")
@@ -141,10 +145,10 @@ def test_the_second_revert_of_a_run_changes_nothing(bench: Bench, server: Server
     server.synced()
     bench.feed.prices = {"acme/one": 10}
     run = server.synced()
-    once = server.revert(run.sync_run_id)
-    twice = server.revert(run.sync_run_id)
-    assert (twice.models_reverted, twice.revision) == (0, once.revision)
-    assert [one.revision for one in twice.refused] == [once.revision]
+    once = server.revert(run.run.sync_run_id)
+    twice = server.revert(run.run.sync_run_id)
+    assert (twice.models_reverted, twice.table.revision) == (0, once.table.revision)
+    assert [one.revision for one in twice.refused] == [once.table.revision]
     assert server.prompt("acme/one") == "1.00"
 
 
@@ -155,8 +159,8 @@ def test_the_next_sync_of_the_same_source_states_its_price_again(
     server.synced()
     bench.feed.prices = {"acme/one": 10}
     run = server.synced()
-    server.revert(run.sync_run_id)
-    assert server.synced().models_updated == 1
+    server.revert(run.run.sync_run_id)
+    assert server.synced().run.models_updated == 1
     assert server.prompt("acme/one") == "10.00"
 
 
@@ -169,12 +173,12 @@ def test_a_delisted_model_is_listed_again_until_the_next_news(
     server.synced()
     run = server.synced()
     assert server.get("acme/one").pricing.HasField("delisted_time")
-    done = server.revert(run.sync_run_id)
-    assert [one.status for one in done.price_changes] == [pb.CHANGE_KIND_RESTORED]
+    done = server.revert(run.run.sync_run_id)
+    assert [one.kind for one in done.price_changes] == [pb.CHANGE_KIND_RESTORED]
     pricing = server.get("acme/one").pricing
     assert not pricing.HasField("delisted_time")
     assert pricing.prompt == "1.00"
-    assert server.synced("genai-prices").revision == done.revision
+    assert server.synced("genai-prices").run.revision == done.table.revision
     assert not server.get("acme/one").pricing.HasField("delisted_time")
     server.synced()
     assert server.get("acme/one").pricing.HasField("delisted_time")
@@ -191,8 +195,8 @@ def test_a_restored_model_is_delisted_again_at_its_old_price(
     bench.feed.prices = {"acme/one": 10, "acme/two": 2}
     run = server.synced()
     assert server.prompt("acme/one") == "10.00"
-    done = server.revert(run.sync_run_id)
-    assert [one.status for one in done.price_changes] == [pb.CHANGE_KIND_DELISTED]
+    done = server.revert(run.run.sync_run_id)
+    assert [one.kind for one in done.price_changes] == [pb.CHANGE_KIND_DELISTED]
     pricing = server.get("acme/one").pricing
     assert pricing.HasField("delisted_time")
     assert pricing.prompt == "1.00"
@@ -208,14 +212,14 @@ def test_the_price_of_another_source_comes_back_with_its_name_and_stays(
     bench.feed.prices = {SHARED: 7}
     run = server.synced()
     assert server.prompt(SHARED) == "7.00"
-    done = server.revert(run.sync_run_id)
+    done = server.revert(run.run.sync_run_id)
     for _ in range(2):
         after = server.get(SHARED).pricing
         assert after.rate_card_id == before.rate_card_id
         assert after.source_detail == before.source_detail
         assert after.verified_time == before.verified_time
         # A sync of the other source, whose data is the same.
-        assert server.synced("genai-prices").revision == done.revision
+        assert server.synced("genai-prices").run.revision == done.table.revision
     server.synced()
     assert server.prompt(SHARED) == "7.00"
 
@@ -227,8 +231,8 @@ def test_a_sync_of_another_source_does_not_bring_the_reverted_price_back(
     server.synced()
     bench.feed.prices = {SHARED: 7}
     run = server.synced()
-    done = server.revert(run.sync_run_id)
-    assert server.synced("genai-prices").revision == done.revision
+    done = server.revert(run.run.sync_run_id)
+    assert server.synced("genai-prices").run.revision == done.table.revision
     assert server.prompt(SHARED) == "6.00"
 
 
@@ -240,7 +244,7 @@ def test_the_bundled_catalogue_can_be_reverted_as_a_whole_and_read_again(
     assert done.models_reverted > 1_000
     assert server.table_prompt("gpt-4o", "openai") is None
     again = server.synced("genai-prices")
-    assert again.models_updated == done.models_reverted
+    assert again.run.models_updated == done.models_reverted
     assert server.table_prompt("gpt-4o", "openai") is not None
 
 
@@ -252,14 +256,14 @@ def test_only_a_run_that_succeeded_can_be_reverted(bench: Bench, server: ServerP
         assert refusal(error.value) == ("SYNC_RUN_NOT_FOUND", {"sync_run_id": unknown})
     bench.feed.prices = {}
     failed = server.sync()
-    assert failed.status == pb.SYNC_STATUS_FAILED
+    assert failed.run.status == pb.SYNC_STATUS_FAILED
     for dry_run in (True, False):
         with pytest.raises(grpc.RpcError) as error:
-            server.revert(failed.sync_run_id, dry_run=dry_run)
+            server.revert(failed.run.sync_run_id, dry_run=dry_run)
         assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         assert refusal(error.value) == (
             "RUN_NOT_REVERTIBLE",
-            {"sync_run_id": failed.sync_run_id, "status": "failed"},
+            {"sync_run_id": failed.run.sync_run_id, "status": "failed"},
         )
     for fields in ({"triggered_by": "a" * 201}, {"triggered_by": "a\nb"}):
         with pytest.raises(grpc.RpcError) as error:
@@ -271,7 +275,7 @@ def test_only_an_admin_reverts(bench: Bench) -> None:
     server = bench.start(PRICING_ADMIN_TOKEN="correct-horse")
     with pytest.raises(grpc.RpcError) as error:
         server.revert("1")
-    assert error.value.code() == grpc.StatusCode.PERMISSION_DENIED
+    assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
 # What the run stated without bringing it into force.
@@ -285,19 +289,20 @@ def test_what_a_run_stated_beneath_an_override_is_refused_and_unconfirmed_when_i
     set_ = override(server, "acme/one")
     bench.feed.prices = {"acme/one": 10, "acme/two": 20}
     run = server.synced()
-    assert (run.models_updated, run.models_held) == (1, 0)
+    assert (run.run.models_updated, run.run.models_held) == (1, 0)
 
     before = quotes_and_validators(bench)
-    dry = server.revert(run.sync_run_id, dry_run=True)
+    dry = server.revert(run.run.sync_run_id, dry_run=True)
     assert quotes_and_validators(bench) == before
-    done = server.revert(run.sync_run_id)
+    done = server.revert(run.run.sync_run_id)
     assert dry.refused == done.refused
     assert dry.quotes_unconfirmed == done.quotes_unconfirmed == 1
     assert done.models_reverted == 1
     (refused,) = done.refused
     assert (refused.provider, refused.model_id) == ("openrouter", "acme/one")
-    assert refused.revision == set_.revision
-    assert "sync openrouter again before clearing the override" in refused.reason
+    assert refused.revision == set_.table.revision
+    assert "sync openrouter again before clearing the override" in refused.message
+    assert refused.reason == pb.REFUSED_REVERT_REASON_BENEATH_OVERRIDE
     assert (server.prompt("acme/one"), server.prompt("acme/two")) == ("7.00", "2.00")
 
     clear_override(server, "acme/one")
@@ -317,11 +322,11 @@ def test_beneath_an_override_the_second_revert_changes_nothing_and_says_the_same
     override(server, "acme/one")
     bench.feed.prices = {"acme/one": 10}
     run = server.synced()
-    once = server.revert(run.sync_run_id)
+    once = server.revert(run.run.sync_run_id)
     before = quotes_and_validators(bench)
-    twice = server.revert(run.sync_run_id)
+    twice = server.revert(run.run.sync_run_id)
     assert twice.refused == once.refused
-    assert (twice.revision, twice.quotes_unconfirmed) == (once.revision, 0)
+    assert (twice.table.revision, twice.quotes_unconfirmed) == (once.table.revision, 0)
     assert quotes_and_validators(bench) == before
 
 
@@ -335,11 +340,11 @@ def test_what_surfaced_before_the_revert_is_refused_and_unconfirmed_at_once(
     run = server.synced()
     cleared = clear_override(server, "acme/one")
     assert server.get("acme/one").pricing.freshness == pb.FRESHNESS_FRESH
-    done = server.revert(run.sync_run_id)
+    done = server.revert(run.run.sync_run_id)
     assert [(one.model_id, one.revision) for one in done.refused] == [
-        ("acme/one", cleared.revision)
+        ("acme/one", cleared.table.revision)
     ]
-    assert (done.models_reverted, done.revision) == (0, cleared.revision)
+    assert (done.models_reverted, done.table.revision) == (0, cleared.table.revision)
     pricing = server.get("acme/one").pricing
     assert (pricing.prompt, pricing.freshness) == ("10.00", pb.FRESHNESS_UNCONFIRMED)
 
@@ -364,7 +369,7 @@ def test_the_revert_of_a_run_that_read_the_same_data_again_leaves_prices_confirm
     server: ServerProcess,
 ) -> None:
     again = server.synced("genai-prices")
-    assert again.models_updated == 0
-    done = server.revert(again.sync_run_id)
+    assert again.run.models_updated == 0
+    done = server.revert(again.run.sync_run_id)
     assert (done.models_reverted, done.quotes_unconfirmed, len(done.refused)) == (0, 0, 0)
     assert confirmed_by_source(server, SHARED) == {"genai-prices": True}

@@ -577,12 +577,12 @@ async def sync_twice_and_look_up(server: Server, feed: Feed) -> None:
     """All that a server does to the database, with a change of price."""
     feed.answer(payload(row(MODEL, prompt="0.000001")))
     first = await server.synced()
-    assert first.models_registered == 1
+    assert first.run.models_registered == 1
     feed.answer(payload(row(MODEL, prompt="0.000002"), row("maker/second")))
     second = await server.synced()
-    assert (second.models_updated, second.models_registered) == (1, 1)
+    assert (second.run.models_updated, second.run.models_registered) == (1, 1)
     assert (await server.price(MODEL)).prompt == "2.00"
-    run = await server.run(second.sync_run_id)
+    run = await server.run(second.run.sync_run_id)
     assert run.triggered_by
     assert len(await server.runs()) == 2
 

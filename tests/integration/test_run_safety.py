@@ -73,7 +73,7 @@ def test_a_server_killed_at_any_step_leaves_all_prices_old_or_all_new_and_no_run
     # Its answers come from the table: what its cache holds is another test's concern.
     alive = bench.start(PRICING_CACHE_TTL_SECONDS="0.001")
     bench.feed.prices = dict.fromkeys(MODELS, 100)
-    old = alive.synced().revision
+    old = alive.synced().run.revision
     for number, point in enumerate(FaultPoint, start=1):
         bench.feed.prices = {**dict.fromkeys(MODELS, 100 + number), f"acme/new-{number}": 1}
         doomed = bench.start(PRICING_FAULT_POINT=point.value)
@@ -95,7 +95,7 @@ def test_a_server_killed_at_any_step_leaves_all_prices_old_or_all_new_and_no_run
             assert len(prices) == 1
             assert f"{100 + number}.00" not in prices
         bench.assert_whole()
-        old = alive.synced().revision
+        old = alive.synced().run.revision
         assert {alive.prompt(model) for model in MODELS} == {f"{100 + number}.00"}
     bench.assert_whole()
 
@@ -128,7 +128,7 @@ def test_a_second_sync_of_a_source_is_refused_at_once_on_every_process(bench: Be
     assert response.status == pb.SYNC_STATUS_SUCCESS
     reason, metadata = refusal(refused.value)
     assert reason == "SYNC_IN_PROGRESS"
-    assert metadata == {"provider": "openrouter", "sync_run_id": response.sync_run_id}
+    assert metadata == {"source": "openrouter", "sync_run_id": response.run.sync_run_id}
     second.synced()
 
 
@@ -154,9 +154,9 @@ def test_a_frozen_process_loses_its_source_and_cannot_commit_when_it_wakes(bench
     late = call.result()
     assert late.status == pb.SYNC_STATUS_FAILED
     assert f"sync run {dead.sync_run_id} was declared dead" in late.error_message
-    assert (before.revision + 1, late.revision) == (between.revision, between.revision)
+    assert (before.run.revision + 1, late.revision) == (between.run.revision, between.run.revision)
     assert other.prompt("acme/one") == frozen.prompt("acme/one") == "3.00"
-    assert frozen.synced().models_updated == 1
+    assert frozen.synced().run.models_updated == 1
     bench.assert_whole()
 
 
@@ -173,7 +173,7 @@ def test_a_process_frozen_inside_its_transaction_gives_the_price_table_free(benc
         frozen.process.send_signal(signal.SIGSTOP)
     with reaping(bench.conninfo, lease_seconds=3):
         assert other.ended_run().status == pb.SYNC_STATUS_FAILED
-    assert other.synced("genai-prices").models_updated == 0
+    assert other.synced("genai-prices").run.models_updated == 0
     bench.feed.prices = {"acme/one": 3}
     other.synced()
     frozen.process.send_signal(signal.SIGCONT)

@@ -186,11 +186,11 @@ def test_a_restart_neither_skips_nor_repeats_and_does_not_wait_for_the_run(bench
     assert_each_was_due([row for row in runs(bench) if row["status"] != "in_progress"])
 
 
-def test_list_providers_tells_health_and_schedule(bench: Bench) -> None:
+def test_list_sources_tells_health_and_schedule(bench: Bench) -> None:
     server = bench.start(PRICING_OPENROUTER_SYNC_INTERVAL="6h")
 
     def openrouter() -> pb.Source:
-        response = server.stub.ListProviders(pb.ListProvidersRequest(), timeout=CALL_SECONDS)
+        response = server.stub.ListSources(pb.ListSourcesRequest(), timeout=CALL_SECONDS)
         (found,) = (each for each in response.sources if each.source == "openrouter")
         return found
 
@@ -199,11 +199,11 @@ def test_list_providers_tells_health_and_schedule(bench: Bench) -> None:
     assert never.HasField("next_due_time")
     assert never.is_stale
     assert not never.HasField("success_rate")
-    assert never.evidence == "recorded"
+    assert never.evidence == pb.SOURCE_EVIDENCE_RECORDED
     server.synced()
     bench.feed.prices = {}
     for _ in range(2):
-        assert server.sync().status == pb.SYNC_STATUS_FAILED
+        assert server.sync().run.status == pb.SYNC_STATUS_FAILED
     source = openrouter()
     assert (source.failures_in_a_row, source.success_rate, source.is_stale) == (2, "0.33", False)
     # What a person tried and failed moves nothing.
@@ -214,9 +214,7 @@ def test_list_providers_tells_health_and_schedule(bench: Bench) -> None:
 
     others = {
         each.source: each
-        for each in server.stub.ListProviders(
-            pb.ListProvidersRequest(), timeout=CALL_SECONDS
-        ).sources
+        for each in server.stub.ListSources(pb.ListSourcesRequest(), timeout=CALL_SECONDS).sources
     }
     for name in ("genai-prices", "novita"):
         assert not others[name].HasField("sync_interval"), name

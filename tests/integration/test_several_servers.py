@@ -58,10 +58,10 @@ class Process:
     def ask(self, min_revision: int | None = None) -> tuple[int, int]:
         """Revision and price of the model, in USD per 1M tokens of input."""
         request = pb.GetPricingRequest(
-            model_id=MODEL, provider="openrouter", min_revision=min_revision
+            model_id=MODEL, provider="openrouter", read=pb.ReadOptions(min_revision=min_revision)
         )
         response = self.server.stub.GetPricing(request, timeout=CALL_SECONDS)
-        return response.revision, round(float(response.pricing.prompt))
+        return response.table.revision, round(float(response.pricing.prompt))
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def _asked_without_a_break(processes: list[Process]) -> Iterator[None]:
 def synced(bench: Bench, process: Process, price: int) -> int:
     """The revision of a sync that sets the price."""
     bench.feed.prices = {MODEL: price}
-    return process.server.synced().revision
+    return process.server.synced().run.revision
 
 
 def served(process: Process, answer: tuple[int, int], what: str, seconds: float) -> float:
@@ -220,7 +220,7 @@ def test_while_a_source_is_synced_every_other_process_refuses_to_sync_it(
         refused.append(refusal(second.value))
     bench.feed.opened.set()
     run = running.result()
-    metadata = {"provider": "openrouter", "sync_run_id": run.sync_run_id}
+    metadata = {"source": "openrouter", "sync_run_id": run.sync_run_id}
     assert refused == [("SYNC_IN_PROGRESS", metadata)] * 2
     for other in others:
         served(other, (run.revision, 101), "the new price", SOON_SECONDS)

@@ -23,7 +23,7 @@ def prices(count: int, price: str) -> Any:
 async def sync(server: Server, feed: Feed, answer: object) -> int:
     """Sync an answer of OpenRouter's; the revision after it."""
     feed.answer(answer)
-    return (await server.synced()).revision
+    return (await server.synced()).run.revision
 
 
 async def history(server: Server) -> list[tuple[int, str, str]]:
@@ -42,8 +42,7 @@ async def test_the_first_message_comes_at_once_with_revision_and_epoch(server: S
     async with stream(server.stub) as reader:
         started = await reader.read()
     assert started == Response(
-        revision=head.revision,
-        epoch=head.epoch,
+        table=head.table,
         event=pb.STREAM_EVENT_STARTED,
         last_fragment=True,
     )
@@ -103,7 +102,7 @@ async def test_atomic_per_revision(database: str, feed: Feed, stream_buffer_byte
             while not messages[-1].last_fragment:
                 messages.append(await reader.read())
     assert len(messages) > 1
-    assert {(one.revision, one.event) for one in messages} == {(2, pb.STREAM_EVENT_CHANGES)}
+    assert {(one.table.revision, one.event) for one in messages} == {(2, pb.STREAM_EVENT_CHANGES)}
     assert [one.last_fragment for one in messages] == [False] * (len(messages) - 1) + [True]
     assert all(one.ByteSize() < 1024 * 1024 for one in messages)
     assert sum(len(one.changes) for one in messages) == 2_000
@@ -114,24 +113,23 @@ async def test_resumable_at_every_revision(server: Server, feed: Feed) -> None:
         await sync(server, feed, prices(2, f"0.00000{price}"))
     everything = await history(server)
     async with stream(server.stub) as reader:
-        epoch = (await reader.read()).epoch
+        epoch = (await reader.read()).table.epoch
     for saved in range(7):
         async with stream(server.stub, after_revision=saved, epoch=epoch) as reader:
             started = await reader.read()
-            assert (started.revision, started.last_fragment) == (saved, True)
+            assert (started.table.revision, started.last_fragment) == (saved, True)
             if saved < 6:
                 assert await reader.upto(6) == [key for key in everything if key[0] > saved]
 
 
 async def test_bookmarkable_when_nothing_passes_the_filters(server: Server, feed: Feed) -> None:
     async with stream(server.stub, providers=["nobody"], progress_seconds=0.1) as reader:
-        before = (await reader.read()).revision
+        before = (await reader.read()).table.revision
         revision = await sync(server, feed, payload(row(MODEL)))
-        while (message := await reader.read()).revision < revision:
-            assert (message.event, message.revision) == (pb.STREAM_EVENT_PROGRESS, before)
+        while (message := await reader.read()).table.revision < revision:
+            assert (message.event, message.table.revision) == (pb.STREAM_EVENT_PROGRESS, before)
         assert message == Response(
-            revision=revision,
-            epoch=message.epoch,
+            table=pb.TableRevision(revision=revision, epoch=message.table.epoch),
             event=pb.STREAM_EVENT_PROGRESS,
             last_fragment=True,
         )
@@ -159,7 +157,7 @@ async def test_a_snapshot_and_the_changes_after_it_are_one_sequence(
         started = await reader.read()
         assert (started.event, started.last_fragment) == (pb.STREAM_EVENT_STARTED, False)
         taken_at, found = await reader.snapshot()
-        assert started.revision == taken_at == revision
+        assert started.table.revision == taken_at == revision
         last = [row(f"{MODEL}-{number}", "0.000002") for number in (0, 2)]
         changed = await sync(server, feed, payload(row(f"{MODEL}-1", "0.000003"), *last))
         assert [key_of(change) for change in await reader.revision()] == [
@@ -222,13 +220,13 @@ async def test_every_kind_of_change_comes_with_the_price_before_and_after(
             payload(other, row(MODEL, "0.000002")),
         ):
             feed.answer(answer)
-            runs.append((await server.synced(triggered_by="test")).sync_run_id)
+            runs.append((await server.synced(triggered_by="test")).run.sync_run_id)
         added, changed, delisted, restored = [(await reader.revision())[0] for _ in range(4)]
     assert [
-        (one.status, one.sync_run_id, one.changed_by, one.source)
+        (one.kind, one.origin.sync_run_id, one.origin.note, one.source)
         for one in (added, changed, delisted, restored)
     ] == [
-        (kind, run, "api_sync:openrouter", "openrouter")
+        (kind, run, "test", "openrouter")
         for kind, run in (
             (pb.CHANGE_KIND_ADDED, runs[0]),
             (pb.CHANGE_KIND_CHANGED, runs[1]),
@@ -242,31 +240,34 @@ async def test_every_kind_of_change_comes_with_the_price_before_and_after(
     assert [rate.price for rate in changed.new_rate_card.rates] == ["0.000002", "0.000002"]
     assert delisted.old_rate_card == delisted.new_rate_card == changed.new_rate_card
     assert restored.new_rate_card == changed.new_rate_card
-    assert changed.new_rate_card.rate_card_id == changed.new_rate_card_id
+    assert changed.new_rate_card.rate_card_id != changed.old_rate_card.rate_card_id
     assert changed.effective_time.ToDatetime() > added.effective_time.ToDatetime()
 
 
 async def test_a_revert_is_streamed_as_any_other_change(server: Server, feed: Feed) -> None:
     await sync(server, feed, payload(row(MODEL, "0.000001")))
     feed.answer(payload(row(MODEL, "0.000002")))
-    run = (await server.synced()).sync_run_id
+    run = (await server.synced()).run.sync_run_id
     async with stream(server.stub) as reader:
         await reader.read()
         await server.stub.RevertSyncRun(
             pb.RevertSyncRunRequest(sync_run_id=run, triggered_by="somebody")
         )
         (change,) = await reader.revision()
-    assert (change.changed_by, change.new_input) == (f"revert:{run}:somebody", "1.00")
+    assert change.origin == pb.ChangeOrigin(
+        kind=pb.ORIGIN_KIND_REVERT, actor="admin", note="somebody", reverted_run_id=run
+    )
+    assert change.new_input == "1.00"
 
 
 async def test_a_failed_and_a_dry_run_are_no_revision(server: Server, feed: Feed) -> None:
     async with stream(server.stub, progress_seconds=0.1) as reader:
-        before = (await reader.read()).revision
+        before = (await reader.read()).table.revision
         feed.answer(b"<html>")
-        assert (await server.sync()).status == pb.SYNC_STATUS_FAILED
+        assert (await server.sync()).run.status == pb.SYNC_STATUS_FAILED
         feed.answer(payload(row(MODEL)))
         await server.sync(dry_run=True)
-        assert (await reader.next(pb.STREAM_EVENT_PROGRESS)).revision == before
+        assert (await reader.next(pb.STREAM_EVENT_PROGRESS)).table.revision == before
         await sync(server, feed, payload(row(MODEL)))
         assert [change.revision for change in await reader.revision()] == [before + 1]
 

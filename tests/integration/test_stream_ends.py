@@ -38,7 +38,7 @@ async def server(database: str, feed: Feed) -> AsyncIterator[Server]:
 
 async def sync(server: Server, feed: Feed, price: str, models: int = 1) -> int:
     feed.answer(payload(*(row(f"{MODEL}-{number}", price) for number in range(models))))
-    return (await server.synced()).revision
+    return (await server.synced()).run.revision
 
 
 async def refusal(server: Server, **fields: Any) -> Refusal:
@@ -91,13 +91,13 @@ async def test_a_renewed_epoch_ends_streams_under_a_running_server(
     server: Server, feed: Feed
 ) -> None:
     async with stream(server.stub) as reader:
-        old = (await reader.read()).epoch
+        old = (await reader.read()).table.epoch
         await execute(server.conninfo, "UPDATE price_table_head SET epoch = gen_random_uuid()")
         found = await reader.refusal()
     assert (found.code, found.reason) == ("FAILED_PRECONDITION", "EPOCH_CHANGED")
     assert found.metadata["epoch"] != old
     async with stream(server.stub, snapshot=True) as reader:
-        assert (await reader.read()).epoch == found.metadata["epoch"]
+        assert (await reader.read()).table.epoch == found.metadata["epoch"]
         await reader.snapshot()
         revision = await sync(server, feed, STEPS[0])
         assert [change.revision for change in await reader.revision()] == [revision]
@@ -113,8 +113,8 @@ async def test_a_price_table_that_went_back_gets_a_new_epoch_and_ends_streams(
         await execute(server.conninfo, "UPDATE price_table_head SET revision = revision - 1")
         found = await reader.refusal()
     assert (found.code, found.reason) == ("FAILED_PRECONDITION", "EPOCH_CHANGED")
-    assert found.metadata["epoch"] != started.epoch
-    assert found.metadata["revision"] == str(started.revision - 1)
+    assert found.metadata["epoch"] != started.table.epoch
+    assert found.metadata["revision"] == str(started.table.revision - 1)
 
 
 async def test_a_server_that_has_not_heard_of_a_revision_yet_looks_before_it_refuses(
@@ -132,18 +132,18 @@ async def test_a_server_that_has_not_heard_of_a_revision_yet_looks_before_it_ref
             async with stream(
                 second.stub, after_revision=saved.after_revision, epoch=saved.epoch
             ) as other:
-                assert (await other.read()).revision == revision
+                assert (await other.read()).table.revision == revision
 
 
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"after_revision": -1}, "after_revision"),
-        ({"after_revision": 1, "snapshot": True}, "snapshot"),
+        ({"after": pb.TableRevision(revision=-1)}, "after.revision"),
+        ({"after": pb.TableRevision(revision=1), "snapshot": True}, "snapshot"),
         ({"providers": [""]}, "providers[0]"),
         ({"model_ids": ["a", "b\n"]}, "model_ids[1]"),
         ({"model_ids": ["a"] * 1001}, "model_ids"),
-        ({"epoch": "x" * 101}, "epoch"),
+        ({"after": pb.TableRevision(epoch="x" * 101)}, "after.epoch"),
         ({"progress_interval": Duration(nanos=1)}, "progress_interval"),
         ({"progress_interval": Duration(seconds=3601)}, "progress_interval"),
         ({"progress_interval": Duration(seconds=-1)}, "progress_interval"),
@@ -226,14 +226,17 @@ async def test_a_draining_server_ends_streams_first_and_tells_where_to_resume(
             process.process.send_signal(signal.SIGTERM)
             found = await reader.refusal()
     assert (found.code, found.reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
-    assert found.metadata == {"resume_revision": str(started.revision), "epoch": started.epoch}
+    assert found.metadata == {
+        "resume_revision": str(started.table.revision),
+        "epoch": started.table.epoch,
+    }
     assert process.wait() == 0
 
 
 async def test_lost_connections_to_the_database_end_no_stream(server: Server, feed: Feed) -> None:
     name = conninfo_to_dict(server.conninfo)["dbname"]
     async with stream(server.stub, progress_seconds=0.1) as reader:
-        before = (await reader.read()).revision
+        before = (await reader.read()).table.revision
         for price in STEPS[:3]:
             await execute(
                 server.conninfo,
@@ -243,6 +246,6 @@ async def test_lost_connections_to_the_database_end_no_stream(server: Server, fe
             feed.answer(payload(row(MODEL, price)))
             outcome = await eventually(partial(answered, server), "a sync")
             assert outcome is not None
-            revision = outcome.revision
+            revision = outcome.run.revision
             assert [change.revision for change in await reader.revision()] == [revision]
     assert revision == before + 3

@@ -75,7 +75,7 @@ class Writer:
                 run = await self._stub.SyncProvider(
                     pb.SyncProviderRequest(provider="openrouter"), timeout=30
                 )
-                self.revision = max(self.revision, run.revision)
+                self.revision = max(self.revision, run.run.revision)
             except grpc.aio.AioRpcError:
                 continue
 

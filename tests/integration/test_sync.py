@@ -38,7 +38,7 @@ def by_model(response: pb.SyncProviderResponse) -> dict[str, pb.PriceChange]:
 
 def kinds(response: pb.SyncProviderResponse) -> dict[str, str]:
     return {
-        change.model_id: pb.ChangeKind.Name(change.status).removeprefix("CHANGE_KIND_")
+        change.model_id: pb.ChangeKind.Name(change.kind).removeprefix("CHANGE_KIND_")
         for change in response.price_changes
     }
 
@@ -58,18 +58,24 @@ async def test_a_changed_price_is_answered_at_once_though_the_old_one_was_cached
     second = await server.synced()
     after = await server.get("acme/one", "openrouter")
     assert (after.pricing.prompt, after.pricing.completion) == ("1.10", "2.00")
-    assert after.revision == after.pricing.price_revision == second.revision == first.revision + 1
-    assert (second.models_updated, second.models_unchanged) == (1, 1)
+    assert (
+        after.table.revision
+        == after.pricing.price_revision
+        == second.run.revision
+        == first.run.revision + 1
+    )
+    assert (second.run.models_updated, second.run.models_unchanged) == (1, 1)
     (change,) = second.price_changes
-    assert change.status == pb.CHANGE_KIND_CHANGED
+    assert change.kind == pb.CHANGE_KIND_CHANGED
     assert (change.old_input, change.new_input) == ("1.00", "1.10")
     (rate,) = change.rates
     assert rate.meter == pb.METER_INPUT_TOKENS
     assert (rate.old_price, rate.new_price) == ("0.000001", "0.0000011")
-    assert change.changed_by == "api_sync:openrouter"
-    assert change.sync_run_id == second.sync_run_id
+    assert (change.source, change.origin.kind) == ("openrouter", pb.ORIGIN_KIND_SYNC)
+    assert (change.origin.actor, change.origin.note) == ("admin", "grpc")
+    assert change.origin.sync_run_id == second.run.sync_run_id
     # What was not touched by it has kept the revision of its own change.
-    assert (await server.price("acme/two")).price_revision == first.revision
+    assert (await server.price("acme/two")).price_revision == first.run.revision
 
 
 async def test_the_smallest_real_change_is_a_change_and_binary_noise_is_none(
@@ -85,7 +91,7 @@ async def test_the_smallest_real_change_is_a_change_and_binary_noise_is_none(
     second = await server.synced()
     assert kinds(second) == {"acme/tiny": "CHANGED"}
     assert (await server.price("acme/tiny")).prompt == "1.00000000001"
-    assert second.revision == first.revision + 1
+    assert second.run.revision == first.run.revision + 1
 
 
 async def test_the_same_data_again_changes_nothing_but_the_log(server: Server, feed: Feed) -> None:
@@ -94,8 +100,8 @@ async def test_the_same_data_again_changes_nothing_but_the_log(server: Server, f
     before = tables_only(contents(server.conninfo))
     again = await server.synced()
     after = tables_only(contents(server.conninfo))
-    assert again.revision == first.revision
-    assert (again.models_unchanged, len(again.price_changes)) == (2, 0)
+    assert again.run.revision == first.run.revision
+    assert (again.run.models_unchanged, len(again.price_changes)) == (2, 0)
     # Quotes say which run read them last; all else is as it was.
     for table in ("price_quotes", "pricing_sync_log"):
         assert before.pop(table) != after.pop(table)
@@ -109,7 +115,7 @@ async def test_a_rate_that_a_listed_model_no_longer_has_is_a_removal(
     await server.synced()
     feed.answer(payload(row("acme/one"), TWO))
     second = await server.synced()
-    assert (second.errors, kinds(second)) == (0, {"acme/one": "CHANGED"})
+    assert (second.run.errors, kinds(second)) == (0, {"acme/one": "CHANGED"})
     (rate,) = by_model(second)["acme/one"].rates
     assert rate.meter == pb.METER_CACHE_READ_TOKENS
     assert rate.old_price == "0.0000001"
@@ -153,16 +159,16 @@ async def test_a_zero_never_replaces_a_real_price_which_nothing_confirms_from_th
     first = await server.synced()
     feed.answer(payload(row("acme/one", "0", "0"), TWO))
     second = await server.synced()
-    assert second.revision == first.revision
+    assert second.run.revision == first.run.revision
     price = await server.price("acme/one")
     assert (price.state, price.prompt) == (pb.PRICE_STATE_PRICED, "1.00")
     assert price.freshness == pb.FRESHNESS_UNCONFIRMED
     assert "not stated by its latest data" in price.source_detail
-    assert "price_no_longer_stated" in {notice.code for notice in second.notices}
+    assert "price_no_longer_stated" in {notice.code for notice in second.run.notices}
     assert (await server.price("acme/two")).freshness == pb.FRESHNESS_FRESH
     feed.answer(payload(ONE, TWO))
     third = await server.synced()
-    assert third.revision == first.revision
+    assert third.run.revision == first.run.revision
     assert (await server.price("acme/one")).freshness == pb.FRESHNESS_FRESH
 
 
@@ -175,13 +181,13 @@ async def test_a_base_price_that_turns_to_zero_or_dynamic_is_kept_and_named(
     feed.answer(payload(row("acme/one", "0.000003", unbelievable), TWO))
     for _ in range(2):
         again = await server.synced()
-        assert again.revision == first.revision + 1
-        assert "rate_no_longer_stated" in {notice.code for notice in again.notices}
+        assert again.run.revision == first.run.revision + 1
+        assert "rate_no_longer_stated" in {notice.code for notice in again.run.notices}
         price = await server.price("acme/one")
         assert (price.prompt, price.completion) == ("3.00", "2.00")
         assert price.freshness == pb.FRESHNESS_UNCONFIRMED
     feed.answer(payload(row("acme/one", "0.000003", "0.000002"), TWO))
-    assert (await server.synced()).revision == first.revision + 1
+    assert (await server.synced()).run.revision == first.run.revision + 1
     assert (await server.price("acme/one")).freshness == pb.FRESHNESS_FRESH
 
 
@@ -235,8 +241,8 @@ async def test_prices_are_verified_when_their_data_was_obtained(server: Server, 
     feed.answer(payload(ONE))
     response = await server.synced()
     price = await server.price("acme/one")
-    assert response.started_at.ToDatetime() <= price.verified_time.ToDatetime()
-    assert price.verified_time.ToDatetime() <= response.completed_at.ToDatetime()
+    assert response.run.started_time.ToDatetime() <= price.verified_time.ToDatetime()
+    assert price.verified_time.ToDatetime() <= response.run.completed_time.ToDatetime()
     assert price.freshness == pb.FRESHNESS_FRESH
 
 
@@ -250,12 +256,12 @@ async def test_unknown_models_are_registered_by_default_and_skipped_on_request(
     await server.synced()
     feed.answer(payload(row("acme/one", "0.000005"), TWO))
     skipping = await server.synced(unknown_models=pb.UNKNOWN_MODELS_SKIP)
-    assert (skipping.models_updated, skipping.models_skipped) == (1, 1)
-    assert skipping.models_registered == 0
+    assert (skipping.run.models_updated, skipping.run.models_skipped) == (1, 1)
+    assert skipping.run.models_registered == 0
     refusal = await refused(server.price("acme/two"))
     assert refusal.reason == "MODEL_NOT_FOUND"
     registering = await server.synced(unknown_models=pb.UNKNOWN_MODELS_REGISTER)
-    assert (registering.models_registered, kinds(registering)) == (1, {"acme/two": "ADDED"})
+    assert (registering.run.models_registered, kinds(registering)) == (1, {"acme/two": "ADDED"})
     assert (await server.price("acme/two")).prompt == "1.00"
 
 
@@ -267,7 +273,7 @@ async def test_a_model_is_delisted_after_two_new_syncs_without_it_and_restored_l
 
     feed.answer(recording(DAY_2, TWO))
     once = await server.synced()
-    assert (once.models_missing, kinds(once)) == (1, {})
+    assert (once.run.models_missing, kinds(once)) == (1, {})
     price = await server.price("acme/one")
     assert (price.prompt, price.freshness) == ("1.00", pb.FRESHNESS_UNCONFIRMED)
     assert not price.HasField("delisted_time")
@@ -277,7 +283,7 @@ async def test_a_model_is_delisted_after_two_new_syncs_without_it_and_restored_l
 
     feed.answer(recording(DAY_3, TWO))
     twice = await server.synced()
-    assert (twice.models_missing, kinds(twice)) == (1, {"acme/one": "DELISTED"})
+    assert (twice.run.models_missing, kinds(twice)) == (1, {"acme/one": "DELISTED"})
     price = await server.price("acme/one")
     assert price.prompt == "1.00", "the last known price is kept"
     assert price.HasField("delisted_time")
@@ -292,7 +298,7 @@ async def test_a_model_is_delisted_after_two_new_syncs_without_it_and_restored_l
 
     request = pb.ListPriceChangesRequest(provider="openrouter", model_id="acme/one")
     listed = (await server.stub.ListPriceChanges(request)).changes
-    assert [change.status for change in listed] == [
+    assert [change.kind for change in listed] == [
         pb.CHANGE_KIND_RESTORED,
         pb.CHANGE_KIND_DELISTED,
         pb.CHANGE_KIND_ADDED,
@@ -329,19 +335,19 @@ async def test_each_faulty_row_is_named_and_all_others_are_applied(
     twin = row("bad/twin")
     feed.answer(payload(ONE, *(faulty for faulty, _ in FAULTY), twin, twin, TWO))
     response = await server.synced()
-    assert response.models_fetched == len(FAULTY) + 4
-    assert (response.models_registered, response.errors) == (2, len(FAULTY) + 2)
-    named = [detail.model_id for detail in response.error_details]
+    assert response.run.models_fetched == len(FAULTY) + 4
+    assert (response.run.models_registered, response.run.errors) == (2, len(FAULTY) + 2)
+    named = [detail.model_id for detail in response.run.error_details]
     for _, name in FAULTY:
         assert any(each.startswith(name) for each in named), name
     assert named.count("bad/twin") == 2
-    assert all(detail.message for detail in response.error_details)
+    assert all(detail.message for detail in response.run.error_details)
     assert (await server.price("acme/one")).prompt == "1.00"
     assert (await server.price("acme/two")).prompt == "1.00"
     assert (await refused(server.price("bad/negative"))).reason == "MODEL_NOT_FOUND"
-    run = await server.run(response.sync_run_id)
+    run = await server.run(response.run.sync_run_id)
     assert_counts_add_up(run)
-    assert list(run.error_details) == list(response.error_details)
+    assert list(run.error_details) == list(response.run.error_details)
 
 
 async def test_what_is_monstrous_in_one_row_costs_that_row_alone(
@@ -361,16 +367,16 @@ async def test_what_is_monstrous_in_one_row_costs_that_row_alone(
         body = body.replace(f"{field}{small},", f"{field}{'9' * 5_000},", 1)
     feed.answer(body.encode())
     response = await server.synced()
-    assert response.models_registered == 3
-    assert [detail.model_id for detail in response.error_details] == [
+    assert response.run.models_registered == 3
+    assert [detail.model_id for detail in response.run.error_details] == [
         "bad/digits",
         "bad/override",
         "bad/rates",
     ]
-    assert "1101 rates, at most 1000" in response.error_details[2].message
-    assert len(response.notices) == 201
-    assert response.notices[-1].message.startswith("4800 more codes")
-    assert list((await server.run(response.sync_run_id)).notices) == list(response.notices)
+    assert "1101 rates, at most 1000" in response.run.error_details[2].message
+    assert len(response.run.notices) == 201
+    assert response.run.notices[-1].message.startswith("4800 more codes")
+    assert list((await server.run(response.run.sync_run_id)).notices) == list(response.run.notices)
     assert (await server.price("fine/unknown")).prompt == "1.00"
 
 
@@ -382,8 +388,8 @@ async def test_a_row_that_turns_faulty_keeps_its_price_and_is_not_missing(
     feed.answer(payload(row("acme/one", "abc"), TWO))
     for _ in range(3):
         response = await server.synced()
-        assert (response.errors, response.models_missing) == (1, 0)
-        assert response.revision == first.revision
+        assert (response.run.errors, response.run.models_missing) == (1, 0)
+        assert response.run.revision == first.run.revision
     price = await server.price("acme/one")
     assert (price.prompt, price.HasField("delisted_time")) == ("1.00", False)
     assert price.freshness == pb.FRESHNESS_UNCONFIRMED
@@ -394,9 +400,9 @@ async def test_data_older_than_that_applied_last_is_applied_noted_and_not_called
     server: Server, feed: Feed
 ) -> None:
     feed.answer(recording(DAY_2, ONE, TWO))
-    assert not (await server.synced()).notices
+    assert not (await server.synced()).run.notices
     feed.answer(recording(DAY_1, row("acme/one", "0.000009"), TWO))
-    (notice,) = (await server.synced()).notices
+    (notice,) = (await server.synced()).run.notices
     assert notice.code == "older_data"
     assert DAY_1.rstrip("Z") in notice.message
     assert DAY_2.rstrip("Z") in notice.message
@@ -433,15 +439,15 @@ async def test_a_senseless_payload_fails_the_run_and_changes_nothing_but_the_log
     before = contents(server.conninfo)
     feed.answer(SENSELESS[kind])
     response = await server.sync()
-    assert response.status == pb.SYNC_STATUS_FAILED
-    assert response.error_message
-    assert "\n" not in response.error_message
-    assert response.revision == first.revision
-    assert response.models_fetched == 0
+    assert response.run.status == pb.SYNC_STATUS_FAILED
+    assert response.run.error_message
+    assert "\n" not in response.run.error_message
+    assert response.run.revision == first.run.revision
+    assert response.run.models_fetched == 0
     after = contents(server.conninfo)
     assert prices_only(after) == prices_only(before)
-    run = await server.run(response.sync_run_id)
-    assert (run.status, run.error_message) == (pb.SYNC_STATUS_FAILED, response.error_message)
+    run = await server.run(response.run.sync_run_id)
+    assert (run.status, run.error_message) == (pb.SYNC_STATUS_FAILED, response.run.error_message)
     assert (await server.price("acme/one")).prompt == "1.00"
 
 
@@ -452,8 +458,8 @@ async def test_a_refusal_of_the_source_fails_the_run(
     feed.answer({"error": "no"}, status=status)
     before = prices_only(contents(server.conninfo))
     response = await server.sync()
-    assert response.status == pb.SYNC_STATUS_FAILED
-    assert str(status) in response.error_message
+    assert response.run.status == pb.SYNC_STATUS_FAILED
+    assert str(status) in response.run.error_message
     assert prices_only(contents(server.conninfo)) == before
 
 
@@ -477,20 +483,20 @@ async def test_a_dry_run_tells_what_a_real_one_does_and_writes_nothing(
 
     real = await server.synced()
     assert (dry.dry_run, real.dry_run) == (True, False)
-    assert (dry.sync_run_id, real.sync_run_id != "") == ("", True)
-    assert dry.revision == real.revision - 1
+    assert (dry.run.sync_run_id, real.run.sync_run_id != "") == ("", True)
+    assert dry.run.revision == real.run.revision - 1
     for name in COUNTS:
         assert getattr(dry, name) == getattr(real, name), name
     assert kinds(dry) == kinds(real) == {"acme/one": "CHANGED", "acme/new": "ADDED"}
-    assert list(dry.error_details) == list(real.error_details)
-    assert list(dry.notices) == list(real.notices)
+    assert list(dry.run.error_details) == list(real.run.error_details)
+    assert list(dry.run.notices) == list(real.run.notices)
 
 
 async def test_a_failing_dry_run_writes_nothing(server: Server, feed: Feed) -> None:
     feed.answer(b"<html>")
     before = contents(server.conninfo)
     response = await server.sync(dry_run=True)
-    assert (response.status, response.sync_run_id) == (pb.SYNC_STATUS_FAILED, "")
+    assert (response.run.status, response.run.sync_run_id) == (pb.SYNC_STATUS_FAILED, "")
     assert contents(server.conninfo) == before
 
 
@@ -510,7 +516,7 @@ async def test_a_sellers_own_price_beats_the_catalogue_and_stays_when_that_is_sy
     assert own.source_detail.startswith("OpenRouter")
     again = await server.synced("genai-prices")
     assert model_id not in kinds(again)
-    assert again.revision == own.price_revision
+    assert again.run.revision == own.price_revision
     assert await server.price(model_id) == own
     # The same model at another seller is that seller's.
     assert (await server.price(model_id, "novita")).source_detail.startswith("genai-prices")
@@ -560,7 +566,7 @@ async def test_a_key_goes_to_the_source_and_into_no_answer(database: str, feed: 
     ) as server:
         response = await server.sync()
         assert feed.requests[0]["Authorization"] == "Bearer sk-or-secret"
-        listed = await server.stub.ListProviders(pb.ListProvidersRequest())
+        listed = await server.stub.ListSources(pb.ListSourcesRequest())
         (source,) = [each for each in listed.sources if each.source == "openrouter"]
         assert source.key_variable == "PRICING_OPENROUTER_API_KEY"
         assert "sk-or-secret" not in f"{response}{listed}{await server.runs()}"

@@ -57,14 +57,16 @@ async def test_every_recorded_catalogue_is_synced_and_synced_again_without_a_cha
 ) -> None:
     for slug, (fetched, errors) in COUNTS.items():
         first = await catalogues.synced(slug)
-        print(f"{slug}: {first.duration_ms} ms, {first.models_registered} registered")
-        assert (first.models_fetched, first.errors) == (fetched, errors)
+        print(f"{slug}: {first.run.duration_ms} ms, {first.run.models_registered} registered")
+        assert (first.run.models_fetched, first.run.errors) == (fetched, errors)
         again = await catalogues.synced(slug)
-        print(f"{slug} again: {again.duration_ms} ms")
-        assert again.models_unchanged + again.models_held == fetched - errors
-        assert again.models_held == first.models_held <= 2, "rows that contradict better sources"
+        print(f"{slug} again: {again.run.duration_ms} ms")
+        assert again.run.models_unchanged + again.run.models_held == fetched - errors
+        assert again.run.models_held == first.run.models_held <= 2, (
+            "rows that contradict better sources"
+        )
         assert list(again.price_changes) == []
-        assert again.revision == first.revision
+        assert again.run.revision == first.run.revision
 
 
 async def test_a_catalogue_prices_what_no_better_source_prices(catalogues: Server) -> None:

@@ -102,11 +102,11 @@ async def test_a_second_sync_of_the_source_is_refused_at_once(server: Server, fe
     for dry_run in (False, True):
         refusal = await refused(server.sync(dry_run=dry_run))
         assert (refusal.code, refusal.reason) == ("ABORTED", "SYNC_IN_PROGRESS")
-        assert refusal.metadata == {"provider": "openrouter", "sync_run_id": sync_run_id}
+        assert refusal.metadata == {"source": "openrouter", "sync_run_id": sync_run_id}
     # Another source is not held up.
     await server.synced("genai-prices")
     feed.release()
-    assert (await first).sync_run_id == sync_run_id
+    assert (await first).run.sync_run_id == sync_run_id
     assert len(feed.requests) == 1
     assert len(await server.runs()) == 1
 
@@ -133,7 +133,7 @@ async def test_a_second_sync_is_refused_by_another_server_on_the_database_too(
         # Starting beside a run does not declare it dead.
         assert (await other.run(sync_run_id)).status == pb.SYNC_STATUS_IN_PROGRESS
         feed.release()
-        assert (await first).status == pb.SYNC_STATUS_SUCCESS
+        assert (await first).run.status == pb.SYNC_STATUS_SUCCESS
         assert (await other.price("acme/one")).prompt == "1.00"
 
 
@@ -172,12 +172,12 @@ async def test_a_sync_whose_database_session_is_ended_changes_nothing(
     wait_for_sessions_to_end(server.conninfo, "pricing-sync")
     feed.release()
     response = await first
-    assert response.status == pb.SYNC_STATUS_FAILED
-    assert response.sync_run_id == sync_run_id
-    assert response.error_message
+    assert response.run.status == pb.SYNC_STATUS_FAILED
+    assert response.run.sync_run_id == sync_run_id
+    assert response.run.error_message
     assert prices_only(contents(server.conninfo)) == before
     again = await server.synced()
-    assert again.models_registered == 1
+    assert again.run.models_registered == 1
     run = await server.run(sync_run_id)
     assert run.status == pb.SYNC_STATUS_FAILED
     assert run.error_message
@@ -200,7 +200,7 @@ async def test_a_run_whose_server_is_killed_ends_failed_at_the_next_start(
         assert run.status == pb.SYNC_STATUS_FAILED
         assert run.error_message
         assert prices_only(contents(database)) == before
-        assert (await server.synced()).models_registered == 1
+        assert (await server.synced()).run.models_registered == 1
 
 
 async def test_a_run_whose_server_is_killed_ends_failed_at_the_next_sync_elsewhere(
@@ -216,7 +216,7 @@ async def test_a_run_whose_server_is_killed_ends_failed_at_the_next_sync_elsewhe
     async def synced() -> bool:
         # Refused until Postgres has noticed the death: a matter of milliseconds.
         try:
-            return (await server.sync()).status == pb.SYNC_STATUS_SUCCESS
+            return (await server.sync()).run.status == pb.SYNC_STATUS_SUCCESS
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.ABORTED:
                 raise
@@ -235,7 +235,7 @@ async def _sync_until_killed(address: str, feed: Feed, pid: int) -> str:
         )
         waiting = asyncio.ensure_future(_ended(stub.SyncProvider(REQUEST)))
         await feed.asked()
-        listed = await stub.ListSyncRuns(pb.ListSyncRunsRequest(provider="openrouter"))
+        listed = await stub.ListSyncRuns(pb.ListSyncRunsRequest(source="openrouter"))
         os.kill(pid, signal.SIGKILL)
         assert await waiting is grpc.StatusCode.UNAVAILABLE
     return listed.runs[0].sync_run_id

@@ -100,8 +100,8 @@ def plain_meters(change: pb.PriceChange) -> set[pb.Meter.ValueType]:
 async def replay(server: Server, feed: Feed, day: Day) -> pb.SyncProviderResponse:
     feed.answer(day.body)
     response = await server.synced()
-    assert response.models_fetched == len(day.pricing)
-    assert (response.errors, list(response.error_details)) == (0, [])
+    assert response.run.models_fetched == len(day.pricing)
+    assert (response.run.errors, list(response.run.error_details)) == (0, [])
     assert not response.price_changes_truncated
     return response
 
@@ -121,7 +121,7 @@ async def test_two_recorded_days_differ_in_61_headlines_108_plain_rates_and_131_
         change.model_id: change
         for change in response.price_changes
         # New ones may have changed too: against the price that the catalogue has for them.
-        if change.status == pb.CHANGE_KIND_CHANGED and change.model_id in both
+        if change.kind == pb.CHANGE_KIND_CHANGED and change.model_id in both
     }
     headlines = {pb.METER_INPUT_TOKENS, pb.METER_OUTPUT_TOKENS}
     found = {
@@ -145,9 +145,9 @@ async def test_two_recorded_days_differ_in_61_headlines_108_plain_rates_and_131_
     for kind, names in expected.items():
         assert (found[kind] - names, names - found[kind]) == (set(), set()), kind
 
-    assert response.models_missing == len(old.pricing.keys() - new.pricing.keys()) == 44
-    assert response.models_updated >= 131
-    assert response.models_unchanged >= 295 - 131
+    assert response.run.models_missing == len(old.pricing.keys() - new.pricing.keys()) == 44
+    assert response.run.models_updated >= 131
+    assert response.run.models_unchanged >= 295 - 131
 
 
 async def test_every_headline_is_that_of_the_raw_json(
@@ -194,9 +194,9 @@ async def test_the_same_recording_again_changes_no_price_and_no_history(
     before = tables_only(prices_only(contents(server.conninfo)))
     third = await replay(server, feed, days[NEW])
     after = tables_only(prices_only(contents(server.conninfo)))
-    assert third.models_unchanged == len(days[NEW].pricing)
-    assert (third.revision, list(third.price_changes)) == (second.revision, [])
-    assert third.models_missing == second.models_missing
+    assert third.run.models_unchanged == len(days[NEW].pricing)
+    assert (third.run.revision, list(third.price_changes)) == (second.run.revision, [])
+    assert third.run.models_missing == second.run.models_missing
     before.pop("price_quotes"), after.pop("price_quotes")  # They name the run that read them last.
     assert after == before
     assert before["model_pricing_history"]
@@ -220,7 +220,7 @@ async def test_a_price_cached_before_is_answered_anew_at_once(
         answer = await server.get(name, "openrouter")
         expected = per_million(days[NEW].pricing[name]["prompt"], is_free=False)
         assert answer.pricing.prompt == (expected or "")
-        assert answer.revision == answer.pricing.price_revision == response.revision
+        assert answer.table.revision == answer.pricing.price_revision == response.run.revision
 
 
 async def test_history_of_the_recorded_days_replays_to_the_prices_in_force(

@@ -51,8 +51,8 @@ async def test_a_recorded_payload_is_answered_as_it_is_read_and_changes_nothing_
     feed.answer(body)
     async with in_process_server(database, feed, [slug], source_keys=keys) as server:
         first = await server.synced(slug)
-        assert (first.models_fetched, first.errors) == (read.rows, 0)
-        assert {notice.code for notice in first.notices} >= {each.code for each in read.notices}
+        assert (first.run.models_fetched, first.run.errors) == (read.rows, 0)
+        assert {notice.code for notice in first.run.notices} >= {each.code for each in read.notices}
         for model in by_id(read).values():
             if model.card.state is not PriceState.PRICED:
                 continue
@@ -69,7 +69,7 @@ async def test_a_recorded_payload_is_answered_as_it_is_read_and_changes_nothing_
 
         before = tables_only(prices_only(contents(database)))
         again = await server.synced(slug)
-        assert (again.models_unchanged, list(again.price_changes)) == (read.rows, [])
+        assert (again.run.models_unchanged, list(again.price_changes)) == (read.rows, [])
         after = tables_only(prices_only(contents(database)))
         before.pop("price_quotes"), after.pop("price_quotes")  # They name the run.
         assert after == before

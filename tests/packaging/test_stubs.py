@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
-from llmpricing.v1 import pricing_pb2
+from llmpricing.v1 import pricing_pb2, role_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = ROOT / "clients" / "python"
@@ -63,15 +63,16 @@ def use_sync(channel: grpc.Channel) -> None:
     answer: Decimal | None = headline(price.pricing)
     cheap: list[bool] = [is_cheap(rate) for rate in price.pricing.rates]
     run = stub.SyncProvider(pb.SyncProviderRequest(provider="openrouter", dry_run=True))
-    status: pb.SyncStatus.ValueType = run.status
+    status: pb.SyncStatus.ValueType = run.run.status
     changed: list[str] = [change.model_id for change in run.price_changes]
-    row: pb.SyncRun = stub.GetSyncRun(pb.GetSyncRunRequest(sync_run_id=run.sync_run_id)).run
+    row: pb.SyncRun = stub.GetSyncRun(pb.GetSyncRunRequest(sync_run_id=run.run.sync_run_id)).run
     back: int = stub.RevertSyncRun(pb.RevertSyncRunRequest(sync_run_id="1")).models_reverted
     runs: int = len(stub.ListSyncRuns(pb.ListSyncRunsRequest(page_size=10)).runs)
     changes: int = len(stub.ListPriceChanges(pb.ListPriceChangesRequest()).changes)
     names: list[str] = [p.provider for p in stub.ListProviders(pb.ListProvidersRequest()).providers]
-    for event in stub.StreamPriceChanges(pb.StreamPriceChangesRequest(after_revision=1)):
-        revision: int = event.revision
+    head = pb.TableRevision(revision=1, epoch=price.table.epoch)
+    for event in stub.StreamPriceChanges(pb.StreamPriceChangesRequest(after=head)):
+        revision: int = event.table.revision
         print(revision)
     print(answer, cheap, pb.SyncStatus.Name(status), changed, row, back, runs, changes, names)
 
@@ -81,7 +82,7 @@ async def use_async(channel: grpc.aio.Channel) -> None:
     price = await stub.GetPricing(pb.GetPricingRequest(model_id="m"), timeout=1)
     answer: Decimal | None = headline(price.pricing)
     run = await stub.SyncProvider(pb.SyncProviderRequest(provider="openrouter"))
-    status: pb.SyncStatus.ValueType = run.status
+    status: pb.SyncStatus.ValueType = run.run.status
     row: pb.SyncRun = (await stub.GetSyncRun(pb.GetSyncRunRequest(sync_run_id="1"))).run
     back: int = (await stub.RevertSyncRun(pb.RevertSyncRunRequest(dry_run=True))).models_reverted
     runs: int = len((await stub.ListSyncRuns(pb.ListSyncRunsRequest())).runs)
@@ -90,7 +91,7 @@ async def use_async(channel: grpc.aio.Channel) -> None:
         p.provider for p in (await stub.ListProviders(pb.ListProvidersRequest())).providers
     ]
     async for event in stub.StreamPriceChanges(pb.StreamPriceChangesRequest(providers=["p"])):
-        revision: int = event.revision
+        revision: int = event.table.revision
         print(revision)
     print(answer, status, row, back, runs, changes, names)
 """
@@ -212,11 +213,27 @@ def test_every_method_declares_the_role_that_its_caller_needs(method: MethodDesc
     options = method.GetOptions()
     assert options.HasExtension(pricing_pb2.required_role), "no required_role in the proto"
     role = options.Extensions[pricing_pb2.required_role]
-    assert role in {pricing_pb2.ROLE_READER, pricing_pb2.ROLE_ADMIN}
+    assert role != pricing_pb2.ROLE_UNSPECIFIED
+
+
+def test_single_prices_are_decided_by_a_curator_and_whole_runs_by_an_admin() -> None:
+    above = {
+        method.name: pricing_pb2.Role.Name(role)
+        for method in METHODS
+        if (role := method.GetOptions().Extensions[pricing_pb2.required_role])
+        > pricing_pb2.ROLE_READER
+    }
+    assert above == {
+        "SyncProvider": "ROLE_ADMIN",
+        "RevertSyncRun": "ROLE_ADMIN",
+        "ResolveHeldChange": "ROLE_CURATOR",
+        "SetPriceOverride": "ROLE_CURATOR",
+        "ClearPriceOverride": "ROLE_CURATOR",
+    }
 
 
 def test_the_role_option_keeps_out_of_the_crowded_numbers() -> None:
-    extension = pricing_pb2.DESCRIPTOR.extensions_by_name["required_role"]
+    extension = role_pb2.DESCRIPTOR.extensions_by_name["required_role"]
     assert extension.containing_type is not None
     assert extension.containing_type.full_name == "google.protobuf.MethodOptions"
     assert extension.number not in CROWDED_NUMBERS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,10 +12,13 @@ from pathlib import Path
 from llmpricing.matching import Standing
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, Rate, RateCard
+from pricing_server.breaker import Breaker, quick_read
 from pricing_server.errors import DatabaseUnavailable
-from pricing_server.lookup.guard import GuardedReader
+from pricing_server.lookup.answer import Answer
 from pricing_server.lookup.last_good import LastGood
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price import Head, Layer, Name, Price, When
+from pricing_server.lookup.price_query import ALL_LAYERS, PriceQuery
 from pricing_server.lookup.table import PriceTable
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -74,6 +77,8 @@ class Table:
         self.head_reads = 0
         self.name_reads = 0
         self.names_asked = asyncio.Event()
+        self.breaker = Breaker(self._read_head, answer_seconds=10, probe_seconds=PROBE_SECONDS)
+        """To be closed after the test."""
 
     def commit(self, *prices: Price) -> Head:
         """Put prices in the place of those of the same names; the new state of the table."""
@@ -83,6 +88,7 @@ class Table:
         self.at = replace(self.at, revision=self.at.revision + 1)
         return self.at
 
+    @quick_read
     async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
         self.finds += 1
         head, prices = self.at, self.prices
@@ -93,6 +99,7 @@ class Table:
             if price.model_id == model_id and provider in (None, price.provider)
         ]
 
+    @quick_read
     async def find_many(
         self,
         names: Sequence[Name],
@@ -113,11 +120,13 @@ class Table:
         others = [price for price in prices if price.provider == reference_provider]
         return head, found, {(price.provider, price.model_id): others for price in asked}
 
+    @quick_read
     async def find_at(
         self, asked: Sequence[tuple[Name, When]], revision: int | None = None
     ) -> Sequence[tuple[Head, Sequence[Price]]]:
         raise AssertionError("the past of a price table in memory is not kept")
 
+    @quick_read
     async def find_references(
         self, model_id: str, provider: str, reference_provider: str
     ) -> tuple[Head, Price | None, Sequence[Price]]:
@@ -130,12 +139,17 @@ class Table:
         others = [price for price in prices if price.provider == reference_provider]
         return head, asked[0] if asked else None, others
 
+    @quick_read
     async def head(self) -> Head:
+        return await self._read_head()
+
+    async def _read_head(self) -> Head:
         self.head_reads += 1
         head = self.at
         await self._answer()
         return head
 
+    @quick_read
     async def names(self) -> Mapping[tuple[str, str], Standing]:
         self.name_reads += 1
         self.names_asked.set()
@@ -150,22 +164,16 @@ class Table:
             raise DatabaseUnavailable
 
 
-def guarded(table: Table) -> GuardedReader:
-    """The guard before it; to be closed after the test."""
-    return GuardedReader(table, answer_seconds=10, probe_seconds=PROBE_SECONDS)
-
-
 def never_opened() -> LastGood:
     """Last good prices in memory alone."""
     return LastGood(Path("/nowhere/last_good.sqlite"))
 
 
-def new_price_table(
-    guard: GuardedReader, clock: Clock, last_good: LastGood | None = None
-) -> PriceTable:
+def new_price_table(table: Table, clock: Clock, last_good: LastGood | None = None) -> PriceTable:
     """The price table as look-ups see it."""
     return PriceTable(
-        guard,
+        table,
+        table.breaker,
         last_good or never_opened(),
         cache_size=1_000,
         cache_ttl_seconds=86_400,
@@ -173,9 +181,25 @@ def new_price_table(
     )
 
 
-async def up_again(table: Table, guard: GuardedReader) -> None:
-    """The database is back, and the guard has noticed."""
+async def up_again(table: Table) -> None:
+    """The database is back, and the breaker has noticed."""
     table.is_down = False
     async with asyncio.timeout(10):
-        while guard.is_down:  # noqa: ASYNC110  # There is nothing to wait on, by design.
+        while table.breaker.is_down:  # noqa: ASYNC110  # There is nothing to wait on, by design.
             await asyncio.sleep(PROBE_SECONDS)
+
+
+async def looked_up(
+    lookup: Lookup,
+    model_id: str,
+    provider: str | None = None,
+    accept: Set[Layer] = ALL_LAYERS,
+    min_revision: int | None = None,
+    when: When | None = None,
+    *,
+    exact_only: bool = False,
+) -> Answer:
+    """What a look-up answers."""
+    return await lookup.answer(
+        PriceQuery(model_id, provider, accept, min_revision, when, exact_only)
+    )

@@ -16,9 +16,12 @@ from pricing_server.audit import (
     ProviderCoverage,
     SourceHealth,
 )
-from pricing_server.audit_guard import GuardedAuditReader
-from pricing_server.breaker import Breaker
+from pricing_server.breaker import Breaker, is_behind_breaker, slow_read
 from pricing_server.errors import DatabaseUnavailable
+from pricing_server.postgres.audit_reader import PostgresAuditReader
+from pricing_server.postgres.evidence_reader import PostgresEvidenceReader
+from pricing_server.postgres.held_reader import PostgresHeldReader
+from pricing_server.postgres.price_reader import PostgresPriceReader
 from pricing_server.price_change import PriceChange
 from pricing_server.sync.run import NO_COUNTS, SyncRun, SyncStatus
 
@@ -33,6 +36,7 @@ class Log:
     """An AuditReader that answers, fails or hangs, and a probe of its database."""
 
     def __init__(self) -> None:
+        self.breaker = Breaker(self.probe, answer_seconds=10, probe_seconds=PROBE)
         self.is_down = False
         self.is_slow = False
         self.asked = 0
@@ -40,27 +44,37 @@ class Log:
         self.may_probe = asyncio.Event()
         self.may_probe.set()
 
+    @slow_read(10)
     async def run(self, sync_run_id: int) -> SyncRun | None:
         await self._answer()
         return RUN
 
+    @slow_read(10)
     async def runs(self, source: str | None, before: int | None, limit: int) -> Sequence[SyncRun]:
         await self._answer()
         return [RUN]
 
+    @slow_read(10)
     async def changes(
         self, criteria: ChangeFilter, before: ChangeCursor | None, limit: int
     ) -> Sequence[tuple[ChangeCursor, PriceChange]]:
         await self._answer()
         return []
 
+    @slow_read(10)
     async def providers(self, after: str | None, limit: int) -> Sequence[ProviderCoverage]:
         await self._answer()
         return []
 
+    @slow_read(10)
     async def sources(self) -> Sequence[SourceHealth]:
         await self._answer()
         return []
+
+    async def look_up(self) -> SyncRun:
+        """What others ask the same database."""
+        await self._answer()
+        return RUN
 
     async def probe(self) -> None:
         await self.may_probe.wait()
@@ -76,21 +90,25 @@ class Log:
             raise DatabaseUnavailable
 
 
-@pytest.fixture
-def log() -> Log:
-    return Log()
+class HastyLog(Log):
+    """Waits a moment only."""
+
+    @slow_read(0.01)
+    async def providers(self, after: str | None, limit: int) -> Sequence[ProviderCoverage]:
+        await self._answer()
+        return []
 
 
 @pytest.fixture
-async def breaker(log: Log) -> AsyncIterator[Breaker]:
-    breaker = Breaker(log.probe, answer_seconds=10, probe_seconds=PROBE)
-    yield breaker
-    await breaker.aclose()
+async def log() -> AsyncIterator[Log]:
+    log = Log()
+    yield log
+    await log.breaker.aclose()
 
 
 @pytest.fixture
-def guarded(log: Log, breaker: Breaker) -> GuardedAuditReader:
-    return GuardedAuditReader(log, breaker, answer_seconds=10)
+def breaker(log: Log) -> Breaker:
+    return log.breaker
 
 
 def every_call(reader: AuditReader) -> Sequence[Callable[[], Awaitable[object]]]:
@@ -110,50 +128,58 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_lists_and_the_log_pass_while_the_database_answers(
-    log: Log, breaker: Breaker, guarded: GuardedAuditReader
+    log: Log, breaker: Breaker
 ) -> None:
-    assert [await ask() for ask in every_call(guarded)] == [RUN, [RUN], [], [], []]
+    assert [await ask() for ask in every_call(log)] == [RUN, [RUN], [], [], []]
     assert (breaker.is_down, log.probes) == (False, 0)
 
 
-async def test_nobody_asks_a_database_that_a_look_up_found_down(
-    log: Log, breaker: Breaker, guarded: GuardedAuditReader
-) -> None:
+async def test_nobody_asks_a_database_that_a_look_up_found_down(log: Log, breaker: Breaker) -> None:
     log.is_down = True
     with pytest.raises(DatabaseUnavailable):
-        await breaker.ask(lambda: log.run(1))
+        await breaker.ask(log.look_up)
     asked = log.asked
-    for ask in every_call(guarded):
+    for ask in every_call(log):
         with pytest.raises(DatabaseUnavailable):
             await ask()
     assert log.asked == asked
     log.is_down = False
     await until(lambda: not breaker.is_down)
-    assert await guarded.run(1) == RUN
+    assert await log.run(1) == RUN
 
 
 @pytest.mark.parametrize("number", range(5))
 async def test_a_list_that_fails_has_the_probe_find_out(
-    log: Log, breaker: Breaker, guarded: GuardedAuditReader, number: int
+    log: Log, breaker: Breaker, number: int
 ) -> None:
     log.is_down = True
     with pytest.raises(DatabaseUnavailable):
-        await every_call(guarded)[number]()
+        await every_call(log)[number]()
     await until(lambda: breaker.is_down)
 
 
-async def test_a_list_that_is_too_slow_does_not_shut_look_ups_out(
-    log: Log, breaker: Breaker
-) -> None:
+async def test_a_list_that_is_too_slow_does_not_shut_look_ups_out() -> None:
+    log = HastyLog()
     log.is_slow = True
     log.may_probe.clear()
-    slow = GuardedAuditReader(log, breaker, answer_seconds=0.01)
     with capture_logs() as logged:
         with pytest.raises(DatabaseUnavailable):
-            await slow.changes(ChangeFilter(), None, 1_000)
-        assert not breaker.is_down
+            await log.providers(None, 1_000)
+        assert not log.breaker.is_down
         log.is_slow = False
-        assert await breaker.ask(lambda: log.run(1)) == RUN
+        assert await log.breaker.ask(log.look_up) == RUN
         log.may_probe.set()
         await until(lambda: log.probes == 1)
-    assert (breaker.is_down, logged) == (False, [])
+    assert (log.breaker.is_down, logged) == (False, [])
+    await log.breaker.aclose()
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [PostgresPriceReader, PostgresAuditReader, PostgresEvidenceReader, PostgresHeldReader],
+)
+def test_every_read_of_the_database_is_behind_the_breaker(reader: type) -> None:
+    reads = {name: method for name, method in vars(reader).items() if not name.startswith("_")}
+    assert reads
+    for name, method in reads.items():
+        assert is_behind_breaker(method), name

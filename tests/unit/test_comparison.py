@@ -24,18 +24,17 @@ from pricing_server.costs import Costs, Used
 from pricing_server.errors import DatabaseUnavailable, InvalidArgument, ModelNotFound
 from pricing_server.lookup.answer import Answer, Freshness
 from pricing_server.lookup.catalog import Catalog
-from pricing_server.lookup.guard import GuardedReader
-from pricing_server.lookup.lookup import Asked, Lookup
+from pricing_server.lookup.evaluated_price import evaluate
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.price import Head, Layer, Price, When
-from pricing_server.lookup.quote import evaluate
+from pricing_server.lookup.price_query import PriceQuery
 from pricing_server.providers.source import Evidence, ListedModel, Listing, Release, Source
 from tests.unit._price_table import (
     HOUR,
     NOON,
     Clock,
     Table,
-    guarded,
     new_price_table,
     price,
     priced,
@@ -73,15 +72,10 @@ class Lists:
 
 
 @pytest.fixture
-def table() -> Table:
-    return Table()
-
-
-@pytest.fixture
-async def guard(table: Table) -> AsyncIterator[GuardedReader]:
-    guard = guarded(table)
-    yield guard
-    await guard.aclose()
+async def table() -> AsyncIterator[Table]:
+    table = Table()
+    yield table
+    await table.breaker.aclose()
 
 
 def bundled(*names: tuple[str, str]) -> Catalog:
@@ -96,21 +90,20 @@ def bundled(*names: tuple[str, str]) -> Catalog:
 
 
 def comparisons(
-    guard: GuardedReader,
     table: Table,
     *names: tuple[str, str],
     manual: ManualPrices | None = None,
 ) -> Comparisons:
     clock = Clock()
     lookup = Lookup(
-        new_price_table(guard, clock), manual, bundled(*names), {"api": API}, clock=clock
+        new_price_table(table, clock), manual, bundled(*names), {"api": API}, clock=clock
     )
     return Comparisons(lookup, Costs(lookup), Lists(table), clock=clock)
 
 
 def told(comparison: PriceComparison) -> list[tuple[str, str | None]]:
     return [
-        (each.answer.quote.price.provider, None if each.total is None else plain(each.total))
+        (each.answer.evaluated.price.provider, None if each.total is None else plain(each.total))
         for each in comparison.compared
     ]
 
@@ -123,9 +116,7 @@ def write_prices(file: Path, seller: str, model_id: str) -> None:
 # At sellers --------------------------------------------------------------------------------
 
 
-async def test_the_cheapest_comes_first_and_free_is_free(
-    guard: GuardedReader, table: Table
-) -> None:
+async def test_the_cheapest_comes_first_and_free_is_free(table: Table) -> None:
     for_images = RateCard.of(PriceState.PRICED, [Rate(Meter.REQUESTS, Decimal("0.0000001"))])
     table.commit(
         price("openai", "one", priced("3")),
@@ -137,7 +128,7 @@ async def test_the_cheapest_comes_first_and_free_is_free(
         price("by-request", "one", for_images),
         price("other", "two", priced("1")),
     )
-    compared = await comparisons(guard, table).at_sellers(Asked("one"), TOKENS)
+    compared = await comparisons(table).at_sellers(PriceQuery("one"), TOKENS)
     assert told(compared) == [
         ("groq", "0"),
         ("aws", "1000"),
@@ -156,27 +147,27 @@ async def test_the_cheapest_comes_first_and_free_is_free(
     assert (compared.match.price.provider, compared.match.rule) == ("openai", "exact_at_maker")
 
 
-async def test_another_sellers_price_stands_in_for_none(guard: GuardedReader, table: Table) -> None:
+async def test_another_sellers_price_stands_in_for_none(table: Table) -> None:
     reference = replace(price("openrouter", "openai/one"), hugging_face_id="openai/One")
     subscription = price("featherless", "openai/One", UNPRICED)
     table.commit(reference, replace(subscription, hugging_face_id="openai/One"))
-    asked = comparisons(guard, table)
-    compared = await asked.at_sellers(Asked("openai/One", "featherless"), TOKENS)
+    asked = comparisons(table)
+    compared = await asked.at_sellers(PriceQuery("openai/One", "featherless"), TOKENS)
     assert told(compared) == [("openrouter", "1000"), ("featherless", None)]
-    assert {each.answer.quote.price.layer for each in compared.compared} == {Layer.DATABASE}
+    assert {each.answer.evaluated.price.layer for each in compared.compared} == {Layer.DATABASE}
 
 
 async def test_the_layers_below_the_price_table_are_compared_too(
-    guard: GuardedReader, table: Table, tmp_path: Path
+    table: Table, tmp_path: Path
 ) -> None:
     file = tmp_path / "prices.json"
     write_prices(file, "byhand", "openai/one")
     manual = ManualPrices(file)
     table.commit(price("openai", "one", priced("3")), price("aws", "one", UNPRICED))
     asked = comparisons(
-        guard, table, ("bundled-only", "one"), ("aws", "one"), ("openai", "one"), manual=manual
+        table, ("bundled-only", "one"), ("aws", "one"), ("openai", "one"), manual=manual
     )
-    compared = await asked.at_sellers(Asked("one", "openai"), TOKENS)
+    compared = await asked.at_sellers(PriceQuery("one", "openai"), TOKENS)
     assert told(compared) == [
         ("byhand", "0.0005"),
         ("openai", "3000"),
@@ -187,67 +178,61 @@ async def test_the_layers_below_the_price_table_are_compared_too(
 
 
 async def test_a_new_seller_in_the_price_file_is_compared_once_the_file_is_looked_at(
-    guard: GuardedReader, table: Table, tmp_path: Path
+    table: Table, tmp_path: Path
 ) -> None:
     file = tmp_path / "prices.json"
     write_prices(file, "byhand", "two")
     passed = iter(range(0, 1_000_000, 10))
     manual = ManualPrices(file, timer=lambda: float(next(passed)))
     table.commit(price("openai", "one", priced("3")))
-    asked = comparisons(guard, table, manual=manual)
-    assert told(await asked.at_sellers(Asked("one"), TOKENS)) == [("openai", "3000")]
+    asked = comparisons(table, manual=manual)
+    assert told(await asked.at_sellers(PriceQuery("one"), TOKENS)) == [("openai", "3000")]
     write_prices(file, "another", "openai/one")
-    compared = await asked.at_sellers(Asked("one"), TOKENS)
+    compared = await asked.at_sellers(PriceQuery("one"), TOKENS)
     assert told(compared) == [("another", "0.0005"), ("openai", "3000")]
 
 
-async def test_what_is_new_in_the_price_table_is_compared_at_once(
-    guard: GuardedReader, table: Table
-) -> None:
+async def test_what_is_new_in_the_price_table_is_compared_at_once(table: Table) -> None:
     table.commit(price("openai", "one"))
-    asked = comparisons(guard, table)
-    assert len((await asked.at_sellers(Asked("one", "openai"), TOKENS)).compared) == 1
+    asked = comparisons(table)
+    assert len((await asked.at_sellers(PriceQuery("one", "openai"), TOKENS)).compared) == 1
     table.commit(price("groq", "one"))
-    assert len((await asked.at_sellers(Asked("one", "openai"), TOKENS)).compared) == 2
+    assert len((await asked.at_sellers(PriceQuery("one", "openai"), TOKENS)).compared) == 2
 
 
-async def test_without_the_database_what_was_known_last_is_compared(
-    guard: GuardedReader, table: Table
-) -> None:
+async def test_without_the_database_what_was_known_last_is_compared(table: Table) -> None:
     table.commit(price("openai", "one", priced("3")), price("groq", "one", priced("2")))
-    asked = comparisons(guard, table, ("bundled-only", "one"))
-    before = await asked.at_sellers(Asked("one", "openai"), TOKENS)
+    asked = comparisons(table, ("bundled-only", "one"))
+    before = await asked.at_sellers(PriceQuery("one", "openai"), TOKENS)
     table.is_down = True
-    after = await asked.at_sellers(Asked("one", "openai"), TOKENS)
+    after = await asked.at_sellers(PriceQuery("one", "openai"), TOKENS)
     assert told(after) == told(before)
     # A server that never saw the table has the layers below.
-    fresh = comparisons(guard, table, ("openai", "one"), ("bundled-only", "one"))
-    compared = await fresh.at_sellers(Asked("one"), TOKENS)
+    fresh = comparisons(table, ("openai", "one"), ("bundled-only", "one"))
+    compared = await fresh.at_sellers(PriceQuery("one"), TOKENS)
     assert told(compared) == [("openai", "7000"), ("bundled-only", "7000")]
     assert compared.head is None
     assert {each.answer.freshness for each in compared.compared} == {Freshness.DATABASE_DOWN}
 
 
-async def test_a_delisted_model_that_is_asked_for_comes_last(
-    guard: GuardedReader, table: Table
-) -> None:
+async def test_a_delisted_model_that_is_asked_for_comes_last(table: Table) -> None:
     delisted = replace(price("openai", "one", priced("1")), delisted_at=NOON - HOUR)
     table.commit(
         delisted,
         price("groq", "one", priced("2")),
         replace(price("aws", "one"), delisted_at=NOON - HOUR),
     )
-    compared = await comparisons(guard, table).at_sellers(Asked("one", "openai"), TOKENS)
+    compared = await comparisons(table).at_sellers(PriceQuery("one", "openai"), TOKENS)
     assert told(compared) == [("groq", "2000"), ("openai", "1000")]
     assert [each.provider for each in compared.left_out] == ["aws"]
     earlier = When(NOON - 2 * HOUR)
-    compared = await comparisons(guard, table).at_sellers(
-        Asked("one", "openai", when=earlier), TOKENS
+    compared = await comparisons(table).at_sellers(
+        PriceQuery("one", "openai", when=earlier), TOKENS
     )
     assert told(compared) == [("openai", "1000"), ("aws", "1000"), ("groq", "2000")]
 
 
-async def test_all_are_evaluated_at_one_instant(guard: GuardedReader, table: Table) -> None:
+async def test_all_are_evaluated_at_one_instant(table: Table) -> None:
     later = NOON + HOUR
     card = RateCard.of(
         PriceState.PRICED,
@@ -257,28 +242,24 @@ async def test_all_are_evaluated_at_one_instant(guard: GuardedReader, table: Tab
         ],
     )
     table.commit(price("openai", "one", card), price("groq", "one", priced("2")))
-    asked = comparisons(guard, table)
-    now = await asked.at_sellers(Asked("one", "openai"), TOKENS)
-    then = await asked.at_sellers(Asked("one", "openai", when=When(later)), TOKENS)
+    asked = comparisons(table)
+    now = await asked.at_sellers(PriceQuery("one", "openai"), TOKENS)
+    then = await asked.at_sellers(PriceQuery("one", "openai", when=When(later)), TOKENS)
     assert told(now) == [("openai", "1000"), ("groq", "2000")]
     assert told(then) == [("groq", "2000"), ("openai", "9000")]
 
 
-async def test_a_usage_that_contradicts_itself_is_refused(
-    guard: GuardedReader, table: Table
-) -> None:
+async def test_a_usage_that_contradicts_itself_is_refused(table: Table) -> None:
     table.commit(price("openai", "one"), price("groq", "one", UNPRICED))
     usage = {Meter.INPUT_TOKENS: 1, Meter.CACHE_READ_TOKENS: 2}
     with pytest.raises(InvalidArgument) as refused:
-        await comparisons(guard, table).at_sellers(
-            Asked("one", "openai"), replace(TOKENS, usage=usage)
+        await comparisons(table).at_sellers(
+            PriceQuery("one", "openai"), replace(TOKENS, usage=usage)
         )
     assert refused.value.field == "usage"
 
 
-async def test_a_usage_that_one_seller_cannot_charge_leaves_that_seller_out(
-    guard: GuardedReader, table: Table
-) -> None:
+async def test_a_usage_that_one_seller_cannot_charge_leaves_that_seller_out(table: Table) -> None:
     by_part = RateCard.of(
         PriceState.PRICED,
         [
@@ -289,30 +270,28 @@ async def test_a_usage_that_one_seller_cannot_charge_leaves_that_seller_out(
     )
     table.commit(price("openai", "one"), price("groq", "one", by_part))
     usage = {Meter.INPUT_TOKENS: 9, Meter.INPUT_AUDIO_TOKENS: 2, Meter.CACHE_READ_TOKENS: 3}
-    compared = await comparisons(guard, table).at_sellers(
-        Asked("one", "openai"), replace(TOKENS, usage=usage)
+    compared = await comparisons(table).at_sellers(
+        PriceQuery("one", "openai"), replace(TOKENS, usage=usage)
     )
     assert told(compared) == [("openai", "9")]
     [left_out] = compared.left_out
     assert left_out.provider == "groq"
-    assert "may overlap" in left_out.reason
+    assert "may overlap" in left_out.message
 
 
 # Several models ----------------------------------------------------------------------------
 
 
-async def test_names_that_lead_nowhere_are_left_out_of_several(
-    guard: GuardedReader, table: Table
-) -> None:
+async def test_names_that_lead_nowhere_are_left_out_of_several(table: Table) -> None:
     table.commit(price("openai", "one", priced("3")), price("groq", "two", priced("2")))
-    asked = comparisons(guard, table)
-    names = [Asked("one"), Asked("nobody's"), Asked("two"), Asked("one")]
+    asked = comparisons(table)
+    names = [PriceQuery("one"), PriceQuery("nobody's"), PriceQuery("two"), PriceQuery("one")]
     compared = await asked.of_models(names, TOKENS)
     assert told(compared) == [("groq", "2000"), ("openai", "3000")]
     assert [(each.provider, each.model_id) for each in compared.left_out] == [("", "nobody's")]
     assert compared.match is None
     with pytest.raises(ModelNotFound):
-        await asked.of_models([Asked("nobody's")], TOKENS)
+        await asked.of_models([PriceQuery("nobody's")], TOKENS)
 
 
 # Order -------------------------------------------------------------------------------------
@@ -338,7 +317,7 @@ def test_the_order_is_by_cost_of_what_is_whole(all_compared: list[Compared]) -> 
     ordered = sorted(all_compared, key=lambda each: each.order)
 
     def group(each: Compared) -> int:
-        if each.answer.quote.price.delisted_at is not None:
+        if each.answer.evaluated.price.delisted_at is not None:
             return 3
         if each.total is None:
             return 2
@@ -352,7 +331,7 @@ def test_the_order_is_by_cost_of_what_is_whole(all_compared: list[Compared]) -> 
             assert other.total is not None
             assert one.total <= other.total
     names = [
-        (each.answer.quote.price.provider, each.answer.quote.price.model_id)
+        (each.answer.evaluated.price.provider, each.answer.evaluated.price.model_id)
         for each in all_compared
     ]
     if len(set(names)) == len(names):  # As in every comparison.

@@ -66,7 +66,7 @@ async def written(path: Path, *expected: tuple[str, int]) -> None:
 async def kept(path: Path, asked: Key = KEY, **options: int) -> LastGoodPrice | None:
     """What a new process finds."""
     async with LastGood(path, **options) as prices:
-        return await prices.find(asked)
+        return await prices.recall(asked)
 
 
 # Kept.
@@ -74,11 +74,11 @@ async def kept(path: Path, asked: Key = KEY, **options: int) -> LastGoodPrice | 
 
 async def test_a_price_is_found_with_the_head_that_it_was_read_at(path: Path) -> None:
     async with LastGood(path) as prices:
-        assert await prices.find(KEY) is None
+        assert await prices.recall(KEY) is None
         prices.remember(KEY, asking("1"), TWO)
-        assert await prices.find(KEY) == LastGoodPrice(asking("1"), TWO)
+        assert await prices.recall(KEY) == LastGoodPrice(asking("1"), TWO)
         await written(path, ("gpt-4o", 2))
-        assert await prices.find(KEY) == LastGoodPrice(asking("1"), TWO)
+        assert await prices.recall(KEY) == LastGoodPrice(asking("1"), TWO)
 
 
 async def test_a_price_outlives_the_process(path: Path) -> None:
@@ -191,7 +191,7 @@ async def test_an_older_price_that_is_read_late_does_not_replace_a_newer_one_on_
         await written(path, ("gpt-4o", 2))
         prices.remember(KEY, asking("1"), ONE)
         await asyncio.sleep(0.05)
-        assert await prices.find(KEY) == LastGoodPrice(asking("2"), TWO)
+        assert await prices.recall(KEY) == LastGoodPrice(asking("2"), TWO)
 
 
 @pytest.mark.parametrize("is_on_disk", [False, True])
@@ -207,7 +207,7 @@ async def test_an_older_price_that_is_read_late_is_never_found(
         if not is_on_disk:
             prices.remember(KEY, asking("2"), TWO)
         prices.remember(KEY, asking("1"), ONE)
-        assert await prices.find(KEY) == LastGoodPrice(asking("2"), TWO)
+        assert await prices.recall(KEY) == LastGoodPrice(asking("2"), TWO)
 
 
 async def test_of_another_epoch_the_one_that_came_last_is_kept(path: Path) -> None:
@@ -216,7 +216,7 @@ async def test_of_another_epoch_the_one_that_came_last_is_kept(path: Path) -> No
         prices.remember(KEY, asking("3"), THREE)
     async with LastGood(path) as prices:
         prices.remember(KEY, asking("1"), restored)
-        assert await prices.find(KEY) == LastGoodPrice(asking("1"), restored)
+        assert await prices.recall(KEY) == LastGoodPrice(asking("1"), restored)
     assert await kept(path) == LastGoodPrice(asking("1"), restored)
 
 
@@ -229,8 +229,8 @@ async def test_no_more_models_are_kept_than_allowed_and_the_newest_stay(path: Pa
             prices.remember(key(number), asking("1"), ONE)
             expected = [(f"model {n}", 1) for n in range(max(0, number - 2), number + 1)]
             await written(path, *expected)
-        assert await prices.find(key(0)) is None
-        assert await prices.find(key(9)) is not None
+        assert await prices.recall(key(0)) is None
+        assert await prices.recall(key(9)) is not None
 
 
 async def test_memory_is_bounded_while_the_disk_takes_nothing(tmp_path: Path) -> None:
@@ -238,9 +238,9 @@ async def test_memory_is_bounded_while_the_disk_takes_nothing(tmp_path: Path) ->
     for number in range(10):
         prices.remember(key(number), asking("1"), ONE)
     prices.remember(key(0), asking("2"), TWO)
-    found = [number for number in range(10) if await prices.find(key(number))]
+    found = [number for number in range(10) if await prices.recall(key(number))]
     assert len(found) == 3
-    assert await prices.find(key(0)) == LastGoodPrice(asking("2"), TWO), "replaced in its place"
+    assert await prices.recall(key(0)) == LastGoodPrice(asking("2"), TWO), "replaced in its place"
 
 
 # A disk that fails.
@@ -250,10 +250,10 @@ async def survives(path: Path) -> None:
     """Prices are remembered and found whatever the file is."""
     with capture_logs() as logged:
         async with LastGood(path) as prices:
-            assert await prices.find(KEY) is None
+            assert await prices.recall(KEY) is None
             prices.remember(KEY, asking("1"), ONE)
             await asyncio.sleep(0.03)
-            assert await prices.find(KEY) == LastGoodPrice(asking("1"), ONE)
+            assert await prices.recall(KEY) == LastGoodPrice(asking("1"), ONE)
     assert any(entry["event"] == "last_good.not_on_disk" for entry in logged), "and it is told"
 
 
@@ -289,7 +289,7 @@ async def test_what_the_disk_does_not_take_stays_in_memory_until_it_does(path: P
             other.execute("ALTER TABLE last_prices RENAME TO away")
             prices.remember(KEY, asking("1"), ONE)
             await asyncio.sleep(0.03)
-            assert await prices.find(KEY) == LastGoodPrice(asking("1"), ONE)
+            assert await prices.recall(KEY) == LastGoodPrice(asking("1"), ONE)
             other.execute("ALTER TABLE away RENAME TO last_prices")
         await written(path, ("gpt-4o", 1))
     assert await kept(path) == LastGoodPrice(asking("1"), ONE)
@@ -322,9 +322,9 @@ async def test_a_row_that_is_no_price_is_none_and_costs_no_other(path: Path, tex
         other.execute("UPDATE last_prices SET price = ? WHERE model_id = 'gpt-4o'", (text,))
     async with LastGood(path) as prices:
         with capture_logs() as logged:
-            assert await prices.find(KEY) is None
+            assert await prices.recall(KEY) is None
         assert [entry["event"] for entry in logged] == ["last_good.unreadable"]
-        assert await prices.find(key(1)) == LastGoodPrice(asking("2"), ONE)
+        assert await prices.recall(key(1)) == LastGoodPrice(asking("2"), ONE)
         prices.remember(KEY, asking("3"), TWO)
     assert await kept(path) == LastGoodPrice(asking("3"), TWO), "healed by the next read"
 
@@ -345,7 +345,7 @@ async def test_a_writer_next_door_delays_no_answer_of_a_price_that_is_in_memory(
         prices.remember(KEY, asking("1"), ONE)
         await asyncio.sleep(0.03)  # The writer waits for the lock by now.
         async with asyncio.timeout(0.3):
-            assert await prices.find(KEY) == LastGoodPrice(asking("1"), ONE)
+            assert await prices.recall(KEY) == LastGoodPrice(asking("1"), ONE)
         other_writer.execute("ROLLBACK")
     assert await kept(path) == LastGoodPrice(asking("1"), ONE)
 
@@ -361,7 +361,7 @@ async def test_a_writer_next_door_delays_no_answer_of_a_price_that_is_on_disk(
         await asyncio.sleep(0.03)
         try:
             async with asyncio.timeout(0.3):
-                assert await prices.find(KEY) == LastGoodPrice(asking("1"), ONE)
+                assert await prices.recall(KEY) == LastGoodPrice(asking("1"), ONE)
         finally:
             other_writer.execute("ROLLBACK")
 
@@ -397,15 +397,15 @@ async def test_many_processes_share_one_file(path: Path) -> None:
 async def test_after_its_end_a_price_is_found_in_memory_or_not_at_all(path: Path) -> None:
     async with LastGood(path) as prices:
         prices.remember(KEY, asking("1"), ONE)
-    assert await prices.find(KEY) is None
+    assert await prices.recall(KEY) is None
     prices.remember(KEY, asking("2"), TWO)
-    assert await prices.find(KEY) == LastGoodPrice(asking("2"), TWO)
+    assert await prices.recall(KEY) == LastGoodPrice(asking("2"), TWO)
     assert await kept(path) == LastGoodPrice(asking("1"), ONE)
 
 
 async def test_before_its_beginning_a_price_is_found_in_memory(path: Path) -> None:
     prices = LastGood(path)
-    assert await prices.find(KEY) is None
+    assert await prices.recall(KEY) is None
     prices.remember(KEY, asking("1"), ONE)
-    assert await prices.find(KEY) == LastGoodPrice(asking("1"), ONE)
+    assert await prices.recall(KEY) == LastGoodPrice(asking("1"), ONE)
     assert not path.parent.exists()

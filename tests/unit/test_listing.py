@@ -207,12 +207,12 @@ async def test_pages_of_any_size_are_the_whole_list_each_once(
         listing = PriceLister(lists, {}, clock=clock)
         found.append(await listing.page(criteria, begin, sizes[len(found) % len(sizes)]))
         if found[-1].answers:
-            last = found[-1].answers[-1].quote.price
+            last = found[-1].answers[-1].evaluated.price
             begin = Position(found[-1].head, found[-1].at, (last.provider, last.model_id))
         await lists.aclose()
         reader.commit(*(replace(one, card=priced(str(len(found)))) for one in table))
         clock.now += HOUR
-    told = [answer.quote.price for each in found for answer in each.answers]
+    told = [answer.evaluated.price for each in found for answer in each.answers]
     assert names(told) == expected(table, criteria, at)
     assert {(each.head, each.at) for each in found} == {(HEAD, at)}
 
@@ -230,7 +230,7 @@ async def test_what_has_no_revision_may_change_between_pages_and_nothing_comes_t
     changed = [replace(one, context_length=4096) for one in table]
     lists = price_lists(ListedTable(*changed))
     page = await PriceLister(lists, {}).page(criteria, Position(HEAD, at, behind), 100)
-    told = names(answer.quote.price for answer in page.answers)
+    told = names(answer.evaluated.price for answer in page.answers)
     place = before.index(behind)
     assert not set(told) & set(before[: place + 1])
     assert [name for name in before[place + 1 :] if name in told] == [
@@ -293,7 +293,7 @@ async def test_later_pages_are_evaluated_at_the_instant_of_the_first() -> None:
     anew = await listing.page(PriceFilter(), None, 2)
     for page, prompt, at in ((first, 1, NOON), (second, 1, NOON), (anew, 9, clock.now)):
         for answer in page.answers:
-            assert answer.quote.headline.prompt == prompt
+            assert answer.evaluated.headline.prompt == prompt
             assert answer.at == at
     assert (first.is_last, second.is_last, anew.is_last) == (False, True, True)
     await lists.aclose()

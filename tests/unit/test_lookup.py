@@ -24,6 +24,7 @@ from llmpricing.rate_card import (
     RateCard,
     UtcWindow,
 )
+from pricing_server.breaker import quick_read
 from pricing_server.errors import (
     DatabaseUnavailable,
     ModelNotFound,
@@ -33,13 +34,13 @@ from pricing_server.errors import (
 )
 from pricing_server.lookup.answer import Freshness
 from pricing_server.lookup.catalog import Catalog
-from pricing_server.lookup.guard import GuardedReader
+from pricing_server.lookup.evaluated_price import MatchRule
 from pricing_server.lookup.last_good import LastGood, LastGoodPrice
-from pricing_server.lookup.lookup import ALL_LAYERS, Lookup
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.manual import ManualPrices
 from pricing_server.lookup.names import NameIndex
 from pricing_server.lookup.price import Head, Key, Layer, Price
-from pricing_server.lookup.quote import MatchRule
+from pricing_server.lookup.price_query import ALL_LAYERS
 from pricing_server.lookup.table import PriceTable
 from pricing_server.providers.source import Evidence, ListedModel, Listing, Release, Source
 from tests.unit._price_table import (
@@ -48,7 +49,7 @@ from tests.unit._price_table import (
     PROBE_SECONDS,
     Clock,
     Table,
-    guarded,
+    looked_up,
     new_price_table,
     price,
     priced,
@@ -82,20 +83,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def table() -> Table:
-    return Table()
+async def table() -> AsyncIterator[Table]:
+    table = Table()
+    yield table
+    await table.breaker.aclose()
 
 
 @pytest.fixture
-async def guard(table: Table) -> AsyncIterator[GuardedReader]:
-    guard = guarded(table)
-    yield guard
-    await guard.aclose()
-
-
-@pytest.fixture
-def prices(guard: GuardedReader, clock: Clock) -> PriceTable:
-    return new_price_table(guard, clock)
+def prices(table: Table, clock: Clock) -> PriceTable:
+    return new_price_table(table, clock)
 
 
 def new_lookup(
@@ -119,18 +115,18 @@ def lookup(prices: PriceTable, clock: Clock) -> Lookup:
 
 async def test_the_price_table_answers_first_with_its_head(table: Table, lookup: Lookup) -> None:
     table.prices.append(price("google", "only-bundled", priced("1")))
-    answer = await lookup.get("only-bundled")
-    assert answer.quote.price.layer is Layer.DATABASE
-    assert answer.quote.headline.prompt == 1
+    answer = await looked_up(lookup, "only-bundled")
+    assert answer.evaluated.price.layer is Layer.DATABASE
+    assert answer.evaluated.headline.prompt == 1
     assert (answer.head, answer.freshness) == (Head(1, "epoch"), Freshness.FRESH)
     assert answer.source_detail == "The API"
 
 
 async def test_the_catalogue_answers_for_what_the_table_does_not_have(lookup: Lookup) -> None:
-    answer = await lookup.get("only-bundled")
-    assert answer.quote.price.layer is Layer.CATALOG
+    answer = await looked_up(lookup, "only-bundled")
+    assert answer.evaluated.price.layer is Layer.CATALOG
     assert (answer.head, answer.freshness) == (None, Freshness.FRESH)
-    assert answer.quote.price.obtained_at == RELEASED
+    assert answer.evaluated.price.obtained_at == RELEASED
     assert answer.source_detail == "The bundled catalogue"
 
 
@@ -138,17 +134,20 @@ async def test_a_model_of_the_catalogue_alone_costs_one_read_of_the_table(
     table: Table, prices: PriceTable, lookup: Lookup
 ) -> None:
     for _ in range(3):
-        assert (await lookup.get("only-bundled")).quote.price.layer is Layer.CATALOG
+        assert (await looked_up(lookup, "only-bundled")).evaluated.price.layer is Layer.CATALOG
     assert table.finds == 1
     prices.clear(table.commit(price("google", "only-bundled", priced("7"))))
-    answer = await lookup.get("only-bundled")
-    assert (answer.quote.price.layer, answer.quote.headline.prompt) == (Layer.DATABASE, Decimal(7))
+    answer = await looked_up(lookup, "only-bundled")
+    assert (answer.evaluated.price.layer, answer.evaluated.headline.prompt) == (
+        Layer.DATABASE,
+        Decimal(7),
+    )
 
 
 async def test_a_cached_price_is_not_read_again(table: Table, lookup: Lookup) -> None:
     table.prices.append(price("openai", "gpt-4o"))
-    first = await lookup.get("gpt-4o")
-    assert await lookup.get("gpt-4o") == first
+    first = await looked_up(lookup, "gpt-4o")
+    assert await looked_up(lookup, "gpt-4o") == first
     assert table.finds == 1
 
 
@@ -156,30 +155,30 @@ async def test_many_first_look_ups_of_one_model_make_one_query(
     table: Table, lookup: Lookup
 ) -> None:
     table.prices.append(price("openai", "gpt-4o"))
-    answers = await asyncio.gather(*(lookup.get("gpt-4o") for _ in range(200)))
+    answers = await asyncio.gather(*(looked_up(lookup, "gpt-4o") for _ in range(200)))
     assert len(set(answers)) == 1
     assert table.finds == 1
 
 
 async def test_only_accepted_layers_are_asked(table: Table, lookup: Lookup) -> None:
     table.prices.append(price("google", "only-bundled", priced("1")))
-    answer = await lookup.get("only-bundled", accept=CATALOG_ONLY)
-    assert (answer.quote.price.layer, table.finds) == (Layer.CATALOG, 0)
-    answer = await lookup.get("only-bundled", accept=DATABASE_ONLY)
-    assert answer.quote.price.layer is Layer.DATABASE
+    answer = await looked_up(lookup, "only-bundled", accept=CATALOG_ONLY)
+    assert (answer.evaluated.price.layer, table.finds) == (Layer.CATALOG, 0)
+    answer = await looked_up(lookup, "only-bundled", accept=DATABASE_ONLY)
+    assert answer.evaluated.price.layer is Layer.DATABASE
     with pytest.raises(ModelNotFound):
-        await lookup.get("only-bundled", accept={Layer.MANUAL})
+        await looked_up(lookup, "only-bundled", accept={Layer.MANUAL})
 
 
 async def test_what_one_layer_does_not_know_is_not_unknown_to_the_others(
     table: Table, lookup: Lookup
 ) -> None:
     table.prices.append(price("openai", "gpt-4o"))
-    await lookup.get("gpt-4o", "openai")  # The table's head is known now.
+    await looked_up(lookup, "gpt-4o", "openai")  # The table's head is known now.
     with pytest.raises(ModelNotFound):
-        await lookup.get("gpt-4o", accept=CATALOG_ONLY)
-    answer = await lookup.get("gpt-4o")
-    assert answer.quote.price.layer is Layer.DATABASE
+        await looked_up(lookup, "gpt-4o", accept=CATALOG_ONLY)
+    answer = await looked_up(lookup, "gpt-4o")
+    assert answer.evaluated.price.layer is Layer.DATABASE
 
 
 @pytest.mark.parametrize("accept", [{Layer.OVERRIDE}, {Layer.OVERRIDE, Layer.MANUAL}])
@@ -188,50 +187,50 @@ async def test_what_a_request_does_not_accept_is_not_unknown_to_others(
 ) -> None:
     table.prices.append(price("google", "only-bundled", priced("1")))
     with pytest.raises(ModelNotFound):
-        await lookup.get("only-bundled", "google", accept=accept)
-    answer = await lookup.get("only-bundled", "google")
-    assert (answer.quote.price.layer, answer.head) == (Layer.DATABASE, table.at)
+        await looked_up(lookup, "only-bundled", "google", accept=accept)
+    answer = await looked_up(lookup, "only-bundled", "google")
+    assert (answer.evaluated.price.layer, answer.head) == (Layer.DATABASE, table.at)
 
 
 async def test_without_the_database_the_catalogue_answers_and_says_so(
     table: Table, lookup: Lookup
 ) -> None:
     table.is_down = True
-    answer = await lookup.get("only-bundled")
-    assert (answer.quote.price.layer, answer.head) == (Layer.CATALOG, None)
+    answer = await looked_up(lookup, "only-bundled")
+    assert (answer.evaluated.price.layer, answer.head) == (Layer.CATALOG, None)
     assert answer.freshness is Freshness.DATABASE_DOWN
     assert "database cannot be reached" in answer.source_detail
 
 
 async def test_without_the_database_a_model_that_no_other_layer_knows_is_unavailable(
-    table: Table, guard: GuardedReader, lookup: Lookup
+    table: Table, lookup: Lookup
 ) -> None:
     table.is_down = True
     for accept in (ALL_LAYERS, DATABASE_ONLY):
         with pytest.raises(DatabaseUnavailable):
-            await lookup.get("gpt-4o", accept=accept)
+            await looked_up(lookup, "gpt-4o", accept=accept)
     with pytest.raises(DatabaseUnavailable):
-        await lookup.get("only-bundled", accept=DATABASE_ONLY)
+        await looked_up(lookup, "only-bundled", accept=DATABASE_ONLY)
     table.prices.append(price("openai", "gpt-4o"))
-    await up_again(table, guard)
-    assert (await lookup.get("gpt-4o")).head == table.at
+    await up_again(table)
+    assert (await looked_up(lookup, "gpt-4o")).head == table.at
 
 
 async def test_a_cached_price_outlives_the_database(table: Table, lookup: Lookup) -> None:
     table.prices.append(price("openai", "gpt-4o"))
-    before = await lookup.get("gpt-4o")
+    before = await looked_up(lookup, "gpt-4o")
     table.is_down = True
-    assert await lookup.get("gpt-4o") == before
+    assert await looked_up(lookup, "gpt-4o") == before
 
 
 async def test_a_cached_price_says_that_the_database_is_down(table: Table, lookup: Lookup) -> None:
     table.prices.append(price("openai", "gpt-4o"))
-    before = await lookup.get("gpt-4o")
+    before = await looked_up(lookup, "gpt-4o")
     table.is_down = True
     with pytest.raises(DatabaseUnavailable):
-        await lookup.get("never asked")
-    after = await lookup.get("gpt-4o")
-    assert (after.quote, after.head) == (before.quote, before.head)
+        await looked_up(lookup, "never asked")
+    after = await looked_up(lookup, "gpt-4o")
+    assert (after.evaluated, after.head) == (before.evaluated, before.head)
     assert after.freshness is Freshness.DATABASE_DOWN
     assert after.source_detail == "The API: the price database cannot be reached"
 
@@ -240,11 +239,11 @@ async def test_what_was_read_last_answers_before_the_layers_below(
     table: Table, prices: PriceTable, lookup: Lookup
 ) -> None:
     table.prices.append(price("google", "only-bundled", priced("1")))
-    before = await lookup.get("only-bundled")
+    before = await looked_up(lookup, "only-bundled")
     prices.clear(Head(2, "epoch"))
     table.is_down = True
-    answer = await lookup.get("only-bundled")
-    assert (answer.quote, answer.head) == (before.quote, Head(1, "epoch"))
+    answer = await looked_up(lookup, "only-bundled")
+    assert (answer.evaluated, answer.head) == (before.evaluated, Head(1, "epoch"))
     assert answer.freshness is Freshness.DATABASE_DOWN
 
 
@@ -255,6 +254,7 @@ class FailsOnce(Table):
         super().__init__()
         self.fails_next = False
 
+    @quick_read
     async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
         if self.fails_next:
             self.fails_next = False
@@ -266,9 +266,9 @@ class FailsOnce(Table):
 class SlowDisk(LastGood):
     """Last good prices that take longer to read than a probe takes to ask."""
 
-    async def find(self, key: Key) -> LastGoodPrice | None:
+    async def recall(self, key: Key) -> LastGoodPrice | None:
         await asyncio.sleep(PROBE_SECONDS * 20)
-        return await super().find(key)
+        return await super().recall(key)
 
 
 @pytest.mark.parametrize("was_read", [True, False])
@@ -277,17 +277,16 @@ async def test_an_answer_given_without_the_database_never_passes_for_fresh(
 ) -> None:
     # The probe may have the database up again before this look-up has ended.
     table = FailsOnce()
-    guard = guarded(table)
-    prices = new_price_table(guard, clock, SlowDisk(Path("/nowhere/last_good.sqlite")))
+    prices = new_price_table(table, clock, SlowDisk(Path("/nowhere/last_good.sqlite")))
     lookup = new_lookup(prices, clock)
     if was_read:
         table.prices.append(price("google", "only-bundled", priced("1")))
-        await lookup.get("only-bundled")
+        await looked_up(lookup, "only-bundled")
     head = table.commit(price("google", "only-bundled", priced("2")))
     prices.clear(head)
     table.fails_next = True
-    answer = await lookup.get("only-bundled")
-    await guard.aclose()
+    answer = await looked_up(lookup, "only-bundled")
+    await table.breaker.aclose()
     if answer.head != head:
         assert answer.freshness is Freshness.DATABASE_DOWN
 
@@ -317,9 +316,11 @@ def full(prices: PriceTable, clock: Clock, by_hand: ManualPrices) -> Lookup:
 
 async def layer_of(lookup: Lookup, *without: Layer, min_revision: int | None = None) -> Layer:
     """Which layer answers for m, and that of all the others none is mixed into it."""
-    answer = await lookup.get("m", accept=ALL_LAYERS - set(without), min_revision=min_revision)
-    assert answer.quote.price.provider == "zebra"
-    return answer.quote.price.layer
+    answer = await looked_up(
+        lookup, "m", accept=ALL_LAYERS - set(without), min_revision=min_revision
+    )
+    assert answer.evaluated.price.provider == "zebra"
+    return answer.evaluated.price.layer
 
 
 async def test_the_layers_answer_in_their_order(table: Table, full: Lookup) -> None:
@@ -359,8 +360,8 @@ async def test_another_seller_answers_without_the_table_s_own_layer_being_accept
     table: Table, full: Lookup
 ) -> None:
     table.prices += [UNPRICED_THERE, ELSEWHERE]
-    answer = await full.get("m", accept={Layer.CROSS_REFERENCE})
-    assert answer.quote.price.layer is Layer.CROSS_REFERENCE
+    answer = await looked_up(full, "m", accept={Layer.CROSS_REFERENCE})
+    assert answer.evaluated.price.layer is Layer.CROSS_REFERENCE
     assert answer.source_detail == "OpenRouter's price of acme/m, same Hugging Face id"
     assert (answer.head, answer.freshness) == (table.at, Freshness.FRESH)
 
@@ -370,8 +371,8 @@ async def test_the_layers_below_are_asked_of_the_seller_that_lists_the_model(
 ) -> None:
     table.prices.append(UNPRICED_THERE)
     lookup = new_lookup(prices, clock, bundled(("google", "m")))
-    answer = await lookup.get("m")
-    assert (answer.quote.price.provider, answer.quote.headline.state) == (
+    answer = await looked_up(lookup, "m")
+    assert (answer.evaluated.price.provider, answer.evaluated.headline.state) == (
         "zebra",
         PriceState.UNPRICED,
     )
@@ -382,9 +383,9 @@ async def test_a_model_without_a_price_anywhere_is_unpriced_and_never_zero(
 ) -> None:
     table.prices.append(UNPRICED_THERE)
     lookup = new_lookup(prices, clock, bundled(("zebra", "m"), card=UNPRICED))
-    answer = await lookup.get("m")
-    assert (answer.quote.price.layer, answer.head) == (Layer.DATABASE, table.at)
-    assert (answer.quote.headline.state, answer.quote.headline.prompt) == (
+    answer = await looked_up(lookup, "m")
+    assert (answer.evaluated.price.layer, answer.head) == (Layer.DATABASE, table.at)
+    assert (answer.evaluated.headline.state, answer.evaluated.headline.prompt) == (
         PriceState.UNPRICED,
         None,
     )
@@ -394,10 +395,10 @@ async def test_unpriced_stands_when_the_reference_cannot_be_read(
     table: Table, prices: PriceTable, full: Lookup
 ) -> None:
     table.prices += [UNPRICED_THERE, ELSEWHERE]
-    await full.get("m", accept=DATABASE_ONLY)
+    await looked_up(full, "m", accept=DATABASE_ONLY)
     table.is_down = True
-    answer = await full.get("m", accept={Layer.DATABASE, Layer.CROSS_REFERENCE})
-    assert answer.quote.headline.state is PriceState.UNPRICED
+    answer = await looked_up(full, "m", accept={Layer.DATABASE, Layer.CROSS_REFERENCE})
+    assert answer.evaluated.headline.state is PriceState.UNPRICED
     assert answer.freshness is Freshness.DATABASE_DOWN
 
 
@@ -422,7 +423,7 @@ async def test_a_layer_without_a_revision_never_answers_for_one(table: Table, fu
 async def test_a_model_that_only_the_files_know_is_not_found_at_a_revision(full: Lookup) -> None:
     assert await layer_of(full) is Layer.MANUAL
     with pytest.raises(ModelNotFound):
-        await full.get("m", min_revision=1)
+        await looked_up(full, "m", min_revision=1)
 
 
 async def test_a_revision_that_is_not_reached_is_not_covered_up_by_a_layer_below(
@@ -430,10 +431,10 @@ async def test_a_revision_that_is_not_reached_is_not_covered_up_by_a_layer_below
 ) -> None:
     table.prices += [UNPRICED_THERE, ELSEWHERE]
     with pytest.raises(RevisionNotReached):
-        await full.get("m", min_revision=2)
+        await looked_up(full, "m", min_revision=2)
     table.is_down = True
     with pytest.raises(DatabaseUnavailable):
-        await full.get("m", min_revision=2)
+        await looked_up(full, "m", min_revision=2)
 
 
 async def test_layers_without_a_revision_alone_cannot_say_that_a_model_is_unknown_at_one(
@@ -441,7 +442,7 @@ async def test_layers_without_a_revision_alone_cannot_say_that_a_model_is_unknow
 ) -> None:
     assert await layer_of(full, Layer.DATABASE, Layer.CROSS_REFERENCE) is Layer.MANUAL
     with pytest.raises(RevisionNotReached):
-        await full.get("m", accept={Layer.MANUAL, Layer.CATALOG}, min_revision=1)
+        await looked_up(full, "m", accept={Layer.MANUAL, Layer.CATALOG}, min_revision=1)
 
 
 # A sync.
@@ -451,22 +452,22 @@ async def test_a_price_cached_before_a_sync_is_the_new_one_after_it(
     table: Table, prices: PriceTable, lookup: Lookup
 ) -> None:
     table.prices.append(price("openai", "gpt-4o", priced("1")))
-    assert (await lookup.get("gpt-4o")).quote.headline.prompt == 1
+    assert (await looked_up(lookup, "gpt-4o")).evaluated.headline.prompt == 1
     table.prices.clear()
     head = table.commit(price("openai", "gpt-4o", priced("2")))
     prices.clear(head)
-    answer = await lookup.get("gpt-4o")
-    assert (answer.quote.headline.prompt, answer.head) == (Decimal(2), head)
+    answer = await looked_up(lookup, "gpt-4o")
+    assert (answer.evaluated.headline.prompt, answer.head) == (Decimal(2), head)
 
 
 async def test_a_model_that_a_sync_adds_is_found_at_once(
     table: Table, prices: PriceTable, lookup: Lookup
 ) -> None:
     with pytest.raises(ModelNotFound):
-        await lookup.get("gpt-9")
+        await looked_up(lookup, "gpt-9")
     head = table.commit(price("openai", "gpt-9"))
     prices.clear(head)
-    assert (await lookup.get("gpt-9")).head == head
+    assert (await looked_up(lookup, "gpt-9")).head == head
 
 
 async def test_a_miss_that_began_before_a_sync_does_not_hide_what_the_sync_adds(
@@ -481,13 +482,13 @@ async def test_a_miss_that_began_before_a_sync_does_not_hide_what_the_sync_adds(
     slow = replace(bundled(), release=Release("1.0", RELEASED, load_slowly))
     lookup = new_lookup(prices, clock, slow)
     # The table has been asked, and the catalogue is being: now a sync adds the model.
-    missed = asyncio.create_task(lookup.get("gpt-9"))
+    missed = asyncio.create_task(looked_up(lookup, "gpt-9"))
     assert await asyncio.to_thread(asked.wait, 10)
     head = table.commit(price("openai", "gpt-9"))
     prices.clear(head)
     may_answer.set()
     await asyncio.gather(missed, return_exceptions=True)  # Either answer was true once.
-    assert (await lookup.get("gpt-9")).head == head
+    assert (await looked_up(lookup, "gpt-9")).head == head
 
 
 # Freshness.
@@ -530,15 +531,15 @@ async def test_an_answer_says_how_well_it_is_confirmed(
     detail: str,
 ) -> None:
     table.prices.append(replace(price("openai", "gpt-4o"), **change))  # type: ignore[arg-type]
-    answer = await lookup.get("gpt-4o")
+    answer = await looked_up(lookup, "gpt-4o")
     assert (answer.freshness, answer.source_detail) == (freshness, detail)
 
 
 async def test_a_cached_answer_ages(table: Table, lookup: Lookup, clock: Clock) -> None:
     table.prices.append(price("openai", "gpt-4o"))
-    assert (await lookup.get("gpt-4o")).freshness is Freshness.FRESH
+    assert (await looked_up(lookup, "gpt-4o")).freshness is Freshness.FRESH
     clock.now += 24 * HOUR
-    assert (await lookup.get("gpt-4o")).freshness is Freshness.UNCONFIRMED
+    assert (await looked_up(lookup, "gpt-4o")).freshness is Freshness.UNCONFIRMED
     assert table.finds == 1
 
 
@@ -549,8 +550,8 @@ async def test_the_maker_answers_for_its_model_if_no_provider_is_given(
     table: Table, lookup: Lookup
 ) -> None:
     table.prices += [price(at, "gpt-4o") for at in ("aws", "azure", "openai", "openrouter")]
-    answer = await lookup.get("gpt-4o")
-    assert (answer.quote.price.provider, answer.quote.rule) == (
+    answer = await looked_up(lookup, "gpt-4o")
+    assert (answer.evaluated.price.provider, answer.evaluated.rule) == (
         "openai",
         MatchRule.EXACT_AT_MAKER,
     )
@@ -562,8 +563,8 @@ async def test_without_a_maker_the_first_configured_seller_answers(
     for seller in ("zebra", "baseten", "aws", "openrouter"):
         table.prices.append(price(seller, f"model at {seller} and before"))
         table.prices += [price(seller, "gpt-oss-120b")]
-    answer = await lookup.get("gpt-oss-120b")
-    assert (answer.quote.price.provider, answer.quote.rule) == (
+    answer = await looked_up(lookup, "gpt-oss-120b")
+    assert (answer.evaluated.price.provider, answer.evaluated.rule) == (
         "openrouter",
         MatchRule.EXACT_AT_SELLER,
     )
@@ -572,12 +573,12 @@ async def test_without_a_maker_the_first_configured_seller_answers(
 async def test_an_id_with_a_slash_is_the_router_s_own_id(table: Table, lookup: Lookup) -> None:
     table.prices += [price("openai", "gpt-4o", priced("1"))]
     table.prices += [price("openrouter", "openai/gpt-4o", priced("2"))]
-    answer = await lookup.get("openai/gpt-4o")
-    assert (answer.quote.price.provider, answer.quote.headline.prompt) == (
+    answer = await looked_up(lookup, "openai/gpt-4o")
+    assert (answer.evaluated.price.provider, answer.evaluated.headline.prompt) == (
         "openrouter",
         Decimal(2),
     )
-    assert answer.quote.rule is MatchRule.EXACT_AT_SELLER
+    assert answer.evaluated.rule is MatchRule.EXACT_AT_SELLER
 
 
 async def test_a_seller_that_still_lists_a_model_answers_before_one_that_does_not(
@@ -585,16 +586,16 @@ async def test_a_seller_that_still_lists_a_model_answers_before_one_that_does_no
 ) -> None:
     gone = replace(price("openai", "gpt-4o"), delisted_at=NOON)
     table.prices += [gone, price("zebra", "gpt-4o")]
-    assert (await lookup.get("gpt-4o")).quote.price.provider == "zebra"
-    assert (await lookup.get("gpt-4o", "openai")).quote.price == gone
+    assert (await looked_up(lookup, "gpt-4o")).evaluated.price.provider == "zebra"
+    assert (await looked_up(lookup, "gpt-4o", "openai")).evaluated.price == gone
 
 
 async def test_the_answer_does_not_depend_on_the_order_of_the_table(clock: Clock) -> None:
     listed = [price(at, "m") for at in ("zebra", "openai", "aws", "anthropic", "avian")]
     for order in (listed, listed[::-1]):
-        prices = new_price_table(guarded(Table(order)), clock)
-        answer = await new_lookup(prices, clock).get("m")
-        assert answer.quote.price.provider == "anthropic"
+        prices = new_price_table(Table(order), clock)
+        answer = await looked_up(new_lookup(prices, clock), "m")
+        assert answer.evaluated.price.provider == "anthropic"
 
 
 @pytest.mark.parametrize("spelling", ["x-ai", "xai", "XAI", "x_ai"])
@@ -602,16 +603,16 @@ async def test_a_provider_answers_to_every_spelling(
     table: Table, lookup: Lookup, spelling: str
 ) -> None:
     table.prices += [price("x-ai", "grok-4"), price("openrouter", "grok-4")]
-    answer = await lookup.get("grok-4", spelling)
-    assert (answer.quote.price.provider, answer.quote.rule) == ("x-ai", MatchRule.EXACT)
-    await lookup.get("grok-4", "x-ai")
+    answer = await looked_up(lookup, "grok-4", spelling)
+    assert (answer.evaluated.price.provider, answer.evaluated.rule) == ("x-ai", MatchRule.EXACT)
+    await looked_up(lookup, "grok-4", "x-ai")
     assert table.finds == 1, "all spellings share one cached price"
 
 
 async def test_the_provider_asked_for_answers_and_no_other(table: Table, lookup: Lookup) -> None:
     table.prices += [price("openai", "gpt-4o"), price("azure", "gpt-4o-mini")]
     with pytest.raises(ModelNotFound):
-        await lookup.get("gpt-4o", "azure")
+        await looked_up(lookup, "gpt-4o", "azure")
 
 
 # Not found.
@@ -627,7 +628,7 @@ async def test_a_model_that_nobody_knows_is_not_found_with_names_that_look_alike
         price("anthropic", "claude-fable-5"),
     ]
     with pytest.raises(ModelNotFound) as caught:
-        await lookup.get("gpt4o")
+        await looked_up(lookup, "gpt4o")
     assert caught.value.near_matches[0] == ("openai", "gpt-4o")
     assert ("anthropic", "claude-fable-5") not in caught.value.near_matches
     assert caught.value.provider is None
@@ -636,7 +637,7 @@ async def test_a_model_that_nobody_knows_is_not_found_with_names_that_look_alike
 async def test_near_matches_at_a_provider_are_that_provider_s(table: Table, lookup: Lookup) -> None:
     table.prices += [price("openai", "gpt-4o"), price("azure", "gpt-4o-2024")]
     with pytest.raises(ModelNotFound) as caught:
-        await lookup.get("gpt-4o", "azure-openai")
+        await looked_up(lookup, "gpt-4o", "azure-openai")
     assert caught.value.near_matches == (("azure", "gpt-4o-2024"),)
     assert caught.value.provider == "azure-openai", "as the caller wrote it"
 
@@ -646,10 +647,10 @@ async def test_a_provider_that_nobody_knows_is_told_apart_from_a_model(
 ) -> None:
     table.prices.append(price("together", "m"))
     with pytest.raises(ProviderNotFound) as caught:
-        await lookup.get("m", "togehter")
+        await looked_up(lookup, "m", "togehter")
     assert (caught.value.provider, caught.value.near_matches) == ("togehter", ("together",))
     with pytest.raises(ModelNotFound):
-        await lookup.get("n", "together")
+        await looked_up(lookup, "n", "together")
 
 
 async def test_the_same_unknown_name_is_asked_once_and_answered_the_same(
@@ -659,7 +660,7 @@ async def test_the_same_unknown_name_is_asked_once_and_answered_the_same(
     told = []
     for _ in range(5):
         with pytest.raises(ModelNotFound) as caught:
-            await lookup.get("gpt4o")
+            await looked_up(lookup, "gpt4o")
         told.append((str(caught.value), caught.value.near_matches))
     assert len(set(told)) == 1
     assert (table.finds, table.name_reads) == (1, 1)
@@ -669,16 +670,16 @@ async def test_a_scan_of_made_up_names_reads_all_names_once_and_costs_no_price(
     table: Table, lookup: Lookup
 ) -> None:
     table.prices.append(price("openai", "gpt-4o"))
-    await lookup.get("gpt-4o")
+    await looked_up(lookup, "gpt-4o")
 
     async def miss(number: int) -> None:
         with pytest.raises(ModelNotFound):
-            await lookup.get(f"made up {number}")
+            await looked_up(lookup, f"made up {number}")
 
     await asyncio.gather(*(miss(number) for number in range(500)))
     assert table.name_reads == 1
     finds = table.finds
-    await lookup.get("gpt-4o")
+    await looked_up(lookup, "gpt-4o")
     assert table.finds == finds
 
 
@@ -687,42 +688,42 @@ async def test_near_matches_know_the_names_of_the_latest_sync(
 ) -> None:
     table.prices.append(price("openai", "gpt-4o"))
     with pytest.raises(ModelNotFound):
-        await lookup.get("claude-fable")
+        await looked_up(lookup, "claude-fable")
     head = table.commit(price("anthropic", "claude-fable-5"))
     prices.clear(head)
     with pytest.raises(ModelNotFound) as caught:
-        await lookup.get("claude-fable")
+        await looked_up(lookup, "claude-fable")
     assert caught.value.near_matches == (("anthropic", "claude-fable-5"),)
 
 
 async def test_the_names_of_an_outage_are_forgotten_when_the_database_answers(
-    table: Table, guard: GuardedReader, lookup: Lookup
+    table: Table, lookup: Lookup
 ) -> None:
     table.prices.append(price("featherless", "llama"))
-    await lookup.get("llama")
+    await looked_up(lookup, "llama")
     table.is_down = True
     with pytest.raises(PricingError):
-        await lookup.get("anything", "google", accept=CATALOG_ONLY)
-    assert guard.is_down
-    await up_again(table, guard)
+        await looked_up(lookup, "anything", "google", accept=CATALOG_ONLY)
+    assert table.breaker.is_down
+    await up_again(table)
     # The catalogue does not know this seller, the price table does.
     with pytest.raises(ModelNotFound) as caught:
-        await lookup.get("llamma", "featherless")
+        await looked_up(lookup, "llamma", "featherless")
     assert caught.value.near_matches == (("featherless", "llama"),)
 
 
 async def test_an_unknown_name_is_not_remembered_by_the_names_of_an_outage(
-    table: Table, guard: GuardedReader, lookup: Lookup
+    table: Table, lookup: Lookup
 ) -> None:
     table.prices.append(price("featherless", "llama"))
-    await lookup.get("llama")
+    await looked_up(lookup, "llama")
     table.names_are_down = True  # As when only the long read is too late.
     with pytest.raises(PricingError):
-        await lookup.get("llamma", "featherless")
+        await looked_up(lookup, "llamma", "featherless")
     table.names_are_down = False
-    await up_again(table, guard)
+    await up_again(table)
     with pytest.raises(ModelNotFound) as caught:
-        await lookup.get("llamma", "featherless")
+        await looked_up(lookup, "llamma", "featherless")
     assert caught.value.near_matches == (("featherless", "llama"),)
 
 
@@ -730,9 +731,9 @@ async def test_whoever_gives_up_does_not_take_the_names_from_the_others(
     table: Table, lookup: Lookup
 ) -> None:
     table.prices.append(price("openai", "gpt-4o"))
-    impatient = asyncio.create_task(lookup.get("gpt4o"))
+    impatient = asyncio.create_task(looked_up(lookup, "gpt4o"))
     await table.names_asked.wait()
-    patient = asyncio.create_task(lookup.get("gpt4o"))
+    patient = asyncio.create_task(looked_up(lookup, "gpt4o"))
     impatient.cancel()
     with pytest.raises(asyncio.CancelledError):
         await impatient
@@ -755,7 +756,7 @@ async def test_an_hourly_price_changes_at_its_hour_although_it_was_cached(
     told = []
     for minutes in (0, 59, 60, 119, 120, 60 + 24 * 60):
         clock.now = NOON + timedelta(minutes=minutes)
-        quote = (await lookup.get("chat")).quote
+        quote = (await looked_up(lookup, "chat")).evaluated
         told.append((quote.headline.prompt, quote.effective_time, quote.valid_until))
     yesterday, opens, closes = NOON - 22 * HOUR, NOON + HOUR, NOON + 2 * HOUR
     night, day = Decimal(1), Decimal(3)
@@ -776,11 +777,11 @@ async def test_a_price_announced_for_a_date_begins_on_it(
     change = NOON + 48 * HOUR
     later = Rate(Meter.INPUT_TOKENS, Decimal(2), Conditions(effective_from=change))
     table.prices.append(price("google", "gemini-4-argon", priced("1", later)))
-    quote = (await lookup.get("gemini-4-argon")).quote
+    quote = (await looked_up(lookup, "gemini-4-argon")).evaluated
     assert (quote.headline.prompt, quote.valid_until) == (Decimal(1), change)
     assert quote.effective_time == NOON - 24 * HOUR, "when its source first stated it"
     clock.now = change
-    quote = (await lookup.get("gemini-4-argon")).quote
+    quote = (await looked_up(lookup, "gemini-4-argon")).evaluated
     assert (quote.headline.prompt, quote.valid_until) == (Decimal(2), None)
     assert quote.effective_time == change
 
@@ -790,7 +791,7 @@ async def test_a_model_without_a_headline_is_an_answer(
     table: Table, lookup: Lookup, card: RateCard
 ) -> None:
     table.prices.append(price("openrouter", "openrouter/auto", card))
-    quote = (await lookup.get("openrouter/auto")).quote
+    quote = (await looked_up(lookup, "openrouter/auto")).evaluated
     assert (quote.headline.state, quote.headline.prompt) == (card.state, None)
     assert quote.valid_until is None
 

@@ -14,18 +14,17 @@ from pricing_server.errors import ModelNotFound
 from pricing_server.lookup.answer import Freshness
 from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.cross_reference import cross_reference
-from pricing_server.lookup.guard import GuardedReader
+from pricing_server.lookup.evaluated_price import evaluate
 from pricing_server.lookup.last_good import LastGood
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price import Layer, Price
-from pricing_server.lookup.quote import evaluate
 from pricing_server.providers.source import Evidence, ListedModel, Listing, Release, Source
 from tests.unit._price_table import (
     HOUR,
     NOON,
     Clock,
     Table,
-    guarded,
+    looked_up,
     new_price_table,
     price,
     priced,
@@ -65,15 +64,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def table() -> Table:
-    return Table()
-
-
-@pytest.fixture
-async def guard(table: Table) -> AsyncIterator[GuardedReader]:
-    guard = guarded(table)
-    yield guard
-    await guard.aclose()
+async def table() -> AsyncIterator[Table]:
+    table = Table()
+    yield table
+    await table.breaker.aclose()
 
 
 @pytest.fixture
@@ -83,8 +77,8 @@ async def last_good(tmp_path: Path) -> AsyncIterator[LastGood]:
 
 
 @pytest.fixture
-def lookup(guard: GuardedReader, clock: Clock, last_good: LastGood) -> Lookup:
-    prices = new_price_table(guard, clock, last_good)
+def lookup(table: Table, clock: Clock, last_good: LastGood) -> Lookup:
+    prices = new_price_table(table, clock, last_good)
     return Lookup(prices, None, Catalog(CATALOGUE), {"bundled": CATALOGUE}, clock=clock)
 
 
@@ -94,7 +88,7 @@ def asked(answer_price: Price) -> tuple[Layer, str]:
 
 async def test_an_override_is_fresh_however_old_it_is(table: Table, lookup: Lookup) -> None:
     table.prices = [overridden(obtained_at=NOON - 9_999 * HOUR, delisted_at=NOON - HOUR)]
-    answer = await lookup.get("one", "acme")
+    answer = await looked_up(lookup, "one", "acme")
     assert (answer.freshness, answer.source_detail) == (
         Freshness.FRESH,
         "override by ann: a test",
@@ -103,30 +97,30 @@ async def test_an_override_is_fresh_however_old_it_is(table: Table, lookup: Look
 
 async def test_without_overrides_the_next_layers_answer(table: Table, lookup: Lookup) -> None:
     table.prices = [overridden()]
-    assert asked((await lookup.get("one", "acme")).quote.price) == (Layer.OVERRIDE, "7")
-    stated = await lookup.get("one", "acme", {Layer.DATABASE, Layer.CATALOG})
-    assert asked(stated.quote.price) == (Layer.DATABASE, "1")
+    assert asked((await looked_up(lookup, "one", "acme")).evaluated.price) == (Layer.OVERRIDE, "7")
+    stated = await looked_up(lookup, "one", "acme", {Layer.DATABASE, Layer.CATALOG})
+    assert asked(stated.evaluated.price) == (Layer.DATABASE, "1")
 
 
 async def test_beneath_an_override_without_a_stated_price_the_files_answer(
     table: Table, lookup: Lookup
 ) -> None:
     table.prices = [overridden(price("acme", "one", UNPRICED))]
-    found = await lookup.get("one", "acme", {Layer.DATABASE, Layer.CATALOG})
-    assert asked(found.quote.price) == (Layer.CATALOG, "9")
-    only = await lookup.get("one", "acme", {Layer.DATABASE})
-    assert only.quote.headline.state is PriceState.UNPRICED
+    found = await looked_up(lookup, "one", "acme", {Layer.DATABASE, Layer.CATALOG})
+    assert asked(found.evaluated.price) == (Layer.CATALOG, "9")
+    only = await looked_up(lookup, "one", "acme", {Layer.DATABASE})
+    assert only.evaluated.headline.state is PriceState.UNPRICED
 
 
 async def test_where_only_overrides_are_accepted_no_other_price_answers(
     table: Table, lookup: Lookup
 ) -> None:
     table.prices = [overridden(), price("acme", "two")]
-    assert asked((await lookup.get("one", "acme", {Layer.OVERRIDE})).quote.price)[0] is (
+    assert asked((await looked_up(lookup, "one", "acme", {Layer.OVERRIDE})).evaluated.price)[0] is (
         Layer.OVERRIDE
     )
     with pytest.raises(ModelNotFound):
-        await lookup.get("two", "acme", {Layer.OVERRIDE})
+        await looked_up(lookup, "two", "acme", {Layer.OVERRIDE})
 
 
 async def test_an_override_answers_until_its_end_and_not_after_though_nobody_has_written_it(
@@ -134,33 +128,33 @@ async def test_an_override_answers_until_its_end_and_not_after_though_nobody_has
 ) -> None:
     ends = NOON + HOUR
     table.prices = [overridden(until=ends)]
-    before = await lookup.get("one", "acme")
-    assert before.quote.valid_until == ends
+    before = await looked_up(lookup, "one", "acme")
+    assert before.evaluated.valid_until == ends
     clock.now = ends - timedelta(microseconds=1)
-    assert asked((await lookup.get("one", "acme")).quote.price)[0] is Layer.OVERRIDE
+    assert asked((await looked_up(lookup, "one", "acme")).evaluated.price)[0] is Layer.OVERRIDE
     clock.now = ends
-    after = await lookup.get("one", "acme")
-    assert asked(after.quote.price) == (Layer.DATABASE, "1")
-    assert after.quote.valid_until is None
+    after = await looked_up(lookup, "one", "acme")
+    assert asked(after.evaluated.price) == (Layer.DATABASE, "1")
+    assert after.evaluated.valid_until is None
 
 
 async def test_through_an_outage_it_keeps_its_layer_and_its_end(
-    table: Table, lookup: Lookup, guard: GuardedReader, clock: Clock
+    table: Table, lookup: Lookup, clock: Clock
 ) -> None:
     table.prices = [overridden(until=NOON + HOUR)]
-    await lookup.get("one", "acme")
+    await looked_up(lookup, "one", "acme")
     clock.now = NOON + 0.5 * HOUR
     table.is_down = True
     lookup._table.clear(table.commit())
-    down = await lookup.get("one", "acme")
-    assert asked(down.quote.price) == (Layer.OVERRIDE, "7")
+    down = await looked_up(lookup, "one", "acme")
+    assert asked(down.evaluated.price) == (Layer.OVERRIDE, "7")
     assert down.freshness is Freshness.DATABASE_DOWN
-    stated = await lookup.get("one", "acme", {Layer.DATABASE})
-    assert asked(stated.quote.price) == (Layer.DATABASE, "1")
+    stated = await looked_up(lookup, "one", "acme", {Layer.DATABASE})
+    assert asked(stated.evaluated.price) == (Layer.DATABASE, "1")
     clock.now = NOON + 2 * HOUR
-    ended = await lookup.get("one", "acme")
-    assert asked(ended.quote.price) == (Layer.DATABASE, "1")
-    await up_again(table, guard)
+    ended = await looked_up(lookup, "one", "acme")
+    assert asked(ended.evaluated.price) == (Layer.DATABASE, "1")
+    await up_again(table)
 
 
 def test_a_cached_answer_also_ends_when_what_is_without_the_override_does() -> None:

@@ -61,6 +61,12 @@ def prompts(prices: Sequence[Price]) -> list[Decimal]:
     return [price.card.rates[0].price.scaleb(6) for price in prices]
 
 
+async def at(prices: ManualPrices, model_id: str, seller: str | None) -> Sequence[Price]:
+    """The prices of an id at one seller or at all."""
+    found = await prices.prices_of(model_id)
+    return [price for price in found if seller in (None, price.provider)]
+
+
 def replaced(path: Path, text: str) -> None:
     new = path.with_suffix(".new")
     new.write_text(text)
@@ -74,10 +80,10 @@ def settled(path: Path) -> None:
 
 async def test_a_price_is_found_at_its_seller_or_at_all(path: Path) -> None:
     prices = ManualPrices(path)
-    assert prompts(await prices.find("m", "acme")) == [1]
-    assert prompts(await prices.find("m", None)) == [1, 9]
-    assert not await prices.find("m", "nobody")
-    assert not await prices.find("M", "acme")
+    assert prompts(await at(prices, "m", "acme")) == [1]
+    assert prompts(await at(prices, "m", None)) == [1, 9]
+    assert not await at(prices, "m", "nobody")
+    assert not await at(prices, "M", "acme")
     assert prices.sells("acme")
     assert not prices.sells("nobody")
 
@@ -89,9 +95,9 @@ async def test_a_changed_file_is_in_force_at_the_next_look_up_a_second_later(
     settled(path)
     prices = ManualPrices(path, timer=clock)
     write(path, content("2"))
-    assert prompts(await prices.find("m", "acme")) == [1]
+    assert prompts(await at(prices, "m", "acme")) == [1]
     clock.tick()
-    assert prompts(await prices.find("m", "acme")) == [2]
+    assert prompts(await at(prices, "m", "acme")) == [2]
 
 
 async def test_a_change_within_one_tick_of_the_file_system_is_seen(
@@ -103,7 +109,7 @@ async def test_a_change_within_one_tick_of_the_file_system_is_seen(
         file.write(content("2"))  # Of the same length, in the same file.
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     clock.tick()
-    assert prompts(await prices.find("m", "acme")) == [2]
+    assert prompts(await at(prices, "m", "acme")) == [2]
 
 
 async def test_an_unchanged_file_is_not_read_again(
@@ -115,17 +121,17 @@ async def test_an_unchanged_file_is_not_read_again(
     with capture_logs() as logs:
         for _ in range(3):
             clock.tick()
-            assert prompts(await prices.find("m", "acme")) == [1]
+            assert prompts(await at(prices, "m", "acme")) == [1]
     assert not logs
 
 
 async def test_a_touched_file_is_as_old_as_its_new_date(path: Path, clock: Clock) -> None:
     settled(path)
     prices = ManualPrices(path, timer=clock)
-    [before] = await prices.find("m", "acme")
+    [before] = await at(prices, "m", "acme")
     os.utime(path, (1_750_000_000, 1_750_000_000))
     clock.tick()
-    [after] = await prices.find("m", "acme")
+    [after] = await at(prices, "m", "acme")
     assert (before.obtained_at.year, after.obtained_at.year) == (2023, 2025)
 
 
@@ -148,7 +154,7 @@ async def test_a_broken_or_vanished_file_keeps_the_last_good_one_and_says_so_onc
     with capture_logs() as logs:
         for _ in range(3):
             clock.tick()
-            [price] = await prices.find("m", "acme")
+            [price] = await at(prices, "m", "acme")
             assert prompts([price]) == [1]
             assert price.doubt == doubt
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
@@ -157,7 +163,7 @@ async def test_a_broken_or_vanished_file_keeps_the_last_good_one_and_says_so_onc
     path.write_text(content("3"))
     with capture_logs() as logs:
         clock.tick()
-        [price] = await prices.find("m", "acme")
+        [price] = await at(prices, "m", "acme")
     assert prompts([price]) == [3]
     assert price.doubt is None
     assert [entry["event"] for entry in logs] == ["manual.read"]
@@ -171,10 +177,10 @@ async def test_a_mended_file_that_is_as_before_is_no_longer_in_doubt(
     aside = path.with_suffix(".aside")
     path.rename(aside)
     clock.tick()
-    assert (await prices.find("m", "acme"))[0].doubt is not None
+    assert (await at(prices, "m", "acme"))[0].doubt is not None
     aside.rename(path)
     clock.tick()
-    assert (await prices.find("m", "acme"))[0].doubt is None
+    assert (await at(prices, "m", "acme"))[0].doubt is None
 
 
 async def test_a_pipe_or_directory_in_its_place_does_not_block(path: Path, clock: Clock) -> None:
@@ -182,11 +188,11 @@ async def test_a_pipe_or_directory_in_its_place_does_not_block(path: Path, clock
     path.unlink()
     os.mkfifo(path)
     clock.tick()
-    assert prompts(await prices.find("m", "acme")) == [1]
+    assert prompts(await at(prices, "m", "acme")) == [1]
     path.unlink()
     path.mkdir()
     clock.tick()
-    [price] = await prices.find("m", "acme")
+    [price] = await at(prices, "m", "acme")
     assert prompts([price]) == [1]
     assert price.doubt is not None
 
@@ -207,10 +213,10 @@ async def test_a_file_system_that_hangs_delays_no_look_up_for_long(
     clock.tick()
     async with asyncio.timeout(2):
         for _ in range(50):
-            assert prompts(await prices.find("m", "acme")) == [1]
+            assert prompts(await at(prices, "m", "acme")) == [1]
     hanging.set()
     async with asyncio.timeout(5):
-        while prompts(await prices.find("m", "acme")) != [2]:  # noqa: ASYNC110
+        while prompts(await at(prices, "m", "acme")) != [2]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing_server.comparison.families import Families
-from pricing_server.comparison.identity import Doubt, Identity, Offered, Same
+from pricing_server.comparison.identity import Doubt, Identity, LeftOutReason, Offered, Same
 from tests._coverage import listings
 from tests._recorded import RecordingMissing
 from tests.unit._strategies import few
@@ -146,7 +146,7 @@ def test_of_a_seller_the_closest_is_taken_and_the_other_is_said() -> None:
         asked, NOW
     )
     assert [found.model.model_id for found in family.found[1:]] == ["gpt-5-2025-08-07"]
-    assert [(each.model_id, each.reason) for each in family.left_out] == [
+    assert [(each.model_id, each.message) for each in family.left_out] == [
         ("gpt-5", "gpt-5-2025-08-07 is closer")
     ]
 
@@ -158,7 +158,7 @@ def test_two_models_of_a_seller_by_the_same_identity_are_both_left_out() -> None
     ).of(asked, NOW)
     assert [found.model for found in family.found] == [asked]
     reason = "the seller has several that may be it: gpt-oss-120b, openai/gpt-oss-120b"
-    assert {each.reason for each in family.left_out} == {reason}
+    assert {each.message for each in family.left_out} == {reason}
     assert len(family.left_out) == 2
 
 
@@ -230,7 +230,7 @@ def test_a_delisted_model_is_left_out_from_the_instant_on() -> None:
     asked = model("one", "here")
     delisted = replace(model("one", "there"), delisted_at=NOW)
     families = Families([asked, delisted])
-    assert [each.reason for each in families.of(asked, NOW).left_out] == [
+    assert [each.message for each in families.of(asked, NOW).left_out] == [
         "no longer listed by its seller since 2026-11-20"
     ]
     before = families.of(asked, NOW - timedelta(seconds=1))
@@ -347,4 +347,6 @@ def test_all_that_real_sellers_list_keeps_the_laws() -> None:
 def test_a_doubt_tells_why() -> None:
     one, other = model("one", "here"), model("acme/one", "there")
     found = Families([one, other]).relation(one, other)
-    assert found == Doubt("of the same name under acme/, which is no known maker")
+    assert found == Doubt(
+        LeftOutReason.UNCERTAIN_MAKER, "of the same name under acme/, which is no known maker"
+    )

@@ -32,8 +32,8 @@ from llmpricing.rate_card import (
     differences,
 )
 from llmpricing.schedule import headline
+from llmpricing.wire.rates import rate_message
 from pricing_server.fetch import PayloadError, decode_json
-from pricing_server.grpc_api import convert_rates
 from pricing_server.providers.openrouter import SOURCE, read
 from pricing_server.providers.source import KeyUse, ListedModel, Listing, SourceError
 from tests.unit._strategies import many
@@ -604,7 +604,7 @@ def test_every_card_of_a_hostile_payload_can_be_sent() -> None:
     for quantity in (0, 1, 2**31, 2**63 - 1):
         model = read_one(row("m", overrides=[{"min_prompt_tokens": quantity, "prompt": "1"}]))
         for rate in model.card.rates:
-            convert_rates.rate_message(rate)
+            rate_message(rate)
 
 
 # Overrides, against OpenRouter's own rule applied step by step.

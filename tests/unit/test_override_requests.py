@@ -16,8 +16,8 @@ from llmpricing.units import EXACT, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.conversions import conversions_of
 from pricing_server.errors import InvalidArgument
-from pricing_server.grpc_api.convert import UNITS
-from pricing_server.grpc_api.overrides import clear_request, override_request
+from pricing_server.grpc_api.methods.price_overrides import clear_request, override_request
+from pricing_server.grpc_api.wire.prices import UNITS
 from pricing_server.price_change import ADMIN, ChangeOrigin, OriginKind
 from tests.unit._strategies import many, prices
 
@@ -89,7 +89,7 @@ def test_free_takes_zeros_or_no_price_at_all() -> None:
 
 
 def test_names_are_canonical_and_defaults_are_filled_in() -> None:
-    read = override_request(request(provider="XAI", prompt="1", until=LATER))
+    read = override_request(request(provider="XAI", prompt="1", until_time=LATER))
     assert (read.provider, read.set_by) == ("x-ai", "grpc")
     assert read.origin == ChangeOrigin(OriginKind.OVERRIDE_SET, ADMIN, "grpc")
     assert read.until is not None
@@ -122,8 +122,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "long reason": ({"reason": "a" * 1_001}, "reason"),
     "line break": ({"reason": "a\nb"}, "reason"),
     "long name": ({"set_by": "a" * 201}, "set_by"),
-    "past": ({"until": Timestamp(seconds=1)}, "until"),
-    "no time": ({"until": Timestamp(seconds=2**62)}, "until"),
+    "past": ({"until_time": Timestamp(seconds=1)}, "until_time"),
+    "no time": ({"until_time": Timestamp(seconds=2**62)}, "until_time"),
 }
 
 

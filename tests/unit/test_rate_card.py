@@ -32,12 +32,29 @@ from llmpricing.rate_card import (
     differences,
 )
 from llmpricing.units import PricingFormat
+from llmpricing.usage import InputConvention
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.grpc_api import convert, convert_rates
+from llmpricing.wire import enums
+from llmpricing.wire.rates import rate_message
+from pricing_server.comparison.identity import Identity, LeftOutReason
+from pricing_server.costs import PriceProof
+from pricing_server.grpc_api.wire import (
+    comparisons,
+    costs,
+    held_changes,
+    price_changes,
+    prices,
+    reads,
+    sources,
+    sync_runs,
+)
 from pricing_server.lookup.answer import Freshness
+from pricing_server.lookup.evaluated_price import MatchRule
 from pricing_server.lookup.price import Layer
-from pricing_server.lookup.quote import MatchRule
-from pricing_server.price_change import ChangeKind
+from pricing_server.price_change import ChangeKind, OriginKind
+from pricing_server.providers.source import Evidence
+from pricing_server.sync.held import HoldReason, HoldStatus
+from pricing_server.sync.revert import RefusalReason
 from pricing_server.sync.run import SyncStatus
 from tests.unit._strategies import cards, few
 
@@ -390,16 +407,25 @@ class ProtoEnum(Protocol):
 
 
 MAPPED: list[tuple[type[Enum], str, ProtoEnum, Mapping[Any, int]]] = [
-    (Meter, "METER", pb.Meter, convert_rates.METERS),
-    (PriceState, "PRICE_STATE", pb.PriceState, convert_rates.STATES),
-    (Comparison, "COMPARISON", pb.Comparison, convert_rates.COMPARISONS),
-    (ThresholdScope, "THRESHOLD_SCOPE", pb.ThresholdScope, convert_rates.SCOPES),
-    (DayOfWeek, "DAY_OF_WEEK", pb.DayOfWeek, convert_rates.DAYS),
-    (Layer, "PRICING_SOURCE", pb.PricingSource, convert.LAYERS),
-    (Freshness, "FRESHNESS", pb.Freshness, convert.FRESHNESS),
-    (MatchRule, "MATCH_RULE", pb.MatchRule, convert.MATCH_RULES),
-    (ChangeKind, "CHANGE_KIND", pb.ChangeKind, convert.CHANGE_KINDS),
-    (SyncStatus, "SYNC_STATUS", pb.SyncStatus, convert.SYNC_STATUSES),
+    (Meter, "METER", pb.Meter, enums.METERS),
+    (PriceState, "PRICE_STATE", pb.PriceState, enums.STATES),
+    (Comparison, "COMPARISON", pb.Comparison, enums.COMPARISONS),
+    (ThresholdScope, "THRESHOLD_SCOPE", pb.ThresholdScope, enums.SCOPES),
+    (DayOfWeek, "DAY_OF_WEEK", pb.DayOfWeek, enums.DAYS),
+    (Layer, "PRICING_SOURCE", pb.PricingSource, reads.LAYERS),
+    (Freshness, "FRESHNESS", pb.Freshness, reads.FRESHNESS),
+    (MatchRule, "MATCH_RULE", pb.MatchRule, prices.MATCH_RULES),
+    (ChangeKind, "CHANGE_KIND", pb.ChangeKind, price_changes.CHANGE_KINDS),
+    (SyncStatus, "SYNC_STATUS", pb.SyncStatus, sync_runs.SYNC_STATUSES),
+    (RefusalReason, "REFUSED_REVERT_REASON", pb.RefusedRevertReason, sync_runs.REFUSAL_REASONS),
+    (OriginKind, "ORIGIN_KIND", pb.OriginKind, price_changes.ORIGIN_KINDS),
+    (HoldReason, "HOLD_REASON", pb.HoldReason, prices.HOLD_REASONS),
+    (HoldStatus, "HOLD_STATUS", pb.HoldStatus, held_changes.STATUSES),
+    (Identity, "MODEL_IDENTITY", pb.ModelIdentity, comparisons.IDENTITIES),
+    (LeftOutReason, "LEFT_OUT_REASON", pb.LeftOutReason, comparisons.LEFT_OUT_REASONS),
+    (Evidence, "SOURCE_EVIDENCE", pb.SourceEvidence, sources.EVIDENCE),
+    (InputConvention, "INPUT_CONVENTION", pb.InputConvention, enums.CONVENTIONS),
+    (PriceProof, "PRICE_PROOF", pb.PriceProof, costs.PROOFS),
 ]
 
 
@@ -415,9 +441,9 @@ def test_the_contract_and_the_domain_name_the_same_things(
 
 def test_every_price_unit_of_the_contract_is_a_format_of_the_domain() -> None:
     numbers: Collection[int] = set(pb.PriceUnit.values()) - {pb.PRICE_UNIT_UNSPECIFIED}
-    assert convert.UNITS.keys() == numbers
-    assert sorted(convert.UNITS.values(), key=lambda unit: unit.value) == list(PricingFormat)
-    for number, unit in convert.UNITS.items():
+    assert prices.UNITS.keys() == numbers
+    assert sorted(prices.UNITS.values(), key=lambda unit: unit.value) == list(PricingFormat)
+    for number, unit in prices.UNITS.items():
         assert pb.PriceUnit.Name(number) == f"PRICE_UNIT_{unit.name}"
 
 
@@ -425,9 +451,9 @@ def test_every_price_unit_of_the_contract_is_a_format_of_the_domain() -> None:
 @few
 def test_every_rate_can_be_sent(card: RateCard) -> None:
     for rate in card.rates:
-        message = convert_rates.rate_message(rate)
+        message = rate_message(rate)
         assert (Decimal(message.price), message.per) == (rate.price, rate.per)
-        assert message.meter == convert_rates.METERS[rate.meter]
+        assert message.meter == enums.METERS[rate.meter]
         assert message.HasField("conditions") is (rate.conditions != ALWAYS)
         sent, meant = message.conditions, rate.conditions
         assert dict(sent.context) == dict(meant.context)
@@ -438,7 +464,7 @@ def test_every_rate_can_be_sent(card: RateCard) -> None:
             assert int(start[:2]) * 60 + int(start[3:]) == meant.utc_window.start
             assert [int(day) for day in sent.utc_window.days] == list(meant.utc_window.days)
         if meant.effective_from is not None:
-            assert sent.effective_from.ToDatetime(tzinfo=UTC) == meant.effective_from
+            assert sent.effective_from_time.ToDatetime(tzinfo=UTC) == meant.effective_from
 
 
 def test_a_card_holds_no_quantity_that_the_contract_cannot_carry() -> None:

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from llmpricing.rate_card import Rate
 from llmpricing.v1 import pricing_pb2 as pb
+from llmpricing.wire import rates as wire_rates
+from llmpricing.wire.rates import rate_message
 from pricing_server.errors import InvalidArgument
-from pricing_server.grpc_api.convert_rates import rate_message
-from pricing_server.grpc_api.read_rates import point_in_time, rate_of, rates_of
+from pricing_server.grpc_api.wire.requests import checked, point_in_time, rates_of
 from tests.unit._strategies import many, rates, unique_rates
 
+rate_of = checked(wire_rates.rate_of)
 ALWAYS = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000001", per=1)
 THRESHOLD = pb.Threshold(
     meter=pb.METER_INPUT_TOKENS,
@@ -109,21 +111,24 @@ REFUSED = {
         "conditions.utc_window.days",
     ),
     "nanoseconds": (
-        _when(effective_from=Timestamp(seconds=1, nanos=1)),
-        "conditions.effective_from",
+        _when(effective_from_time=Timestamp(seconds=1, nanos=1)),
+        "conditions.effective_from_time",
     ),
-    "before 1970": (_when(effective_from=Timestamp(seconds=-1)), "conditions.effective_from"),
+    "before 1970": (
+        _when(effective_from_time=Timestamp(seconds=-1)),
+        "conditions.effective_from_time",
+    ),
     "year 9999": (
-        _when(effective_until=Timestamp(seconds=253_402_300_799)),
-        "conditions.effective_until",
+        _when(effective_until_time=Timestamp(seconds=253_402_300_799)),
+        "conditions.effective_until_time",
     ),
     "no year at all": (
-        _when(effective_until=Timestamp(seconds=2**62)),
-        "conditions.effective_until",
+        _when(effective_until_time=Timestamp(seconds=2**62)),
+        "conditions.effective_until_time",
     ),
     "ends before it begins": (
-        _when(effective_from=Timestamp(seconds=2), effective_until=Timestamp(seconds=1)),
-        "conditions.effective_until",
+        _when(effective_from_time=Timestamp(seconds=2), effective_until_time=Timestamp(seconds=1)),
+        "conditions.effective_until_time",
     ),
 }
 

@@ -18,17 +18,18 @@ from pricing_server.evidence import (
     DiscrepancyFilter,
     PriceEvidence,
 )
-from pricing_server.grpc_api.evidence import list_discrepancies
-from pricing_server.grpc_api.requests import (
+from pricing_server.grpc_api.methods.evidence import list_discrepancies
+from pricing_server.grpc_api.wire.page_tokens import Pages
+from pricing_server.grpc_api.wire.requests import (
     DEFAULT_PAGE_SIZE,
     MAX_PAGE_SIZE,
     EnumType,
-    Pages,
     check_enum,
     check_name,
     check_page_size,
 )
 from pricing_server.names import MAX_NAME_LENGTH, name_fault, printable
+from pricing_server.sync.override import PriceOverride
 from tests.unit._strategies import many
 
 NO_RATIOS = (
@@ -316,6 +317,11 @@ class NeverAsked:
     async def discrepancies(
         self, criteria: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
     ) -> Sequence[Discrepancy]:
+        raise AssertionError
+
+    async def overrides(
+        self, provider: str | None, after: tuple[str, str] | None, limit: int
+    ) -> Sequence[PriceOverride]:
         raise AssertionError
 
 

@@ -14,6 +14,7 @@ from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
 from pricing_server.sync.revert import (
     QuoteReset,
+    RefusalReason,
     Refused,
     RevertPlan,
     RevertRequest,
@@ -170,12 +171,15 @@ def test_a_statement_beneath_another_source_is_confirmed_no_more_and_nothing_els
     assert plan(stated=[statement()]) == RevertPlan((), (), (), unconfirmed=(7,))
 
 
+def refused_beneath(revision: int) -> Refused:
+    message = beneath_override("api")
+    return Refused("acme", "one", revision, RefusalReason.BENEATH_OVERRIDE, message)
+
+
 def test_a_statement_beneath_an_override_is_refused_with_what_to_do() -> None:
     made = plan(stated=[statement(is_overridden=True)])
-    assert made == RevertPlan(
-        (), (), (Refused("acme", "one", 4, beneath_override("api")),), unconfirmed=(7,)
-    )
-    assert "sync api again before clearing the override" in made.refused[0].reason
+    assert made == RevertPlan((), (), (refused_beneath(4),), unconfirmed=(7,))
+    assert "sync api again before clearing the override" in made.refused[0].message
 
 
 def test_a_statement_that_came_into_force_since_is_refused_as_a_later_change() -> None:
@@ -198,9 +202,7 @@ def test_a_statement_whose_quote_keeps_what_it_states_is_confirmed_no_more() -> 
 def test_a_refused_model_is_named_once_and_with_what_to_do_beneath_an_override() -> None:
     changed_since = change(later_revision=12)
     beneath = statement(is_overridden=True)
-    assert plan(changed_since, stated=[beneath]).refused == (
-        Refused("acme", "one", 12, beneath_override("api")),
-    )
+    assert plan(changed_since, stated=[beneath]).refused == (refused_beneath(12),)
     surfaced = statement(is_in_force_since=True)
     assert plan(changed_since, stated=[surfaced]).refused == (Refused("acme", "one", 12),)
 

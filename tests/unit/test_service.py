@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
@@ -18,17 +19,9 @@ from pricing_server.audit import (
     ProviderCoverage,
     SourceHealth,
 )
-from pricing_server.evidence import EvidenceReader
-from pricing_server.grpc_api.service import PricingService
-from pricing_server.held_changes import HeldReader
-from pricing_server.lookup.lookup import Lookup
-from pricing_server.lookup.price_list import PriceLists
+from pricing_server.grpc_api.service import Backend, PricingService
 from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
-from pricing_server.scheduler.schedule import Schedule
-from pricing_server.stream.streams import ChangeStreams
-from pricing_server.sync.override_runner import OverrideRunner
 from pricing_server.sync.run import SyncRun
-from pricing_server.sync.runner import SyncRunner
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CHANGE = PriceChange(
@@ -83,20 +76,9 @@ class Trail(AuditReader):
 
 async def test_a_page_of_changes_is_converted_beside_the_event_loop() -> None:
     trail = Trail()
-    service = PricingService(
-        cast(Lookup, None),
-        cast(SyncRunner, None),
-        trail,
-        {},
-        lambda source: None,
-        cast(ChangeStreams, None),
-        cast(Schedule, None),
-        cast(OverrideRunner, None),
-        cast(EvidenceReader, None),
-        cast(HeldReader, None),
-        cast(PriceLists, None),
-        stream_write_seconds=1,
-    )
+    unasked = dict.fromkeys(field.name for field in fields(Backend))
+    backend = Backend(**cast("dict[str, Any]", unasked | {"audit": trail}))
+    service = PricingService(backend, stream_write_seconds=1)
     response = await service.ListPriceChanges(pb.ListPriceChangesRequest(page_size=2), None)
     assert [change.new_input for change in response.changes] == ["1.00", "1.00"]
     assert response.next_page_token

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.errors import InvalidArgument
-from pricing_server.grpc_api import convert
-from pricing_server.grpc_api.stream import MessageEncoder, stream_request
+from pricing_server.grpc_api.methods.price_stream import MessageEncoder, stream_request
+from pricing_server.grpc_api.wire.price_changes import price_change
 from pricing_server.lookup.price import Head
 from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.stream.messages import Event, Filter, MessageCutter, RevisionEncoder
@@ -29,6 +29,7 @@ EVENTS = {
     Event.PROGRESS: pb.STREAM_EVENT_PROGRESS,
 }
 HEAD = Head(7, "an epoch")
+TABLE = pb.TableRevision(revision=7, epoch="an epoch")
 
 encoder = MessageEncoder({}, lambda: NOON)
 changes = st.builds(
@@ -59,6 +60,11 @@ CHANGE = PriceChange(
 )
 
 
+def full(change: PriceChange) -> pb.PriceChange:
+    """The change as a stream sends it."""
+    return price_change(change, pb.CHANGE_VIEW_FULL)
+
+
 def noted(size: int) -> ChangeOrigin:
     """An origin that makes its change as large as this."""
     return replace(CHANGE.origin, note=" " * size)
@@ -69,7 +75,7 @@ def noted(size: int) -> ChangeOrigin:
 def test_a_trailer_alone_is_a_message(event: Event, is_last: bool) -> None:
     data = encoder.trailer(event, HEAD, is_last=is_last)
     assert pb.StreamPriceChangesResponse.FromString(data) == pb.StreamPriceChangesResponse(
-        revision=7, epoch="an epoch", event=EVENTS[event], last_fragment=is_last
+        event=EVENTS[event], table=TABLE, last_fragment=is_last
     )
 
 
@@ -81,11 +87,10 @@ def test_pieces_and_a_trailer_are_one_message(some: list[PriceChange]) -> None:
         assert cutter.add(encoder.change(change)) is None
     assert pb.StreamPriceChangesResponse.FromString(cutter.last()) == (
         pb.StreamPriceChangesResponse(
-            revision=7,
-            epoch="an epoch",
+            table=TABLE,
             event=pb.STREAM_EVENT_CHANGES,
             last_fragment=True,
-            changes=map(convert.price_change, some),
+            changes=map(full, some),
         )
     )
 
@@ -104,7 +109,7 @@ def test_what_passes_a_filter_is_cut_out_of_whole_messages(
         for data in encoded.matching(Filter(frozenset({provider})), encoder)
         for change in pb.StreamPriceChangesResponse.FromString(data).changes
     ]
-    assert found == [convert.price_change(one) for one in some if one.provider == provider]
+    assert found == [full(one) for one in some if one.provider == provider]
 
 
 @given(
@@ -153,7 +158,8 @@ def test_a_request_that_says_nothing_is_everything_from_now_with_progress_every_
 
 
 def test_after_revision_0_is_not_an_absent_one() -> None:
-    assert stream_request(pb.StreamPriceChangesRequest(after_revision=0)).after_revision == 0
+    request = pb.StreamPriceChangesRequest(after=pb.TableRevision())
+    assert stream_request(request).after_revision == 0
 
 
 def test_sellers_are_known_by_their_aliases() -> None:
@@ -178,9 +184,9 @@ def test_progress_comes_every_tenth_of_a_second_to_every_hour(interval: timedelt
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"after_revision": -1}, "after_revision"),
-        ({"after_revision": 0, "snapshot": True}, "snapshot"),
-        ({"epoch": "x" * 101}, "epoch"),
+        ({"after": pb.TableRevision(revision=-1)}, "after.revision"),
+        ({"after": pb.TableRevision(), "snapshot": True}, "snapshot"),
+        ({"after": pb.TableRevision(epoch="x" * 101)}, "after.epoch"),
         ({"providers": ["one"] * 1_001}, "providers"),
         ({"model_ids": ["a", ""]}, "model_ids[1]"),
     ],

@@ -11,8 +11,8 @@ import grpc
 import pytest
 
 from pricing_server.errors import ShuttingDown
+from pricing_server.grpc_api.methods.price_stream import serve_stream
 from pricing_server.grpc_api.server import STREAM_GRACE_SECONDS
-from pricing_server.grpc_api.stream import serve_stream
 from pricing_server.lookup.price import Head
 from pricing_server.stream.feed import Feed
 from pricing_server.stream.history import ChangePage, Cursor, PricePage

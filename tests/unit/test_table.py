@@ -13,19 +13,20 @@ import pytest
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, Conditions, Rate
+from pricing_server.breaker import quick_read
 from pricing_server.errors import DatabaseUnavailable, RevisionNotReached
-from pricing_server.lookup.guard import GuardedReader
+from pricing_server.lookup.evaluated_price import EvaluatedPrice, MatchRule
 from pricing_server.lookup.last_good import LastGood
 from pricing_server.lookup.price import Head, Layer, Price
-from pricing_server.lookup.quote import MatchRule, Quote
-from pricing_server.lookup.table import Found, PriceTable, Unknown
+from pricing_server.lookup.price_query import PriceQuery
+from pricing_server.lookup.snapshot import TableRead
+from pricing_server.lookup.table import PriceTable, UnknownName
 from tests.unit._price_table import (
     HOUR,
     NOON,
     PROBE_SECONDS,
     Clock,
     Table,
-    guarded,
     new_price_table,
     price,
     priced,
@@ -46,6 +47,7 @@ class SlowTable(Table):
         self.held: list[asyncio.Event] = []
         self.hold = False
 
+    @quick_read
     async def find(self, model_id: str, provider: str | None) -> tuple[Head, Sequence[Price]]:
         answer = await super().find(model_id, provider)
         if self.hold:
@@ -67,52 +69,57 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def table() -> SlowTable:
+async def table() -> AsyncIterator[SlowTable]:
     table = SlowTable()
     table.prices.append(price("openai", "gpt-4o", priced("1")))
-    return table
+    yield table
+    await table.breaker.aclose()
 
 
 @pytest.fixture
-async def guard(table: SlowTable) -> AsyncIterator[GuardedReader]:
-    guard = guarded(table)
-    yield guard
-    await guard.aclose()
-
-
-@pytest.fixture
-def prices(guard: GuardedReader, clock: Clock) -> PriceTable:
-    return new_price_table(guard, clock)
+def prices(table: Table, clock: Clock) -> PriceTable:
+    return new_price_table(table, clock)
 
 
 def changed(prompt: str) -> Price:
     return price("openai", "gpt-4o", priced(prompt))
 
 
-def prompt_of(quote: Quote | None) -> int | None:
+def prompt_of(quote: EvaluatedPrice | None) -> int | None:
     """What it costs, in whole dollars; None for no quote."""
     return int(quote.headline.prompt or 0) if quote else None
 
 
-def told(found: Found) -> tuple[Head, Quote | None]:
-    return found.head, found.quote
+async def read(
+    prices: PriceTable, model_id: str, provider: str | None, min_revision: int
+) -> TableRead:
+    return await prices.read(PriceQuery(model_id, provider, min_revision=min_revision))
+
+
+async def read_reference(prices: PriceTable, own: EvaluatedPrice, min_revision: int) -> TableRead:
+    query = PriceQuery(own.price.model_id, own.price.provider, min_revision=min_revision)
+    return await prices.read_reference(query, own)
+
+
+def told(found: TableRead) -> tuple[Head, EvaluatedPrice | None]:
+    return found.head, found.price
 
 
 async def ask(prices: PriceTable, min_revision: int = 0) -> tuple[int, int | None]:
     """The revision at which gpt-4o is answered, and what it costs."""
-    head, quote = told(await prices.find("gpt-4o", None, min_revision))
+    head, quote = told(await read(prices, "gpt-4o", None, min_revision))
     return head.revision, prompt_of(quote)
 
 
-async def listed(prices: PriceTable) -> Quote:
-    _, quote = told(await prices.find(LISTED.model_id, LISTED.provider, 0))
+async def listed(prices: PriceTable) -> EvaluatedPrice:
+    _, quote = told(await read(prices, LISTED.model_id, LISTED.provider, 0))
     assert quote is not None
     return quote
 
 
 async def reference(prices: PriceTable, min_revision: int = 0) -> tuple[int, int | None]:
     """The revision at which a reference was looked for, and its price if there is one."""
-    head, quote = told(await prices.find_reference(await listed(prices), min_revision))
+    head, quote = told(await read_reference(prices, await listed(prices), min_revision))
     return head.revision, prompt_of(quote)
 
 
@@ -177,13 +184,13 @@ async def test_a_read_that_is_too_old_is_repeated_once_and_not_for_ever(
 async def test_a_model_that_was_unknown_at_an_older_revision_is_looked_for_again(
     table: Table, prices: PriceTable
 ) -> None:
-    head, quote = told(await prices.find("new", None, 0))
+    head, quote = told(await read(prices, "new", None, 0))
     assert quote is None
-    prices.remember_unknown("new", None, Unknown(True, (), ()), head)
-    assert told(await prices.find("new", None, 1)) == (head, None)
+    prices.remember_unknown((None, "new"), UnknownName(True, (), ()), head)
+    assert told(await read(prices, "new", None, 1)) == (head, None)
     assert table.finds == 1, "remembered at this revision"
     after = table.commit(price("openai", "new"))
-    found, quote = told(await prices.find("new", None, 2))
+    found, quote = told(await read(prices, "new", None, 2))
     assert found == after
     assert quote is not None
 
@@ -209,7 +216,7 @@ async def test_what_was_read_last_answers_at_its_revision(table: Table, prices: 
     table.is_down = True
     assert await ask(prices) == (5, 1)
     assert prices.is_down
-    head, quote = told(await prices.find("gpt-4o", None, 0))
+    head, quote = told(await read(prices, "gpt-4o", None, 0))
     assert head == Head(5, "epoch")
     assert quote is not None
     assert quote.rule is MatchRule.EXACT_AT_MAKER
@@ -242,20 +249,20 @@ async def test_a_cached_price_below_the_revision_asked_for_does_not_answer_eithe
 async def test_what_was_never_read_is_unavailable(table: Table, prices: PriceTable) -> None:
     table.is_down = True
     with pytest.raises(DatabaseUnavailable):
-        await prices.find("gpt-4o", None, 0)
+        await read(prices, "gpt-4o", None, 0)
 
 
 async def test_a_new_process_answers_with_what_the_one_before_it_read(
-    table: Table, guard: GuardedReader, clock: Clock, tmp_path: Path
+    table: Table, clock: Clock, tmp_path: Path
 ) -> None:
     path = tmp_path / "last_good.sqlite"
     table.prices += [LISTED, REFERENCE]
     async with LastGood(path) as last_good:
-        before = new_price_table(guard, clock, last_good)
+        before = new_price_table(table, clock, last_good)
         assert (await ask(before), await reference(before)) == ((1, 1), (1, 2))
     table.is_down = True
     async with LastGood(path) as last_good:
-        after = new_price_table(guard, clock, last_good)
+        after = new_price_table(table, clock, last_good)
         assert (await ask(after), await reference(after)) == ((1, 1), (1, 2))
 
 
@@ -283,14 +290,14 @@ async def test_no_look_up_reads_while_it_is_known_to_be_down(
 
 
 async def test_the_database_is_asked_again_once_it_answers(
-    table: Table, guard: GuardedReader, prices: PriceTable
+    table: Table, prices: PriceTable
 ) -> None:
     await ask(prices)
     prices.clear(Head(1, "epoch"))
     table.is_down = True
     await ask(prices)
     table.commit(changed("2"))
-    await up_again(table, guard)
+    await up_again(table)
     assert await ask(prices) == (2, 2)
 
 
@@ -350,7 +357,7 @@ async def test_one_model_asked_by_two_names_does_not_go_back_during_an_outage(
 ) -> None:
     assert await ask(prices) == (1, 1)
     prices.clear(table.commit(changed("2")))
-    _, quote = told(await prices.find("gpt-4o", "openai", 0))
+    _, quote = told(await read(prices, "gpt-4o", "openai", 0))
     assert quote is not None
     assert quote.headline.prompt == 2
     table.is_down = True
@@ -376,7 +383,7 @@ async def test_a_head_that_did_not_move_clears_only_if_a_sync_announced_itself(
     await ask(prices)
     assert table.finds == 1
     prices.head_read(table.at, notified=True)
-    _, quote = told(await prices.find("gpt-4o", None, 0))
+    _, quote = told(await read(prices, "gpt-4o", None, 0))
     assert table.finds == 2
     assert quote is not None
     assert not quote.price.is_listed
@@ -402,41 +409,41 @@ async def test_the_first_head_of_all_costs_no_price(table: Table, prices: PriceT
 
 
 async def test_an_unknown_name_is_forgotten_with_the_rest(table: Table, prices: PriceTable) -> None:
-    head, _ = told(await prices.find("new", None, 0))
-    unknown = Unknown(True, (), ())
-    prices.remember_unknown("new", None, unknown, head)
-    assert prices.unknown("new", None) == unknown
+    head, _ = told(await read(prices, "new", None, 0))
+    unknown = UnknownName(True, (), ())
+    prices.remember_unknown((None, "new"), unknown, head)
+    assert prices.unknown((None, "new")) == unknown
     prices.head_read(head, notified=True)
-    assert prices.unknown("new", None) is None
+    assert prices.unknown((None, "new")) is None
 
 
 async def test_what_was_unknown_before_a_clear_is_not_remembered_after_it(
     prices: PriceTable,
 ) -> None:
-    head, _ = told(await prices.find("new", None, 0))
+    head, _ = told(await read(prices, "new", None, 0))
     prices.clear(replace(head, revision=2))
-    prices.remember_unknown("new", None, Unknown(True, (), ()), head)
-    assert prices.unknown("new", None) is None
+    prices.remember_unknown((None, "new"), UnknownName(True, (), ()), head)
+    assert prices.unknown((None, "new")) is None
 
 
 async def test_a_miss_is_read_once_until_the_table_changes(
     table: Table, prices: PriceTable
 ) -> None:
     for _ in range(3):
-        assert told(await prices.find("new", None, 0)) == (Head(1, "epoch"), None)
+        assert told(await read(prices, "new", None, 0)) == (Head(1, "epoch"), None)
     assert table.finds == 1
     table.commit(price("openai", "new"))
-    head, quote = told(await prices.find("new", None, min_revision=2))
+    head, quote = told(await read(prices, "new", None, min_revision=2))
     assert (head.revision, prompt_of(quote)) == (2, 1), "a revision that is asked for is read"
-    assert prompt_of((await prices.find("new", None, 0)).quote) == 1
+    assert prompt_of((await read(prices, "new", None, 0)).price) == 1
 
 
 async def test_a_model_that_was_added_is_not_hidden_by_a_miss(
     table: Table, prices: PriceTable
 ) -> None:
-    assert (await prices.find("new", None, 0)).quote is None
+    assert (await read(prices, "new", None, 0)).price is None
     prices.head_read(table.commit(price("openai", "new")), notified=False)
-    assert prompt_of((await prices.find("new", None, 0)).quote) == 1
+    assert prompt_of((await read(prices, "new", None, 0)).price) == 1
 
 
 async def test_a_miss_that_was_read_before_the_model_was_added_is_not_kept(
@@ -444,18 +451,18 @@ async def test_a_miss_that_was_read_before_the_model_was_added_is_not_kept(
 ) -> None:
     assert await ask(prices) == (1, 1)
     table.hold = True
-    early = asyncio.create_task(prices.find("new", None, 0))
+    early = asyncio.create_task(read(prices, "new", None, 0))
     await table.asked(1)
     prices.clear(table.commit(price("openai", "new")))
     table.hold = False
     table.held[0].set()
-    assert (await early).quote is None
-    assert prompt_of((await prices.find("new", None, 0)).quote) == 1
+    assert (await early).price is None
+    assert prompt_of((await read(prices, "new", None, 0)).price) == 1
 
 
 async def test_a_miss_is_no_word_on_whether_other_layers_know_the_name(prices: PriceTable) -> None:
-    await prices.find("new", None, 0)
-    assert prices.unknown("new", None) is None
+    await read(prices, "new", None, 0)
+    assert prices.unknown((None, "new")) is None
 
 
 # References.
@@ -466,7 +473,7 @@ async def test_a_model_without_a_price_is_given_that_of_the_same_model_elsewhere
 ) -> None:
     table.prices += [LISTED, REFERENCE]
     own = await listed(prices)
-    head, quote = told(await prices.find_reference(own, 0))
+    head, quote = told(await read_reference(prices, own, 0))
     assert head == Head(1, "epoch")
     assert quote is not None
     assert (quote.price.layer, quote.price.source) == (Layer.CROSS_REFERENCE, "api")
@@ -479,7 +486,7 @@ async def test_a_reference_is_read_once_until_the_table_changes(
 ) -> None:
     table.prices += [LISTED, REFERENCE]
     own = await listed(prices)
-    await asyncio.gather(*(prices.find_reference(own, 0) for _ in range(50)))
+    await asyncio.gather(*(read_reference(prices, own, 0) for _ in range(50)))
     assert (await reference(prices), table.reference_finds) == ((1, 2), 1)
     prices.head_read(table.commit(replace(REFERENCE, card=priced("3"))), notified=False)
     assert (await reference(prices), table.reference_finds) == ((2, 3), 2)
@@ -520,7 +527,7 @@ async def test_a_reference_answers_at_its_revision_during_an_outage(
     table.is_down = True
     assert await reference(prices) == (1, 2)
     with pytest.raises(DatabaseUnavailable):
-        await prices.find_reference(own, 2)
+        await read_reference(prices, own, 2)
 
 
 # Names.
@@ -536,12 +543,12 @@ async def test_names_are_read_once_per_state_of_the_table(table: Table, prices: 
 
 
 async def test_names_that_could_not_be_read_are_read_again(
-    table: Table, guard: GuardedReader, prices: PriceTable
+    table: Table, prices: PriceTable
 ) -> None:
     table.is_down = True
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable):
             await prices.names()
-    await up_again(table, guard)
+    await up_again(table)
     await asyncio.sleep(PROBE_SECONDS)
     assert (await prices.names()).providers == {"openai"}

@@ -1,5 +1,6 @@
 """A cost computed again from its receipt, without a server.
 
+request = CalculateCostRequest(..., receipt=RECEIPT_VIEW_PLAIN)
 receipt = stub.CalculateCost(request).receipt      # kept with the invoice
 replay(receipt, request.usage).total               # years later: the same digits
 """
@@ -7,43 +8,38 @@ replay(receipt, request.usage).total               # years later: the same digit
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from llmpricing.compiled_card import CompiledCard
 from llmpricing.cost import Cost
-from llmpricing.meters import Meter
-from llmpricing.rate_card import (
-    Comparison,
-    Conditions,
-    DayOfWeek,
-    PriceState,
-    Rate,
-    RateCard,
-    Threshold,
-    ThresholdScope,
-    UtcWindow,
-)
-from llmpricing.usage import InputConvention, Quantity
+from llmpricing.rate_card import RateCard
+from llmpricing.usage import InputConvention
 from llmpricing.v1 import pricing_pb2 as pb
+from llmpricing.wire.enums import CONVENTION_OF, known_value
+from llmpricing.wire.fault import WireFault
+from llmpricing.wire.instants import instant_of
+from llmpricing.wire.quantities import usage_of
+from llmpricing.wire.rates import check_context, rate_card_of
 
 RULES: Final = 1
 """The version of the rules of calculation here: those of `llmpricing.compiled_card`. A change
 that makes any cost another one is a new version, and the old one stays for its receipts."""
 
-_CONVENTIONS: Final[Mapping[int, InputConvention]] = {
-    pb.INPUT_CONVENTION_INCLUSIVE: InputConvention.INCLUSIVE,
-    pb.INPUT_CONVENTION_EXCLUSIVE: InputConvention.EXCLUSIVE,
-}
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 class ReceiptError(ValueError):
     """A receipt or usage that cannot be computed again. The message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostBasis:
+    """What decides a cost, but for the usage."""
+
+    card: RateCard
+    as_of: datetime
+    convention: InputConvention
+    context: Mapping[str, str]
 
 
 def replay(receipt: pb.Receipt, usage: Iterable[pb.MeterQuantity]) -> Cost:
@@ -55,98 +51,24 @@ def replay(receipt: pb.Receipt, usage: Iterable[pb.MeterQuantity]) -> Cost:
     """
     if receipt.rules != RULES:
         raise ReceiptError(f"the receipt is of rules {receipt.rules}, these are {RULES}")
-    card = rate_card(receipt.rate_card)
-    if card.card_id != receipt.rate_card.rate_card_id:
-        raise ReceiptError("the rate card of the receipt is not the one of its rate_card_id")
-    if receipt.rate_card.currency != "USD":
-        raise ReceiptError("the rate card of the receipt is not in USD")
-    if not receipt.HasField("at"):
-        raise ReceiptError("the receipt has no time")
-    convention = _CONVENTIONS.get(receipt.input_convention)
-    if convention is None:
-        raise ReceiptError(f"the convention {receipt.input_convention} is not known here")
-    return CompiledCard(card).evaluate(
-        quantities(usage),
-        at=instant(receipt.at),
-        context=dict(receipt.context),
-        convention=convention,
-    )
-
-
-def rate_card(message: pb.RateCard) -> RateCard:
-    """A rate card of an answer as what `CompiledCard` evaluates. Raises ReceiptError."""
     try:
-        state = PriceState(_name(pb.PriceState.Name(message.state), "PRICE_STATE_"))
-        return RateCard(state, tuple(map(_rate, message.rates)))
-    except (ValueError, ArithmeticError) as error:
-        raise ReceiptError(f"not a rate card: {error}") from None
-
-
-def quantities(usage: Iterable[pb.MeterQuantity]) -> Mapping[Meter, Quantity]:
-    """A usage of a request as what `CompiledCard` evaluates. Raises ReceiptError."""
-    found: dict[Meter, Quantity] = {}
-    for each in usage:
-        try:
-            meter, quantity = _meter(each.meter), Decimal(each.quantity)
-        except (ValueError, ArithmeticError):
-            raise ReceiptError(f"not a quantity of a meter: {each.quantity[:40]!r}") from None
-        if meter in found:
-            raise ReceiptError(f"{meter} are stated twice")
-        found[meter] = quantity
-    return found
-
-
-def instant(message: Timestamp) -> datetime:
-    """A time of an answer, to the microsecond."""
-    return _EPOCH + timedelta(seconds=message.seconds, microseconds=message.nanos // 1_000)
-
-
-def _rate(message: pb.Rate) -> Rate:
-    return Rate(
-        meter=_meter(message.meter),
-        price=Decimal(message.price),
-        conditions=_conditions(message.conditions),
-        per=message.per or 1,
-        minimum=message.minimum,
+        basis, used = basis_of(receipt, "receipt"), usage_of(usage)
+    except WireFault as fault:
+        raise ReceiptError(str(fault)) from None
+    return CompiledCard(basis.card).evaluate(
+        used, at=basis.as_of, context=basis.context, convention=basis.convention
     )
 
 
-def _conditions(message: pb.Conditions) -> Conditions:
-    return Conditions(
-        threshold=_threshold(message.threshold) if message.HasField("threshold") else None,
-        context=tuple(sorted(message.context.items())),
-        utc_window=_utc_window(message.utc_window) if message.HasField("utc_window") else None,
-        effective_from=instant(message.effective_from)
-        if message.HasField("effective_from")
-        else None,
-        effective_until=instant(message.effective_until)
-        if message.HasField("effective_until")
-        else None,
+def basis_of(receipt: pb.Receipt, field: str) -> CostBasis:
+    """What a receipt of rules that are known here computes with. Raises WireFault."""
+    card = rate_card_of(receipt.rate_card, f"{field}.rate_card")
+    if not receipt.HasField("as_of"):
+        raise WireFault(f"{field}.as_of", "is missing")
+    check_context(receipt.context, f"{field}.context")
+    return CostBasis(
+        card,
+        instant_of(receipt.as_of, f"{field}.as_of"),
+        known_value(receipt.input_convention, CONVENTION_OF, f"{field}.input_convention"),
+        dict(receipt.context),
     )
-
-
-def _threshold(message: pb.Threshold) -> Threshold:
-    return Threshold(
-        meter=_meter(message.meter),
-        comparison=Comparison(_name(pb.Comparison.Name(message.comparison), "COMPARISON_")),
-        quantity=message.quantity,
-        scope=ThresholdScope(_name(pb.ThresholdScope.Name(message.scope), "THRESHOLD_SCOPE_")),
-    )
-
-
-def _utc_window(message: pb.UtcWindow) -> UtcWindow:
-    days = tuple(DayOfWeek(day) for day in message.days)
-    return UtcWindow(_minute(message.start), _minute(message.end), days)
-
-
-def _meter(number: pb.Meter.ValueType) -> Meter:
-    return Meter(_name(pb.Meter.Name(number), "METER_"))
-
-
-def _name(name: str, prefix: str) -> str:
-    return name.removeprefix(prefix).lower()
-
-
-def _minute(text: str) -> int:
-    hours, _, minutes = text.partition(":")
-    return int(hours) * 60 + int(minutes)

@@ -23,6 +23,14 @@ CROSS JOIN LATERAL (
     WHERE one.revision = walked.revision AND one.model_key = walked.model_key
       AND (%(provider)s::text IS NULL OR one.provider = %(provider)s)
       AND (%(sync_run_id)s::bigint IS NULL OR one.sync_run_id = %(sync_run_id)s)
+      AND (%(after_time)s::timestamptz IS NULL OR one.changed_at >= %(after_time)s)
+      AND (%(before_time)s::timestamptz IS NULL OR one.changed_at < %(before_time)s)
+      AND (%(kind)s::text IS NULL OR one.kind = %(kind)s)
+      AND (%(source)s::text IS NULL OR one.source = %(source)s)
+      AND (%(actor)s::text IS NULL OR one.actor = %(actor)s)
+      AND (%(least_change)s::numeric IS NULL
+           OR one.old_state IS DISTINCT FROM one.new_state
+           OR rates_moved(one.old_rates, one.new_rates, %(least_change)s))
     LIMIT 1
 ) AS passing
 WHERE (walked.revision, walked.model_key)
@@ -46,6 +54,14 @@ JOIN price_changes AS changes USING (model_key)
 WHERE models.model_id = %(model_id)s
   AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
   AND (%(sync_run_id)s::bigint IS NULL OR changes.sync_run_id = %(sync_run_id)s)
+  AND (%(after_time)s::timestamptz IS NULL OR changes.changed_at >= %(after_time)s)
+  AND (%(before_time)s::timestamptz IS NULL OR changes.changed_at < %(before_time)s)
+  AND (%(kind)s::text IS NULL OR changes.kind = %(kind)s)
+  AND (%(source)s::text IS NULL OR changes.source = %(source)s)
+  AND (%(actor)s::text IS NULL OR changes.actor = %(actor)s)
+  AND (%(least_change)s::numeric IS NULL
+       OR changes.old_state IS DISTINCT FROM changes.new_state
+       OR rates_moved(changes.old_rates, changes.new_rates, %(least_change)s))
   AND (%(before_revision)s::bigint IS NULL
        OR (changes.revision, changes.model_key) < (%(before_revision)s, %(before_model)s))
 ORDER BY changes.revision DESC, changes.model_key DESC

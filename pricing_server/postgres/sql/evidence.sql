@@ -23,12 +23,27 @@ WHERE quotes.model_key = (
 ORDER BY is_in_force DESC, sources.rank, quotes.source;
 
 -- name: override_of
-SELECT overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
+SELECT overrides.override_id, overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
        cards.state, cards.currency, cards.rates
 FROM models
 JOIN overrides_in_force AS overrides USING (model_key)
 JOIN rate_cards AS cards ON cards.card_id = overrides.card_id
 WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s;
+
+-- name: overrides_in_force
+-- By seller and model id, behind a cursor.
+SELECT models.provider, models.model_id, overrides.override_id,
+       overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
+       cards.state, cards.currency, cards.rates
+FROM price_overrides AS overrides
+JOIN models USING (model_key)
+JOIN rate_cards AS cards USING (card_id)
+WHERE overrides.cleared_at IS NULL
+  AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
+  AND (%(after_provider)s::text IS NULL
+       OR (models.provider, models.model_id) > (%(after_provider)s, %(after_model)s))
+ORDER BY models.provider, models.model_id
+LIMIT %(limit)s;
 
 -- name: newest_change_of
 SELECT *

@@ -80,7 +80,7 @@ class Figures(Counter[str]):
         self["changes"] = len(history.changes)
         self["inversions of runs"] = history.inversions
         self["reverts"] = len(
-            {one.revision for one in history.changes if one.changed_by.startswith("revert:")}
+            {one.revision for one in history.changes if one.origin.startswith("revert|")}
         )
         for kind, count in history.kinds.items():
             self[f"kind {kind}"] += count

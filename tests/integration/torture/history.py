@@ -66,13 +66,8 @@ class History:
 
 COLUMNS = """
     revision, provider, model_id, kind, history.source,
-    CASE origin_kind
-        WHEN 'sync' THEN 'api_sync:' || history.source
-        WHEN 'revert' THEN 'revert:' || reverted_run_id || ':' || note
-        WHEN 'approval' THEN 'approve:' || held_change_id || ':' || note
-        WHEN 'override_set' THEN 'override:' || note
-        WHEN 'override_cleared' THEN 'clear_override:' || note
-        ELSE origin_kind END AS changed_by,
+    concat_ws('|', origin_kind, actor, coalesce(note, ''), coalesce(held_change_id::text, ''),
+              coalesce(override_id::text, ''), coalesce(reverted_run_id::text, '')) AS origin,
     coalesce(sync_run_id::text, '') AS sync_run_id,
     coalesce(previous_card_id, '') AS old_card, card_id AS new_card,
     previous_input_price, input_price

@@ -25,7 +25,8 @@ class Change(NamedTuple):
     model_id: str
     kind: str
     source: str = ""
-    changed_by: str = ""
+    origin: str = ""
+    """Its kind, actor, note and references."""
     sync_run_id: str = ""
     old_card: str = ""
     new_card: str = ""

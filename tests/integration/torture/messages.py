@@ -22,8 +22,8 @@ class Decoder:
         changes = map(_change, response.changes)
         return Message(
             _EVENTS[response.event],
-            response.revision,
-            response.epoch,
+            response.table.revision,
+            response.table.epoch,
             response.last_fragment,
             tuple(known.setdefault(change, change) for change in changes),
             tuple(map(_held, response.prices)),
@@ -35,15 +35,21 @@ def _change(change: pb.PriceChange) -> Change:
         change.revision,
         change.provider,
         change.model_id,
-        _KINDS[change.status],
+        _KINDS[change.kind],
         change.source,
-        change.changed_by,
-        change.sync_run_id,
-        _card(change.old_rate_card_id, change.old_rate_card),
-        _card(change.new_rate_card_id, change.new_rate_card),
+        _origin(change.origin),
+        change.origin.sync_run_id,
+        _card(change.old_rate_card.rate_card_id, change.old_rate_card),
+        _card(change.new_rate_card.rate_card_id, change.new_rate_card),
         change.old_input,
         change.new_input,
     )
+
+
+def _origin(origin: pb.ChangeOrigin) -> str:
+    kind = pb.OriginKind.Name(origin.kind).removeprefix("ORIGIN_KIND_").lower()
+    references = origin.held_change_id, origin.override_id, origin.reverted_run_id
+    return "|".join((kind, origin.actor, origin.note, *references))
 
 
 def _card(card_id: str, card: pb.RateCard) -> str:

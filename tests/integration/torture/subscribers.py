@@ -123,11 +123,16 @@ def _request(log: Log, stream: Stream, progress: Duration) -> pb.StreamPriceChan
     return pb.StreamPriceChangesRequest(
         providers=[SPELLINGS.get(name, name) for name in sorted(log.narrow.providers)],
         model_ids=sorted(log.narrow.model_ids),
-        after_revision=stream.after_revision,
-        epoch=stream.epoch,
+        after=_after(stream),
         snapshot=stream.snapshot,
         progress_interval=progress,
     )
+
+
+def _after(stream: Stream) -> pb.TableRevision | None:
+    if stream.after_revision is None:
+        return None
+    return pb.TableRevision(revision=stream.after_revision, epoch=stream.epoch)
 
 
 def _narrow(dice: Random) -> Narrow:

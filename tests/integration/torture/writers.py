@@ -63,7 +63,7 @@ class RemoteWriter:
                 refusal = refusal_of(error)
                 self.counts[f"sync refused {refusal.reason or refusal.code}"] += 1
             else:
-                self.counts[f"sync {pb.SyncStatus.Name(response.status)}"] += 1
+                self.counts[f"sync {pb.SyncStatus.Name(response.run.status)}"] += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from llmpricing.matching.answer import (
 )
 from llmpricing.matching.clause_index import ClauseIndex
 from llmpricing.matching.index import MAX_NAME_LENGTH, ModelIndex
+from llmpricing.matching.listed import ListedModels
 from llmpricing.matching.prefix import Prefixes
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Aliases",
     "ClauseIndex",
     "Explanation",
+    "ListedModels",
     "Match",
     "MatchRule",
     "ModelIndex",

@@ -11,7 +11,7 @@ Name: TypeAlias = tuple[str, str]
 
 
 class Standing(IntEnum):
-    """What a seller's listing of a model is worth. Of several sellers the smallest answers."""
+    """What a seller's listing of a model is worth. The seller with the smallest answers."""
 
     PRICED = 0
     UNPRICED = 1

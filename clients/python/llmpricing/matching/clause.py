@@ -72,7 +72,7 @@ class ModelClause:
 
 
 class UnsafePattern(ValueError):
-    """A regular expression that might take long on a name, or is none."""
+    """A text that is no regular expression, or one that might take long on a name."""
 
 
 MAX_PATTERN_LENGTH: Final = 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import MappingProxyType
 from typing import Final
 
 from llmpricing.matching.alias import Aliases
@@ -18,7 +17,7 @@ from llmpricing.matching.answer import (
     Tried,
 )
 from llmpricing.matching.clause_index import ClauseIndex
-from llmpricing.matching.listed import ListedModels, Order, Standings
+from llmpricing.matching.listed import ListedModels
 from llmpricing.matching.own_price import is_priced_apart
 from llmpricing.matching.prefix import Prefixes, Read
 from llmpricing.matching.spelling import date_writings, fold, punctuation_key, shortened
@@ -45,17 +44,14 @@ class ModelIndex:
 
     def __init__(
         self,
-        names: Iterable[Name],
+        listed: ListedModels,
         *,
-        order: Order,
         is_maker: Callable[[str, str], bool],
         aliases: Aliases,
         prefixes: Prefixes,
         clauses: ClauseIndex,
-        standings: Standings = MappingProxyType({}),
     ) -> None:
-        """`standings` of all names but those that are priced."""
-        self._listed = ListedModels(names, order, standings)
+        self._listed = listed
         self._is_maker = is_maker
         self._aliases = aliases
         self._prefixes = prefixes

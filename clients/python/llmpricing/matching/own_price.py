@@ -1,4 +1,4 @@
-"""Dated names with prices of their own, which neither lists nor catalogues need tell.
+"""Dated names with prices of their own, which lists and catalogues may not mention.
 
 Elsewhere that a date has no price of its own is concluded from what is listed. Here it is
 known better.

@@ -1,7 +1,7 @@
 """Whether a name that a catalogue counts as a model can be that model.
 
 A catalogue's clause says what a name costs, often by its beginning alone: "gemini-1.5-flash..." is
-also how gemini-1.5-flash-8b begins, at half the price. So whatever tells models apart has to be
+also how gemini-1.5-flash-8b begins, at half the price. So whatever distinguishes models has to be
 the same in the name and in the id; and what neither of them explains is a different model.
 """
 
@@ -53,7 +53,7 @@ without them."""
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What tells models apart."""
+    """What distinguishes models."""
 
     words: Counter[str]
     numbers: tuple[str, ...]

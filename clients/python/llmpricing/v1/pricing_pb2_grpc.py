@@ -3,7 +3,17 @@
 import grpc
 import warnings
 
-from llmpricing.v1 import pricing_pb2 as llmpricing_dot_v1_dot_pricing__pb2
+from llmpricing.v1 import comparison_pb2 as llmpricing_dot_v1_dot_comparison__pb2
+from llmpricing.v1 import cost_pb2 as llmpricing_dot_v1_dot_cost__pb2
+from llmpricing.v1 import evidence_pb2 as llmpricing_dot_v1_dot_evidence__pb2
+from llmpricing.v1 import held_change_pb2 as llmpricing_dot_v1_dot_held__change__pb2
+from llmpricing.v1 import match_pb2 as llmpricing_dot_v1_dot_match__pb2
+from llmpricing.v1 import price_change_pb2 as llmpricing_dot_v1_dot_price__change__pb2
+from llmpricing.v1 import price_override_pb2 as llmpricing_dot_v1_dot_price__override__pb2
+from llmpricing.v1 import price_pb2 as llmpricing_dot_v1_dot_price__pb2
+from llmpricing.v1 import price_stream_pb2 as llmpricing_dot_v1_dot_price__stream__pb2
+from llmpricing.v1 import source_pb2 as llmpricing_dot_v1_dot_source__pb2
+from llmpricing.v1 import sync_run_pb2 as llmpricing_dot_v1_dot_sync__run__pb2
 
 GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
@@ -28,10 +38,11 @@ if _version_not_supported:
 class PricingServiceStub(object):
     """PricingService answers what a model costs at a seller, and how sure it is.
 
-    Every error is a google.rpc.Status. INVALID_ARGUMENT carries a
-    google.rpc.BadRequest that names the field; every other status that this
-    service sets carries a google.rpc.ErrorInfo with domain "llmpricing" and a
-    reason from ErrorReason, written without its prefix.
+    Every error is a google.rpc.Status with a google.rpc.ErrorInfo of domain "llmpricing" and
+    a reason from ErrorReason, written without its prefix. INVALID_ARGUMENT carries a
+    google.rpc.BadRequest besides, which names the field. A method that needs a role above
+    ROLE_READER fails with UNAUTHENTICATED/TOKEN_REQUIRED or TOKEN_INVALID for a caller who is
+    nobody, and with PERMISSION_DENIED/ROLE_MISSING for one who may not.
     """
 
     def __init__(self, channel):
@@ -42,118 +53,134 @@ class PricingServiceStub(object):
         """
         self.GetPricing = channel.unary_unary(
                 '/llmpricing.v1.PricingService/GetPricing',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.GetPricingRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.GetPricingResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_price__pb2.GetPricingRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_price__pb2.GetPricingResponse.FromString,
                 _registered_method=True)
         self.BatchGetPricing = channel.unary_unary(
                 '/llmpricing.v1.PricingService/BatchGetPricing',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_price__pb2.BatchGetPricingRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_price__pb2.BatchGetPricingResponse.FromString,
                 _registered_method=True)
         self.CalculateCost = channel.unary_unary(
                 '/llmpricing.v1.PricingService/CalculateCost',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.CalculateCostRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.CalculateCostResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_cost__pb2.CalculateCostRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_cost__pb2.CalculateCostResponse.FromString,
                 _registered_method=True)
         self.BatchCalculateCost = channel.unary_unary(
                 '/llmpricing.v1.PricingService/BatchCalculateCost',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_cost__pb2.BatchCalculateCostRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_cost__pb2.BatchCalculateCostResponse.FromString,
                 _registered_method=True)
         self.ReplayReceipt = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ReplayReceipt',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_cost__pb2.ReplayReceiptRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_cost__pb2.ReplayReceiptResponse.FromString,
                 _registered_method=True)
         self.ExplainMatch = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ExplainMatch',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_match__pb2.ExplainMatchRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_match__pb2.ExplainMatchResponse.FromString,
                 _registered_method=True)
         self.ListPricing = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ListPricing',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListPricingRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListPricingResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_price__pb2.ListPricingRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_price__pb2.ListPricingResponse.FromString,
                 _registered_method=True)
         self.ComparePrices = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ComparePrices',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ComparePricesRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ComparePricesResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_comparison__pb2.ComparePricesRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_comparison__pb2.ComparePricesResponse.FromString,
                 _registered_method=True)
         self.SyncProvider = channel.unary_unary(
                 '/llmpricing.v1.PricingService/SyncProvider',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.SyncProviderRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.SyncProviderResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_sync__run__pb2.SyncProviderRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_sync__run__pb2.SyncProviderResponse.FromString,
                 _registered_method=True)
         self.RevertSyncRun = channel.unary_unary(
                 '/llmpricing.v1.PricingService/RevertSyncRun',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_sync__run__pb2.RevertSyncRunRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_sync__run__pb2.RevertSyncRunResponse.FromString,
                 _registered_method=True)
         self.GetSyncRun = channel.unary_unary(
                 '/llmpricing.v1.PricingService/GetSyncRun',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.GetSyncRunRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.GetSyncRunResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_sync__run__pb2.GetSyncRunRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_sync__run__pb2.GetSyncRunResponse.FromString,
                 _registered_method=True)
         self.ListSyncRuns = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ListSyncRuns',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListSyncRunsRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListSyncRunsResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_sync__run__pb2.ListSyncRunsRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_sync__run__pb2.ListSyncRunsResponse.FromString,
                 _registered_method=True)
         self.ListPriceChanges = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ListPriceChanges',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListPriceChangesRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListPriceChangesResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_price__change__pb2.ListPriceChangesRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_price__change__pb2.ListPriceChangesResponse.FromString,
                 _registered_method=True)
         self.ListProviders = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ListProviders',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListProvidersRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListProvidersResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_source__pb2.ListProvidersRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_source__pb2.ListProvidersResponse.FromString,
+                _registered_method=True)
+        self.ListSources = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ListSources',
+                request_serializer=llmpricing_dot_v1_dot_source__pb2.ListSourcesRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_source__pb2.ListSourcesResponse.FromString,
                 _registered_method=True)
         self.ListHeldChanges = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ListHeldChanges',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_held__change__pb2.ListHeldChangesRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_held__change__pb2.ListHeldChangesResponse.FromString,
+                _registered_method=True)
+        self.GetHeldChange = channel.unary_unary(
+                '/llmpricing.v1.PricingService/GetHeldChange',
+                request_serializer=llmpricing_dot_v1_dot_held__change__pb2.GetHeldChangeRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_held__change__pb2.GetHeldChangeResponse.FromString,
                 _registered_method=True)
         self.ResolveHeldChange = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ResolveHeldChange',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_held__change__pb2.ResolveHeldChangeRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_held__change__pb2.ResolveHeldChangeResponse.FromString,
                 _registered_method=True)
         self.SetPriceOverride = channel.unary_unary(
                 '/llmpricing.v1.PricingService/SetPriceOverride',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_price__override__pb2.SetPriceOverrideRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_price__override__pb2.SetPriceOverrideResponse.FromString,
                 _registered_method=True)
         self.ClearPriceOverride = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ClearPriceOverride',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_price__override__pb2.ClearPriceOverrideRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_price__override__pb2.ClearPriceOverrideResponse.FromString,
+                _registered_method=True)
+        self.ListPriceOverrides = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ListPriceOverrides',
+                request_serializer=llmpricing_dot_v1_dot_price__override__pb2.ListPriceOverridesRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_price__override__pb2.ListPriceOverridesResponse.FromString,
                 _registered_method=True)
         self.ListDiscrepancies = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ListDiscrepancies',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_evidence__pb2.ListDiscrepanciesRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_evidence__pb2.ListDiscrepanciesResponse.FromString,
                 _registered_method=True)
         self.ExplainPrice = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ExplainPrice',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_evidence__pb2.ExplainPriceRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_evidence__pb2.ExplainPriceResponse.FromString,
                 _registered_method=True)
         self.StreamPriceChanges = channel.unary_stream(
                 '/llmpricing.v1.PricingService/StreamPriceChanges',
-                request_serializer=llmpricing_dot_v1_dot_pricing__pb2.StreamPriceChangesRequest.SerializeToString,
-                response_deserializer=llmpricing_dot_v1_dot_pricing__pb2.StreamPriceChangesResponse.FromString,
+                request_serializer=llmpricing_dot_v1_dot_price__stream__pb2.StreamPriceChangesRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_price__stream__pb2.StreamPriceChangesResponse.FromString,
                 _registered_method=True)
 
 
 class PricingServiceServicer(object):
     """PricingService answers what a model costs at a seller, and how sure it is.
 
-    Every error is a google.rpc.Status. INVALID_ARGUMENT carries a
-    google.rpc.BadRequest that names the field; every other status that this
-    service sets carries a google.rpc.ErrorInfo with domain "llmpricing" and a
-    reason from ErrorReason, written without its prefix.
+    Every error is a google.rpc.Status with a google.rpc.ErrorInfo of domain "llmpricing" and
+    a reason from ErrorReason, written without its prefix. INVALID_ARGUMENT carries a
+    google.rpc.BadRequest besides, which names the field. A method that needs a role above
+    ROLE_READER fails with UNAUTHENTICATED/TOKEN_REQUIRED or TOKEN_INVALID for a caller who is
+    nobody, and with PERMISSION_DENIED/ROLE_MISSING for one who may not.
     """
 
     def GetPricing(self, request, context):
@@ -177,7 +204,7 @@ class PricingServiceServicer(object):
 
     def CalculateCost(self, request, context):
         """CalculateCost answers what a usage costs, to the last digit, with the rate of
-        each line and a receipt that proves it. Errors as GetPricing, and
+        each line and, if asked for, a receipt that proves it. Errors as GetPricing, and
         INVALID_ARGUMENT for a usage that contradicts itself (more cached tokens than
         input tokens), FAILED_PRECONDITION/MODEL_NOT_PRICED for a model whose price is
         not known or is decided per request.
@@ -205,7 +232,7 @@ class PricingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ExplainMatch(self, request, context):
-        """ExplainMatch tells which model a name leads to and why: the rules that were tried
+        """ExplainMatch answers which model a name leads to and why: the rules that were tried
         in their order, and what each found. A name that leads nowhere is an answer too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -241,8 +268,7 @@ class PricingServiceServicer(object):
         transaction. A run that took place and failed is an answer with
         SYNC_STATUS_FAILED; an error means that no run took place:
         NOT_FOUND/SOURCE_NOT_FOUND, FAILED_PRECONDITION/KEY_MISSING,
-        ABORTED/SYNC_IN_PROGRESS, PERMISSION_DENIED/ADMIN_TOKEN_REQUIRED or
-        ADMIN_TOKEN_INVALID, UNAVAILABLE/DATABASE_UNAVAILABLE.
+        ABORTED/SYNC_IN_PROGRESS, UNAVAILABLE/DATABASE_UNAVAILABLE.
         The run is detached: a caller that cancels or times out does not stop it.
         The answer comes once this process serves the new prices.
         """
@@ -257,8 +283,7 @@ class PricingServiceServicer(object):
         beneath an override. What the run stated and the revert does not restore is
         unconfirmed until the source states it again. Try it with dry_run first.
         NOT_FOUND/SYNC_RUN_NOT_FOUND, FAILED_PRECONDITION/RUN_NOT_REVERTIBLE for a run
-        that did not succeed, PERMISSION_DENIED as SyncProvider, and
-        UNAVAILABLE/DATABASE_UNAVAILABLE.
+        that did not succeed, and UNAVAILABLE/DATABASE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -281,15 +306,21 @@ class PricingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListPriceChanges(self, request, context):
-        """ListPriceChanges lists the audit trail of prices, newest revision first.
+        """ListPriceChanges lists the audit trail of prices, newest revision first, filtered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListProviders(self, request, context):
-        """ListProviders lists the sellers with their coverage, and the sources with
-        their health.
+        """ListProviders lists the sellers with their coverage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSources(self, request, context):
+        """ListSources lists the sources with their health and schedule.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -298,6 +329,14 @@ class PricingServiceServicer(object):
     def ListHeldChanges(self, request, context):
         """ListHeldChanges lists what the guard held: stated prices that are suspicious
         and not in force until somebody approves them. Open ones first, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHeldChange(self, request, context):
+        """GetHeldChange answers one held change, or a held feed, whatever became of it.
+        NOT_FOUND/HELD_CHANGE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -315,7 +354,7 @@ class PricingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetPriceOverride(self, request, context):
-        """SetPriceOverride puts a price of the admin's in force before every source,
+        """SetPriceOverride puts a price of the curator's in force before every source,
         until it is cleared or ends. The model need not be known. An override that is
         there is replaced.
         """
@@ -326,6 +365,13 @@ class PricingServiceServicer(object):
     def ClearPriceOverride(self, request, context):
         """ClearPriceOverride ends an override: what the sources state is in force again,
         or nothing is known. NOT_FOUND/OVERRIDE_NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPriceOverrides(self, request, context):
+        """ListPriceOverrides lists the overrides in force.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -348,7 +394,7 @@ class PricingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def StreamPriceChanges(self, request, context):
-        """StreamPriceChanges tells every change of the price table as it is committed,
+        """StreamPriceChanges sends every change of the price table as it is committed,
         after the ones that the caller has missed. It promises, for what passes the
         filters:
 
@@ -361,22 +407,21 @@ class PricingServiceServicer(object):
         revision before a failure comes again;
         - resumable: a stream may be resumed at any saved revision down to the
         horizon, at any server of the same price table, after any kind of failure;
-        - bookmarkable: when nothing passes the filters, a progress message tells
+        - bookmarkable: when nothing passes the filters, a progress message says
         every progress_interval up to which revision nothing is still to come.
 
-        A client needs one rule: whenever a message has last_fragment set, save its
-        revision and epoch together with what came before; after any failure, send
-        the two as after_revision and epoch.
+        A client needs one rule: save `table` when `last_fragment` is set, together with
+        what came before; after any failure, send it as `after`.
 
         The first message, STREAM_EVENT_STARTED, comes at once. The stream has no end
         of its own. It fails with
-        OUT_OF_RANGE/REVISION_COMPACTED for an after_revision behind the horizon,
+        OUT_OF_RANGE/REVISION_COMPACTED for an `after` behind the horizon,
         FAILED_PRECONDITION/EPOCH_CHANGED for one of another history, also in the
         middle, when a database is restored: begin again with a snapshot;
         RESOURCE_EXHAUSTED/SLOW_READER when the caller does not read, and
         RESOURCE_EXHAUSTED/TOO_MANY_STREAMS;
         UNAVAILABLE/SHUTTING_DOWN when this server drains, and
-        UNAVAILABLE/DATABASE_UNAVAILABLE when it cannot tell where to begin: resume
+        UNAVAILABLE/DATABASE_UNAVAILABLE when it does not know where to begin: resume
         at once at another server. A database that goes down later does not end it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -388,108 +433,123 @@ def add_PricingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'GetPricing': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPricing,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.GetPricingRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.GetPricingResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_price__pb2.GetPricingRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_price__pb2.GetPricingResponse.SerializeToString,
             ),
             'BatchGetPricing': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchGetPricing,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_price__pb2.BatchGetPricingRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_price__pb2.BatchGetPricingResponse.SerializeToString,
             ),
             'CalculateCost': grpc.unary_unary_rpc_method_handler(
                     servicer.CalculateCost,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.CalculateCostRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.CalculateCostResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_cost__pb2.CalculateCostRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_cost__pb2.CalculateCostResponse.SerializeToString,
             ),
             'BatchCalculateCost': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchCalculateCost,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_cost__pb2.BatchCalculateCostRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_cost__pb2.BatchCalculateCostResponse.SerializeToString,
             ),
             'ReplayReceipt': grpc.unary_unary_rpc_method_handler(
                     servicer.ReplayReceipt,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_cost__pb2.ReplayReceiptRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_cost__pb2.ReplayReceiptResponse.SerializeToString,
             ),
             'ExplainMatch': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainMatch,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_match__pb2.ExplainMatchRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_match__pb2.ExplainMatchResponse.SerializeToString,
             ),
             'ListPricing': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPricing,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListPricingRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListPricingResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_price__pb2.ListPricingRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_price__pb2.ListPricingResponse.SerializeToString,
             ),
             'ComparePrices': grpc.unary_unary_rpc_method_handler(
                     servicer.ComparePrices,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ComparePricesRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ComparePricesResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_comparison__pb2.ComparePricesRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_comparison__pb2.ComparePricesResponse.SerializeToString,
             ),
             'SyncProvider': grpc.unary_unary_rpc_method_handler(
                     servicer.SyncProvider,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.SyncProviderRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.SyncProviderResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_sync__run__pb2.SyncProviderRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_sync__run__pb2.SyncProviderResponse.SerializeToString,
             ),
             'RevertSyncRun': grpc.unary_unary_rpc_method_handler(
                     servicer.RevertSyncRun,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_sync__run__pb2.RevertSyncRunRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_sync__run__pb2.RevertSyncRunResponse.SerializeToString,
             ),
             'GetSyncRun': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSyncRun,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.GetSyncRunRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.GetSyncRunResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_sync__run__pb2.GetSyncRunRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_sync__run__pb2.GetSyncRunResponse.SerializeToString,
             ),
             'ListSyncRuns': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSyncRuns,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListSyncRunsRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListSyncRunsResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_sync__run__pb2.ListSyncRunsRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_sync__run__pb2.ListSyncRunsResponse.SerializeToString,
             ),
             'ListPriceChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPriceChanges,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListPriceChangesRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListPriceChangesResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_price__change__pb2.ListPriceChangesRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_price__change__pb2.ListPriceChangesResponse.SerializeToString,
             ),
             'ListProviders': grpc.unary_unary_rpc_method_handler(
                     servicer.ListProviders,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListProvidersRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListProvidersResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_source__pb2.ListProvidersRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_source__pb2.ListProvidersResponse.SerializeToString,
+            ),
+            'ListSources': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSources,
+                    request_deserializer=llmpricing_dot_v1_dot_source__pb2.ListSourcesRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_source__pb2.ListSourcesResponse.SerializeToString,
             ),
             'ListHeldChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHeldChanges,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_held__change__pb2.ListHeldChangesRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_held__change__pb2.ListHeldChangesResponse.SerializeToString,
+            ),
+            'GetHeldChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHeldChange,
+                    request_deserializer=llmpricing_dot_v1_dot_held__change__pb2.GetHeldChangeRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_held__change__pb2.GetHeldChangeResponse.SerializeToString,
             ),
             'ResolveHeldChange': grpc.unary_unary_rpc_method_handler(
                     servicer.ResolveHeldChange,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_held__change__pb2.ResolveHeldChangeRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_held__change__pb2.ResolveHeldChangeResponse.SerializeToString,
             ),
             'SetPriceOverride': grpc.unary_unary_rpc_method_handler(
                     servicer.SetPriceOverride,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_price__override__pb2.SetPriceOverrideRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_price__override__pb2.SetPriceOverrideResponse.SerializeToString,
             ),
             'ClearPriceOverride': grpc.unary_unary_rpc_method_handler(
                     servicer.ClearPriceOverride,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_price__override__pb2.ClearPriceOverrideRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_price__override__pb2.ClearPriceOverrideResponse.SerializeToString,
+            ),
+            'ListPriceOverrides': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPriceOverrides,
+                    request_deserializer=llmpricing_dot_v1_dot_price__override__pb2.ListPriceOverridesRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_price__override__pb2.ListPriceOverridesResponse.SerializeToString,
             ),
             'ListDiscrepancies': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDiscrepancies,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_evidence__pb2.ListDiscrepanciesRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_evidence__pb2.ListDiscrepanciesResponse.SerializeToString,
             ),
             'ExplainPrice': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainPrice,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_evidence__pb2.ExplainPriceRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_evidence__pb2.ExplainPriceResponse.SerializeToString,
             ),
             'StreamPriceChanges': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamPriceChanges,
-                    request_deserializer=llmpricing_dot_v1_dot_pricing__pb2.StreamPriceChangesRequest.FromString,
-                    response_serializer=llmpricing_dot_v1_dot_pricing__pb2.StreamPriceChangesResponse.SerializeToString,
+                    request_deserializer=llmpricing_dot_v1_dot_price__stream__pb2.StreamPriceChangesRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_price__stream__pb2.StreamPriceChangesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -502,10 +562,11 @@ def add_PricingServiceServicer_to_server(servicer, server):
 class PricingService(object):
     """PricingService answers what a model costs at a seller, and how sure it is.
 
-    Every error is a google.rpc.Status. INVALID_ARGUMENT carries a
-    google.rpc.BadRequest that names the field; every other status that this
-    service sets carries a google.rpc.ErrorInfo with domain "llmpricing" and a
-    reason from ErrorReason, written without its prefix.
+    Every error is a google.rpc.Status with a google.rpc.ErrorInfo of domain "llmpricing" and
+    a reason from ErrorReason, written without its prefix. INVALID_ARGUMENT carries a
+    google.rpc.BadRequest besides, which names the field. A method that needs a role above
+    ROLE_READER fails with UNAUTHENTICATED/TOKEN_REQUIRED or TOKEN_INVALID for a caller who is
+    nobody, and with PERMISSION_DENIED/ROLE_MISSING for one who may not.
     """
 
     @staticmethod
@@ -523,8 +584,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/GetPricing',
-            llmpricing_dot_v1_dot_pricing__pb2.GetPricingRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.GetPricingResponse.FromString,
+            llmpricing_dot_v1_dot_price__pb2.GetPricingRequest.SerializeToString,
+            llmpricing_dot_v1_dot_price__pb2.GetPricingResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -550,8 +611,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/BatchGetPricing',
-            llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.BatchGetPricingResponse.FromString,
+            llmpricing_dot_v1_dot_price__pb2.BatchGetPricingRequest.SerializeToString,
+            llmpricing_dot_v1_dot_price__pb2.BatchGetPricingResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -577,8 +638,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/CalculateCost',
-            llmpricing_dot_v1_dot_pricing__pb2.CalculateCostRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.CalculateCostResponse.FromString,
+            llmpricing_dot_v1_dot_cost__pb2.CalculateCostRequest.SerializeToString,
+            llmpricing_dot_v1_dot_cost__pb2.CalculateCostResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -604,8 +665,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/BatchCalculateCost',
-            llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.BatchCalculateCostResponse.FromString,
+            llmpricing_dot_v1_dot_cost__pb2.BatchCalculateCostRequest.SerializeToString,
+            llmpricing_dot_v1_dot_cost__pb2.BatchCalculateCostResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -631,8 +692,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ReplayReceipt',
-            llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ReplayReceiptResponse.FromString,
+            llmpricing_dot_v1_dot_cost__pb2.ReplayReceiptRequest.SerializeToString,
+            llmpricing_dot_v1_dot_cost__pb2.ReplayReceiptResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -658,8 +719,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ExplainMatch',
-            llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ExplainMatchResponse.FromString,
+            llmpricing_dot_v1_dot_match__pb2.ExplainMatchRequest.SerializeToString,
+            llmpricing_dot_v1_dot_match__pb2.ExplainMatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -685,8 +746,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ListPricing',
-            llmpricing_dot_v1_dot_pricing__pb2.ListPricingRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ListPricingResponse.FromString,
+            llmpricing_dot_v1_dot_price__pb2.ListPricingRequest.SerializeToString,
+            llmpricing_dot_v1_dot_price__pb2.ListPricingResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -712,8 +773,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ComparePrices',
-            llmpricing_dot_v1_dot_pricing__pb2.ComparePricesRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ComparePricesResponse.FromString,
+            llmpricing_dot_v1_dot_comparison__pb2.ComparePricesRequest.SerializeToString,
+            llmpricing_dot_v1_dot_comparison__pb2.ComparePricesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -739,8 +800,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/SyncProvider',
-            llmpricing_dot_v1_dot_pricing__pb2.SyncProviderRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.SyncProviderResponse.FromString,
+            llmpricing_dot_v1_dot_sync__run__pb2.SyncProviderRequest.SerializeToString,
+            llmpricing_dot_v1_dot_sync__run__pb2.SyncProviderResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -766,8 +827,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/RevertSyncRun',
-            llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.RevertSyncRunResponse.FromString,
+            llmpricing_dot_v1_dot_sync__run__pb2.RevertSyncRunRequest.SerializeToString,
+            llmpricing_dot_v1_dot_sync__run__pb2.RevertSyncRunResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -793,8 +854,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/GetSyncRun',
-            llmpricing_dot_v1_dot_pricing__pb2.GetSyncRunRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.GetSyncRunResponse.FromString,
+            llmpricing_dot_v1_dot_sync__run__pb2.GetSyncRunRequest.SerializeToString,
+            llmpricing_dot_v1_dot_sync__run__pb2.GetSyncRunResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -820,8 +881,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ListSyncRuns',
-            llmpricing_dot_v1_dot_pricing__pb2.ListSyncRunsRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ListSyncRunsResponse.FromString,
+            llmpricing_dot_v1_dot_sync__run__pb2.ListSyncRunsRequest.SerializeToString,
+            llmpricing_dot_v1_dot_sync__run__pb2.ListSyncRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -847,8 +908,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ListPriceChanges',
-            llmpricing_dot_v1_dot_pricing__pb2.ListPriceChangesRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ListPriceChangesResponse.FromString,
+            llmpricing_dot_v1_dot_price__change__pb2.ListPriceChangesRequest.SerializeToString,
+            llmpricing_dot_v1_dot_price__change__pb2.ListPriceChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -874,8 +935,35 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ListProviders',
-            llmpricing_dot_v1_dot_pricing__pb2.ListProvidersRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ListProvidersResponse.FromString,
+            llmpricing_dot_v1_dot_source__pb2.ListProvidersRequest.SerializeToString,
+            llmpricing_dot_v1_dot_source__pb2.ListProvidersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ListSources',
+            llmpricing_dot_v1_dot_source__pb2.ListSourcesRequest.SerializeToString,
+            llmpricing_dot_v1_dot_source__pb2.ListSourcesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -901,8 +989,35 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ListHeldChanges',
-            llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ListHeldChangesResponse.FromString,
+            llmpricing_dot_v1_dot_held__change__pb2.ListHeldChangesRequest.SerializeToString,
+            llmpricing_dot_v1_dot_held__change__pb2.ListHeldChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHeldChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/GetHeldChange',
+            llmpricing_dot_v1_dot_held__change__pb2.GetHeldChangeRequest.SerializeToString,
+            llmpricing_dot_v1_dot_held__change__pb2.GetHeldChangeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -928,8 +1043,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ResolveHeldChange',
-            llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ResolveHeldChangeResponse.FromString,
+            llmpricing_dot_v1_dot_held__change__pb2.ResolveHeldChangeRequest.SerializeToString,
+            llmpricing_dot_v1_dot_held__change__pb2.ResolveHeldChangeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -955,8 +1070,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/SetPriceOverride',
-            llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.SetPriceOverrideResponse.FromString,
+            llmpricing_dot_v1_dot_price__override__pb2.SetPriceOverrideRequest.SerializeToString,
+            llmpricing_dot_v1_dot_price__override__pb2.SetPriceOverrideResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -982,8 +1097,35 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ClearPriceOverride',
-            llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ClearPriceOverrideResponse.FromString,
+            llmpricing_dot_v1_dot_price__override__pb2.ClearPriceOverrideRequest.SerializeToString,
+            llmpricing_dot_v1_dot_price__override__pb2.ClearPriceOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPriceOverrides(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ListPriceOverrides',
+            llmpricing_dot_v1_dot_price__override__pb2.ListPriceOverridesRequest.SerializeToString,
+            llmpricing_dot_v1_dot_price__override__pb2.ListPriceOverridesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1009,8 +1151,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ListDiscrepancies',
-            llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ListDiscrepanciesResponse.FromString,
+            llmpricing_dot_v1_dot_evidence__pb2.ListDiscrepanciesRequest.SerializeToString,
+            llmpricing_dot_v1_dot_evidence__pb2.ListDiscrepanciesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1036,8 +1178,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/ExplainPrice',
-            llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.ExplainPriceResponse.FromString,
+            llmpricing_dot_v1_dot_evidence__pb2.ExplainPriceRequest.SerializeToString,
+            llmpricing_dot_v1_dot_evidence__pb2.ExplainPriceResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1063,8 +1205,8 @@ class PricingService(object):
             request,
             target,
             '/llmpricing.v1.PricingService/StreamPriceChanges',
-            llmpricing_dot_v1_dot_pricing__pb2.StreamPriceChangesRequest.SerializeToString,
-            llmpricing_dot_v1_dot_pricing__pb2.StreamPriceChangesResponse.FromString,
+            llmpricing_dot_v1_dot_price__stream__pb2.StreamPriceChangesRequest.SerializeToString,
+            llmpricing_dot_v1_dot_price__stream__pb2.StreamPriceChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,
