@@ -28,21 +28,12 @@ REFUSAL_REASONS: Final = {
 
 def sync_run_message(run: SyncRun, *, with_details: bool = True) -> pb.SyncRun:
     """A row of the sync log, with or without what it says of single models."""
-    message = pb.SyncRun(
-        sync_run_id=str(run.sync_run_id),
-        source=run.source,
-        triggered_by=run.triggered_by,
-        started_time=timestamp(run.started_at),
-        completed_time=timestamp(run.completed_at) if run.completed_at is not None else None,
-        duration_ms=run.duration_ms,
-        error_details=_error_details(run.faults) if with_details else (),
-        notices=_notices(run.notices) if with_details else (),
-        status=SYNC_STATUSES[run.status],
-        error_message=run.error_message or None,
-        revision=run.revision,
-    )
-    for name, count in run.counts.items():
-        setattr(message, name, count)
+    message = _run_message(run, run.triggered_by)
+    if run.duration_ms is not None:
+        message.duration_ms = run.duration_ms
+    if not with_details:
+        message.ClearField("error_details")
+        message.ClearField("notices")
     return message
 
 
@@ -77,23 +68,27 @@ def revert_sync_run_response(
 
 
 def _outcome_message(outcome: SyncOutcome, triggered_by: str) -> pb.SyncRun:
-    run_id = outcome.sync_run_id
+    message = _run_message(outcome, triggered_by)
     duration = outcome.completed_at - outcome.started_at
+    # Half a millisecond is rounded up, as the log does.
+    message.duration_ms = max(0, (duration // timedelta(microseconds=1) + 500) // 1000)
+    return message
+
+
+def _run_message(run: SyncRun | SyncOutcome, triggered_by: str) -> pb.SyncRun:
     message = pb.SyncRun(
-        sync_run_id=str(run_id) if run_id is not None else None,
-        source=outcome.source,
+        sync_run_id=str(run.sync_run_id) if run.sync_run_id is not None else None,
+        source=run.source,
         triggered_by=triggered_by,
-        started_time=timestamp(outcome.started_at),
-        completed_time=timestamp(outcome.completed_at),
-        # Half a millisecond is rounded up, as the log does.
-        duration_ms=max(0, (duration // timedelta(microseconds=1) + 500) // 1000),
-        error_details=_error_details(outcome.faults),
-        notices=_notices(outcome.notices),
-        status=SYNC_STATUSES[outcome.status],
-        error_message=outcome.error_message or None,
-        revision=outcome.revision,
+        started_time=timestamp(run.started_at),
+        completed_time=timestamp(run.completed_at) if run.completed_at is not None else None,
+        error_details=_error_details(run.faults),
+        notices=_notices(run.notices),
+        status=SYNC_STATUSES[run.status],
+        error_message=run.error_message or None,
+        revision=run.revision,
     )
-    for name, count in outcome.counts.items():
+    for name, count in run.counts.items():
         setattr(message, name, count)
     return message
 
