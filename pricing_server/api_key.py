@@ -34,10 +34,10 @@ BEARER: Final = KeySent(header="Authorization", scheme="Bearer")
 
 
 SHORTEST_SECRET: Final = 8
-"""Characters. What is shorter guards nothing, and may be in a payload by chance."""
+"""Characters. A shorter secret guards nothing and may be in a payload by chance."""
 
 
 def repeats_key(text: bytes | bytearray, api_key: str) -> bool:
-    """Whether the text has the key in it: as it is, as in a URL, or with JSON's escaped slashes."""
+    """Whether the text contains the key: as it is, as in a URL, or with JSON's escaped slashes."""
     forms = {api_key, quote(api_key, safe=""), api_key.replace("/", "\\/")}
     return len(api_key) >= SHORTEST_SECRET and any(form.encode() in text for form in forms)

@@ -1,4 +1,4 @@
-"""What readers of the sync log, the audit trail and the coverage get."""
+"""The sync log, the audit trail and the coverage, as they are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pricing_server.sync.run import SyncRun
 
 @dataclass(frozen=True, slots=True)
 class ProviderCoverage:
-    """One seller and what is known of its models."""
+    """One seller and what is known about its models."""
 
     provider: str
     display_name: str
@@ -42,10 +42,10 @@ class SourceHealth:
     models_quoted: int
     log: SourceLog
     recent_runs: int = 0
-    """Of the last 30 days, those in progress apart."""
+    """Runs of the last 30 days that have ended."""
     recent_successes: int = 0
     models_held: int = 0
-    """With an open held change, those of a held feed each."""
+    """Models with an open held change; each model of a held feed counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ ChangeCursor = tuple[int, int]
 
 
 class AuditReader(Protocol):
-    """Reads with a cursor behind which a page begins; each may raise DatabaseUnavailable."""
+    """Reads pages that begin after a cursor; each method may raise DatabaseUnavailable."""
 
     async def run(self, sync_run_id: int) -> SyncRun | None:
         """One row of the sync log."""

@@ -18,12 +18,12 @@ async def bounded(
     *,
     discard: Callable[[T], None] | None = None,
 ) -> T:
-    """The result of `work`, or TimeoutError after so many seconds.
+    """The result of `work`, or TimeoutError after `seconds`.
 
-    `asyncio.timeout` waits until the cancelled work has ended, and work on a database
-    that is frozen ends when it thaws: the driver first asks it to cancel the query. So
-    work that is late is cancelled, and left to end by itself; `discard` takes its result
-    if it has one all the same.
+    `asyncio.timeout` waits until the cancelled work has ended. Work on a frozen database
+    does not end until the database thaws, since the driver first asks it to cancel the
+    query. So late work is cancelled and left to end by itself; if it still has a result,
+    `discard` takes it.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -38,7 +38,7 @@ async def bounded(
 
 
 async def abandoned_work_ended(seconds: float) -> None:
-    """Wait for work that was left to end by itself, but not longer than so many seconds."""
+    """Wait for work that was left to end by itself, at most for `seconds`."""
     if _abandoned:
         await asyncio.wait(set(_abandoned), timeout=seconds)
 
@@ -51,6 +51,6 @@ def _abandon(task: asyncio.Task[T], discard: Callable[[T], None] | None) -> None
 
 def _ended(discard: Callable[[T], None] | None, task: asyncio.Task[T]) -> None:
     _abandoned.discard(task)
-    # Nobody waits for it any more.
+    # Nobody waits for the result any more.
     if not task.cancelled() and task.exception() is None and discard is not None:
         discard(task.result())

@@ -1,4 +1,4 @@
-"""A breaker before the database: nobody waits for one that is known to be down."""
+"""A breaker in front of the database: nobody waits while it is known to be down."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 ANSWER_SECONDS: Final = 1.5
-"""How long a look-up waits for the database: thousands of times what it takes."""
+"""How long a look-up waits for the database: thousands of times longer than it needs."""
 
 PROBE_SECONDS: Final = 0.25
 """How long after a failed probe the next one begins."""
@@ -25,10 +25,10 @@ log = structlog.get_logger(__name__)
 
 
 class Breaker:
-    """What is known of the database by all who ask it.
+    """What is known about the database, shared by all who query it.
 
-    The first question that fails or is late declares it down; from then on a probe asks
-    until it answers, and everybody else goes on without it.
+    The first question that fails or is late declares it down. From then on only a probe
+    asks, until the database answers; everybody else goes on without it.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Breaker:
         return self._is_down
 
     async def ask(self, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The answer to a quick question. Raises DatabaseUnavailable, at once if it is known."""
+        """The answer to a quick question. Raises DatabaseUnavailable, at once if it is down."""
         if self._is_down:
             raise DatabaseUnavailable
         try:
@@ -62,10 +62,10 @@ class Breaker:
             raise
 
     async def ask_slow(self, question: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
-        """The answer to one that may take so many seconds.
+        """The answer to a question that may take up to `seconds`.
 
-        As `ask`, but its failure alone does not declare the database down, since it may be
-        the question that is too slow: the probe finds out.
+        Like `ask`, but its failure alone does not declare the database down, since the
+        question itself may be too slow: the probe finds out.
         """
         if self._is_down:
             raise DatabaseUnavailable

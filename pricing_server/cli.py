@@ -29,14 +29,14 @@ log = structlog.get_logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the process exit code. Faults that the operator can mend are one line."""
+    """Run a command; the process exit code. A fault that the operator can fix is one line."""
     parser = argparse.ArgumentParser(
         prog="pricing-server", description="What does a model cost, at this seller?"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="apply migrations, then serve until stopped")
     commands.add_parser("migrate", help="apply migrations and exit")
-    commands.add_parser("verify", help="check the price table against its history, and exit")
+    commands.add_parser("verify", help="check the price table against its history and exit")
     importing = commands.add_parser(
         "import-manual", help="convert an old file of manual prices, once, and name its faults"
     )
@@ -112,7 +112,7 @@ async def _serve(settings: Settings, conninfo: str | None) -> None:
 @contextmanager
 def _database(settings: Settings) -> Iterator[str | None]:
     """The owner's conninfo: of the operator's Postgres, or of the embedded one, which runs
-    meanwhile. None if there are logins for the rest only."""
+    as long as the context. None if only the other logins are set."""
     urls = {
         name: url.get_secret_value()
         for name in ("database_url", "database_reader_url", "database_writer_url")
@@ -130,7 +130,7 @@ def _database(settings: Settings) -> Iterator[str | None]:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """SIGTERM ends a start or a stop as Ctrl-C does, so that what was begun is undone."""
+    """SIGTERM ends a start or a stop as Ctrl-C does, so that it cleans up."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""How the numbers of a source's statement became rates, from the units that are declared."""
+"""How the numbers of a source's statement became rates, by the declared units."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class _Declared:
 def conversions_of(
     source: str, declared: Source | None, fragment: str, card: RateCard
 ) -> Sequence[Conversion]:
-    """The numbers of a statement whose units are declared, in the order in which they stand.
+    """The numbers of a statement whose units are declared, in the order of the statement.
 
-    Prices under conditions and in tiers are among them, with the unit of their field. A number
-    whose price is on no rate of the card, such as a zero that is no price, has no price here.
-    `declared` is None for a source that this build does not know; nothing is told of it then.
+    This includes prices under conditions and in tiers, with the unit of their field. A number
+    that is on no rate of the card, such as a zero that means no price, has no price here.
+    `declared` is None for a source that this build does not know; the result is empty then.
     """
     document = _statement(fragment)
     if source == OVERRIDE:
@@ -74,7 +74,7 @@ def conversions_of(
 
 
 def _statement(fragment: str) -> object:
-    """The statement with its numbers as they are written; after a revert the one it had."""
+    """The statement with its numbers as written; after a revert, the statement restored."""
     document = json.loads(fragment, parse_float=str, parse_int=str, parse_constant=str)
     if isinstance(document, Mapping) and document.keys() == {"reverted_sync_run_id", "stated"}:
         return document["stated"]
@@ -125,7 +125,7 @@ def _of_override(document: object) -> Iterator[tuple[_Leaf, Field]]:
 
 
 class _RateField(Field):
-    """The price of a rate that was given with its own `per`, which it keeps."""
+    """The price of a rate that was given with its own `per` and keeps it."""
 
     __slots__ = ()
 
@@ -135,7 +135,7 @@ class _RateField(Field):
 
 
 def _declared(path: str, field: Field) -> Iterator[_Declared]:
-    """The path within a whole row, and within what a list of the row has for one model."""
+    """The path within a whole row, and within an item of a list of the row."""
     qualified = _QUALIFIED.fullmatch(path)
     condition = (qualified["key"], qualified["value"]) if qualified else None
     path = qualified["path"] if qualified else path
@@ -145,8 +145,8 @@ def _declared(path: str, field: Field) -> Iterator[_Declared]:
 
 
 def _matches(declared: Sequence[str], keys: Sequence[str]) -> bool:
-    """Whether a path leads to a declared price: through all of its keys in their order, and
-    behind the last one to nothing but its tiers."""
+    """Whether a path leads to a declared price: through all of its keys in order, and after
+    the last one only to its tiers."""
     last = max((at for at, key in enumerate(keys) if key == declared[-1]), default=-1)
     if last < 0 or not _WRAPPERS.issuperset(keys[last + 1 :]):
         return False
@@ -156,7 +156,7 @@ def _matches(declared: Sequence[str], keys: Sequence[str]) -> bool:
 
 def _begins(declared: Sequence[str], keys: Sequence[str]) -> bool:
     """Whether a key is a declared one with a condition in its name, such as "_above_200k", or
-    stands in an object of prices under conditions."""
+    is in an object of prices under conditions."""
     return declared[-1] in keys or any(key.startswith(f"{declared[-1]}_") for key in keys[-2:])
 
 

@@ -1,4 +1,4 @@
-"""What a usage costs: a look-up, evaluated by the rate card that answers."""
+"""What a usage costs: a look-up, and the evaluation of the rate card that it finds."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ COMPILED_CARDS = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a call of a model used, and what it said of itself."""
+    """What a call of a model used, and the context that it stated."""
 
     usage: Mapping[Meter, Quantity]
     convention: InputConvention
     context: Mapping[str, str]
     read: ReadUsage | None = None
-    """The provider's own account that it was read from."""
+    """The provider's own usage object, if the usage was read from one."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostRequest:
-    """One call whose cost is asked for."""
+    """A request for the cost of one call."""
 
     query: PriceQuery
     used: Used
@@ -59,7 +59,7 @@ class CostAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a cost was computed from, as far as it decides or proves it."""
+    """What a cost was computed from: everything that decides the cost or proves it."""
 
     provider: str
     model_id: str
@@ -134,7 +134,7 @@ class Costs:
         if price is None:
             return PriceProof.CONTRADICTED
         if price.layer is not receipt.layer:
-            # What lies beneath an override is in no history.
+            # The history does not contain prices beneath an override.
             return PriceProof.UNKNOWN
         is_same = price.card.card_id == receipt.card.card_id
         return PriceProof.CONFIRMED if is_same else PriceProof.CONTRADICTED

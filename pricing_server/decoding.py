@@ -10,8 +10,8 @@ from typing import Final
 from pricing_server.fetch_errors import BodyTooLarge, PayloadError
 
 MAX_VALUES: Final = 2_000_000
-"""JSON values in a document, each of which takes up to 200 bytes; the recorded ones have 120,000
-at most. What lies between two separators in a string counts as a value, too."""
+"""JSON values in a document, each of which takes up to 200 bytes. Recorded documents have up to
+120,000. A separator within a string counts as well."""
 
 _MAX_DIGITS: Final = 1000  # beyond any double (1e±324, 767 digits), yet harmless to scale and print
 _INFLATE_STEP: Final = 64 * 1024
@@ -23,7 +23,7 @@ def decode_json(body: bytes | bytearray, *, secret: str | None = None) -> object
 
     Integers become int, other numbers Decimal, and so do NaN, Infinity and -Infinity. A number
     longer than 1,000 characters or an exponent beyond ±1,000 becomes Decimal("NaN"): validation
-    refuses its row, and the other rows survive. No message quotes a body that has `secret` in it.
+    refuses its row, and the other rows survive. No message quotes a body that contains `secret`.
     """
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise PayloadError(f"the document has more than {MAX_VALUES:,} values")
@@ -39,7 +39,7 @@ def decode_json(body: bytes | bytearray, *, secret: str | None = None) -> object
 class BodyReader:
     """Collects the body of an answer; content decoding never runs more than a step beyond `limit`.
 
-    What came over the wire counts as well: gzip of nothing has no end either.
+    Bytes on the wire count as well: a gzip stream that decodes to nothing can be endless, too.
     """
 
     def __init__(self, encoding: str, limit: int) -> None:

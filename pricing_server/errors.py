@@ -18,7 +18,7 @@ PricingError
 ├── RunNotRevertible       only a successful run can be reverted
 ├── OverrideNotFound       the model has no override
 ├── RevisionCompacted      a stream cannot begin that far back
-├── EpochChanged           a revision is of another history than the price table
+├── EpochChanged           a revision belongs to another history of the price table
 ├── SlowReader             a stream's caller did not read for too long
 ├── TooManyStreams         this process serves as many streams as it may
 └── ShuttingDown           the server drains
@@ -71,7 +71,7 @@ class ModelNotFound(PricingError):
         self.near_matches = tuple(near_matches)
 
     def suggesting(self, suggestions: Sequence[tuple[str, str]]) -> ModelNotFound:
-        """The same, with models before the near matches that the name may have meant."""
+        """The same error, with models that the name may have meant before the near matches."""
         return ModelNotFound(
             self.model_id, self.provider, list(dict.fromkeys((*suggestions, *self.near_matches)))
         )
@@ -88,7 +88,7 @@ class ProviderNotFound(PricingError):
 
 
 class SourceNotFound(PricingError):
-    """No source of that name. `known` are those there are."""
+    """No source of that name. `known` are the existing ones."""
 
     def __init__(self, source: str, known: Sequence[str]) -> None:
         super().__init__(f"no source is called {_quoted(source)}; known are {', '.join(known)}")
@@ -167,7 +167,7 @@ class RoleMissing(PricingError):
 
 
 class DatabaseUnavailable(PricingError):
-    """The database cannot be asked now."""
+    """The database cannot be reached now."""
 
     def __init__(self) -> None:
         super().__init__("the price database cannot be reached; try again")
@@ -214,7 +214,7 @@ class ModelNotPriced(PricingError):
 
 
 class RulesUnknown(PricingError):
-    """A receipt of rules that this server does not have."""
+    """A receipt that needs rules which this server does not have."""
 
     def __init__(self, rules: int, newest: int) -> None:
         super().__init__(f"the receipt is of rules {rules}, and this server has up to {newest}")
@@ -243,7 +243,7 @@ class RevisionCompacted(PricingError):
 
 
 class EpochChanged(PricingError):
-    """A revision is of another history than that of the price table, whose `head` is this."""
+    """A revision belongs to another history of the price table; `head` is of the current one."""
 
     def __init__(self, head: Head) -> None:
         super().__init__(
@@ -255,7 +255,7 @@ class EpochChanged(PricingError):
 
 
 class SlowReader(PricingError):
-    """A stream's caller did not read for too long. All up to `resume` was sent before."""
+    """A stream's caller did not read for too long. Everything up to `resume` was sent before."""
 
     def __init__(self, resume: Head | None) -> None:
         super().__init__("the stream was not read for too long; resume it where it was saved")

@@ -19,12 +19,12 @@ from pricing_server.price_change import PriceChange
 from pricing_server.sync.override import PriceOverride
 
 ATTEMPTS: Final = 3
-"""To read a price and its evidence at one state of the price table."""
+"""How often to try to read a price and its evidence at one state of the price table."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatedQuote:
-    """What one source states of a model, with where that was read."""
+    """What one source states about a model, and where that was read."""
 
     source: str
     rank: int
@@ -47,7 +47,7 @@ class StatedQuote:
 
 @dataclass(frozen=True, slots=True)
 class PriceEvidence:
-    """All that the price table has of one model, and the state that it was read at."""
+    """Everything in the price table about one model, and the state that it was read at."""
 
     head: Head
     quotes: Sequence[StatedQuote] = ()
@@ -75,18 +75,18 @@ class Discrepancy:
     model_id: str
     meter: Meter
     source: str
-    """That ranks before the other."""
+    """It ranks before the other source."""
     price: Decimal
     other_source: str
     other_price: Decimal
     ratio: Decimal
-    """Of the higher to the lower price; rounded only as far as the database divides."""
+    """The higher price divided by the lower one, as exact as the database divides."""
     since: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class DiscrepancyCursor:
-    """A place in a list of discrepancies: behind one of this ratio and model."""
+    """A place in a list of discrepancies: after one of this ratio and model."""
 
     ratio: Decimal
     provider: str
@@ -106,12 +106,12 @@ class EvidenceReader(Protocol):
     """Reads of the price table. Each raises DatabaseUnavailable."""
 
     async def evidence(self, provider: str, model_id: str) -> PriceEvidence:
-        """What the price table has of a model."""
+        """What the price table has about a model."""
 
     async def discrepancies(
         self, criteria: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
     ) -> Sequence[Discrepancy]:
-        """The models on which sources disagree, by falling ratio."""
+        """The models on which sources disagree, the highest ratio first."""
 
     async def overrides(
         self, provider: str | None, after: tuple[str, str] | None, limit: int
@@ -120,7 +120,7 @@ class EvidenceReader(Protocol):
 
 
 class Explainer:
-    """Leads from a price to its evidence."""
+    """Finds the evidence of a price."""
 
     def __init__(self, lookup: Lookup, reader: EvidenceReader) -> None:
         self._lookup = lookup
@@ -129,9 +129,9 @@ class Explainer:
     async def explain(self, query: PriceQuery) -> ExplainedPrice:
         """What GetPricing answers, with the evidence at the same state of the price table.
 
-        Of an answer that refers to another seller's price the evidence is that of the price
-        referred to. Raises as `Lookup.answer`, and DatabaseUnavailable whenever the database
-        cannot be asked: that is where the evidence is.
+        If the answer refers to another seller's price, the evidence is that of the price
+        referred to. Raises what `Lookup.answer` does, and DatabaseUnavailable whenever the
+        database cannot be reached, since the evidence is there.
         """
         for _ in range(ATTEMPTS):
             answer = await self._lookup.answer(query)

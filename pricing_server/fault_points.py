@@ -31,7 +31,7 @@ _armed: FaultPoint | None = None
 
 
 def arm(point: FaultPoint | None) -> None:
-    """Let this process be killed at a step; None disarms."""
+    """Have this process killed at a step; None disarms."""
     global _armed
     _armed = point
     if point is not None:

@@ -39,7 +39,7 @@ _ETAG = re.compile(r'(W/)?"[\x21\x23-\x7e]*"')
 
 @dataclass(frozen=True, slots=True)
 class FetchPolicy:
-    """Limits of one fetch, all its pages together.
+    """Limits of one fetch with all its pages.
 
     The total deadline covers attempts, waits between them and decoding. `attempt_timeout` bounds
     connecting and each silence of the peer. `max_body_bytes` counts bytes as sent and as decoded;
@@ -66,7 +66,7 @@ class Validators:
     last_modified: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """Ask for the resource only if it is in another state."""
+        """Headers that ask for the resource only if its state is another."""
         sent = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in sent.items() if value is not None}
 
@@ -79,7 +79,7 @@ class FetchRequest:
     api_key: str | None = field(default=None, repr=False)
     key_sent: KeySent = BEARER
     validators: Validators | None = None
-    """Of the answer that is known already."""
+    """Those of the answer that is known already."""
     policy: FetchPolicy = _DEFAULT_POLICY
 
 
@@ -89,7 +89,7 @@ class Payload:
 
     `obtained_at` is when the body was complete (UTC), `url` what was asked for, as `safe_url`.
     `sha256` (hex) and `bytes_read` describe the body after content decoding. `validators` are
-    None where the answer has none that can be relied upon.
+    None where the answer has no reliable ones.
     """
 
     document: object
@@ -117,7 +117,7 @@ class Fetcher:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
     ) -> None:
-        """`clock` tells aware UTC, `sleep` takes seconds, `random` gives [0, 1) for jitter."""
+        """`clock` gives aware UTC, `sleep` takes seconds, `random` gives [0, 1) for jitter."""
         self._clock, self._sleep, self._random = clock, sleep, random
         for chatty in ("httpx", "httpcore"):  # they log URLs with their query
             logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -142,11 +142,11 @@ class Fetcher:
     ) -> Payload:
         """GET `url`, with `api_key` as bearer token, and `decode_json` its body. See `fetch`."""
         answer = await self.fetch(FetchRequest(url, api_key, policy=policy))
-        assert isinstance(answer, Payload), "nothing was said to be known already"
+        assert isinstance(answer, Payload), "no known state was given"
         return answer
 
     async def fetch(self, request: FetchRequest) -> Payload | NotModified:
-        """GET a JSON document, unless it is in the state that is known. Raises FetchError.
+        """GET a JSON document, unless it is still in the known state. Raises FetchError.
 
         The key goes to the URL's scheme, host and port only (or to the same host over https).
         429, 5xx and failed connections are retried.
@@ -189,13 +189,13 @@ class Fetcher:
         # In a thread, because megabytes of JSON would hold up the event loop.
         document = await asyncio.to_thread(decode_json, body, secret=key)
         if key is not None and repeats_key(body, key):
-            # It would be kept, as evidence.
+            # The body would be kept as evidence.
             raise PayloadError("the body repeats the API key")
         digest = hashlib.sha256(body).hexdigest()
         return Payload(document, obtained_at, digest, where, len(body), validators)
 
     async def _get(self, request: FetchRequest) -> tuple[bytearray, Validators | None] | None:
-        """The body and what names its state; None if that is the known one."""
+        """The body and the validators of its state; None if it is in the known state."""
         key, url = request.api_key, _resolved(httpx.URL(), request.url)
         if key is not None and not re.fullmatch("[!-~]+", key):
             raise RequestRefused("the API key is empty or has blanks or odd characters")
@@ -208,7 +208,7 @@ class Fetcher:
                 sent = _with_key(url, request)
                 async with self._client.stream("GET", sent, headers=headers, timeout=idle) as reply:
                     if reply.has_redirect_location:
-                        # Validators name the state of what was asked for, not of where it leads.
+                        # Validators belong to the address asked for, not to the redirect's target.
                         url, headers = _resolved(url, reply.headers["Location"]), always
                     elif (status := reply.status_code) == 200:
                         body = await _read(reply, request.policy.max_body_bytes)
@@ -219,8 +219,8 @@ class Fetcher:
                         asked = _seconds(reply.headers.get("Retry-After", ""), self._clock())
                         raise HttpStatusError(f"HTTP status {status}", status, asked)
         except (httpx.TransportError, httpx.InvalidURL, OSError, ValueError) as error:
-            # httpx lets ValueErrors out for some host names and Location headers. Only the text
-            # of ConnectError is local. Others may quote what the peer sent, so they must not be
+            # httpx raises ValueError for some host names and Location headers. Only the text of
+            # ConnectError is ours. Others may quote what the peer sent, so they must not become
             # the __context__ either: ConnectionFailed is raised outside this handler.
             detail = f" ({error})" if isinstance(error, httpx.ConnectError) else ""
             reason = f"no complete answer, {type(error).__name__}{detail}"
@@ -246,7 +246,7 @@ def _with_key(url: httpx.URL, request: FetchRequest) -> httpx.URL:
 
 
 def _resolved(base: httpx.URL, reference: str) -> httpx.URL:
-    """Where `reference` leads, if we may send a request there coming from `base`."""
+    """The address of `reference`, if a request may follow it from `base`."""
     try:
         url = base.join(reference)
         usable = url.scheme in ("http", "https") and url.host and not url.userinfo
@@ -278,19 +278,19 @@ def _instant(http_date: str) -> datetime | None:
 
 
 def _validators(headers: httpx.Headers, key: str | None) -> Validators | None:
-    """What names the state of an answer, where it does so without doubt."""
+    """The validators of an answer, if they name its state beyond doubt."""
     etag, modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
     if len(etag) <= _MAX_VALIDATOR and _ETAG.fullmatch(etag):
-        told = Validators(etag=etag)
+        found = Validators(etag=etag)
     else:
         changed, answered = _instant(modified), _instant(headers.get("Date", ""))
-        # It has whole seconds: of what changed just now it may name two states.
+        # It counts whole seconds, so shortly after a change it may name two states.
         settled = changed and answered and answered - changed >= _SETTLED
         if not settled or len(modified) > _MAX_VALIDATOR or not modified.isascii():
             return None
-        told = Validators(last_modified=modified)
-    spelt = f"{told.etag}{told.last_modified}".encode()
-    return None if key is not None and repeats_key(spelt, key) else told
+        found = Validators(last_modified=modified)
+    spelt = f"{found.etag}{found.last_modified}".encode()
+    return None if key is not None and repeats_key(spelt, key) else found
 
 
 async def _read(response: httpx.Response, limit: int) -> bytearray:

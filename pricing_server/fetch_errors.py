@@ -19,7 +19,7 @@ class FetchError(Exception):
 
 
 class RequestRefused(FetchError):
-    """We did not send it: the URL, the key or a redirect's target is not acceptable."""
+    """The request was not sent: the URL, the key or a redirect's target is not acceptable."""
 
 
 class ConnectionFailed(FetchError):

@@ -1,4 +1,4 @@
-"""What readers of held changes get."""
+"""Held changes, as they are read."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Protocol
 from pricing_server.sync.held import HeldChange, HoldStatus
 
 HeldCursor = tuple[int, int]
-"""(1 if it is not open, id) of the last held change of the page before."""
+"""(1 if it is not open, else 0; id) of the last held change of the previous page."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldFilter:
     """Which held changes to list; None means any.
 
-    A held feed is one entry, without its models unless `feed_id` or a model is asked for.
+    A held feed is one entry; its models are listed only for a `feed_id` or a model.
     """
 
     statuses: tuple[HoldStatus, ...] = (HoldStatus.OPEN,)
@@ -32,7 +32,7 @@ class HeldReader(Protocol):
     async def held_changes(
         self, criteria: HeldFilter, before: HeldCursor | None, limit: int
     ) -> Sequence[HeldChange]:
-        """Open ones first, newest first, behind a cursor."""
+        """Open ones first, then newest first, after a cursor."""
 
     async def held_change(self, held_change_id: int) -> HeldChange | None:
         """One held change or feed, whatever became of it."""

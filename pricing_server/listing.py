@@ -23,7 +23,7 @@ from pricing_server.providers.source import Source
 from pricing_server.sorted_runs import sorted_in_runs
 
 KEPT_SELECTIONS: Final = 8
-"""For the next pages, so that not every page filters and sorts everything again."""
+"""Kept for the next pages, so that not every page filters and sorts everything again."""
 
 ModelName: TypeAlias = tuple[str, str]
 """(seller, model id)."""
@@ -31,22 +31,22 @@ _OrderKey: TypeAlias = tuple[bool, Decimal, str, str]
 
 
 class UnknownPosition(Exception):
-    """A list has no such model to go on behind."""
+    """The list has no such model after which it could continue."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriceFilter:
-    """What to list and in which order. What is empty or None does not filter."""
+    """What to list and in which order. An empty or None field does not filter."""
 
     providers: frozenset[str] = frozenset()
-    """By slug."""
+    """Slugs."""
     states: frozenset[PriceState] = frozenset()
     meters: frozenset[Meter] = frozenset()
-    """A rate of each of these is in effect."""
+    """For each of these, a rate is in effect."""
     text: str = ""
-    """Is contained in the model's id, seller or Hugging Face id, in any case."""
+    """Part of the model's id, seller or Hugging Face id, in any case."""
     price_meter: Meter | None = None
-    """By whose standard price is filtered and ordered."""
+    """The meter whose standard price filters and orders."""
     min_price: Decimal | None = None
     """In USD per one of `price_meter`."""
     max_price: Decimal | None = None
@@ -58,7 +58,7 @@ class PriceFilter:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a page begins: behind a model, in the list of a revision, at an instant."""
+    """Where a page begins: after a model, in the list of a revision, at an instant."""
 
     head: Head
     at: datetime
@@ -67,7 +67,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class ListedPage:
-    """Answers in order, and of which revision and instant they are."""
+    """Answers in order, and the revision and instant that they hold for."""
 
     answers: Sequence[Answer]
     head: Head
@@ -131,7 +131,7 @@ class PriceLister:
 
 
 def select(price_list: PriceList, criteria: PriceFilter, at: datetime) -> Sequence[Price]:
-    """The prices of a list that pass, in order, as they are at an instant."""
+    """The prices of a list that pass, in order, as of an instant."""
     found = [price for price in _at(price_list, at) if _passes(price_list, price, criteria, at)]
     if criteria.price_meter is None:
         return found
@@ -192,7 +192,7 @@ def _standard_price(
 
 
 def _order(price_list: PriceList, price: Price, criteria: PriceFilter, at: datetime) -> _OrderKey:
-    """By price, those without one last; then by seller and id, whatever the direction."""
+    """By price, with unknown prices last; then by seller and id, in either direction."""
     standard = _standard_price(price_list, price, criteria, at)
     if standard is None:
         return True, Decimal(0), price.provider, price.model_id
@@ -204,7 +204,7 @@ def _order(price_list: PriceList, price: Price, criteria: PriceFilter, at: datet
 def _place(
     price_list: PriceList, selected: Sequence[Price], criteria: PriceFilter, begin: Position
 ) -> int:
-    """How many of the selected come before a position; its own model may not be among them."""
+    """How many selected prices come before a position, whose own model may not be selected."""
     behind = begin.behind
     found = bisect_left(price_list.prices, behind, key=_name)
     if found == len(price_list.prices) or _name(price_list.prices[found]) != behind:

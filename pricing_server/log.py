@@ -36,7 +36,7 @@ def configure_logging() -> None:
             ],
         )
     )
-    # It reports every attempt; that the database is down is said once, by who notices.
+    # It reports every attempt; the breaker and the watchers log once that the database is down.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     root = logging.getLogger()
     root.handlers = [handler]

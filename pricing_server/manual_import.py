@@ -1,7 +1,7 @@
-"""`pricing-server import-manual`: an old price file, once, as one with a declared unit.
+"""`pricing-server import-manual`: converts an old price file to one with a declared unit.
 
-Old files say nowhere what their prices are per, or say it entry by entry, and write zero
-for what is not known. What is sure is kept; everything else is named and left out.
+Old files do not state the unit of their prices, or state it entry by entry, and write zero
+for unknown prices. What is certain is kept; everything else is named and left out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pricing_server.names import name_fault, printable
 
 UNIT_KEYS: Final = frozenset({"unit", "units", "per", "pricing_unit", "price_unit", "format",
                               "pricing_format", "price_format"})  # fmt: skip
-"""What an entry of its own may call its unit."""
+"""Keys under which an entry may state its own unit."""
 
 _UNIT_NAMES: Final[Mapping[PricingFormat, frozenset[str]]] = {
     PricingFormat.PER_1M_TOKENS: frozenset({
@@ -51,7 +51,7 @@ _UNIT_NAMES: Final[Mapping[PricingFormat, frozenset[str]]] = {
 
 @dataclass(slots=True)
 class ManualConversion:
-    """What became of an old file."""
+    """The result of converting an old file."""
 
     models: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
@@ -73,7 +73,7 @@ class ManualConversion:
 def convert(document: Mapping[str, object], unit: str, now: datetime) -> ManualConversion:
     """Convert a decoded old file whose prices are per `unit`, a key of UNITS.
 
-    Raises ManualFileError if the file as a whole says that they are not.
+    Raises ManualFileError if the file as a whole states another unit.
     """
     conversion = ManualConversion()
     metadata = document.get(METADATA)
@@ -157,7 +157,7 @@ def _convert_provider(
             continue
         known = conversion.models.setdefault(seller, {})
         if (seller, model_id) in conflicting or known.get(model_id, prices) != prices:
-            # Neither of two prices of one model can be trusted more than the other.
+            # If a model has two prices, neither can be trusted more than the other.
             conflicting.add((seller, model_id))
             known.pop(model_id, None)
             conversion.refused.append(f"{place}: {seller} has another price of it in this file")
@@ -170,7 +170,7 @@ def _convert_provider(
 def _convert_entry(
     conversion: ManualConversion, place: str, entry: object, unit: str
 ) -> dict[str, object] | None:
-    """The prices of an entry that are sure; None, with the reason listed, if none is."""
+    """The certain prices of an entry; None, with the reason listed, if no price is certain."""
     if not isinstance(entry, Mapping):
         conversion.refused.append(f"{place}: is not an object of prices")
         return None
@@ -213,7 +213,7 @@ def _convert_entry(
 
 
 def _contradiction(stated: Mapping[str, object], unit: str) -> str | None:
-    """What an object says of its own unit or currency that is not what all prices are in."""
+    """How an object contradicts the unit or currency of the file; None if it does not."""
     inner = stated.get(METADATA)
     if isinstance(inner, Mapping) and (fault := _contradiction(inner, unit)):
         return fault
@@ -227,14 +227,14 @@ def _contradiction(stated: Mapping[str, object], unit: str) -> str | None:
 
 
 def _named_unit(value: object) -> PricingFormat | None:
-    """The unit that a text or number names, None if that is not sure."""
+    """The unit that a text or number names, None if that is not certain."""
     text = re.sub(r"[^a-z0-9]", "", str(value).lower().replace("usd", "").replace("$", ""))
     text = text.removeprefix("per")
     return next((unit for unit, names in _UNIT_NAMES.items() if text in names), None)
 
 
 def _write(output: Path, text: str) -> None:
-    """Replace the file as a whole: a server that reads it sees the old one or the new one."""
+    """Replace the file at once: a server that reads it sees the old file or the new one."""
     descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Names: the rule that callers share, and any value as a text that is safe to show."""
+"""What may be the name of a model, a provider or a source, and values as text to show."""
 
 from __future__ import annotations
 

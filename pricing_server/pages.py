@@ -1,7 +1,7 @@
-"""Fetch a whole listing, which may come in pages or in several documents: all, or none.
+"""Fetch a whole listing, which may come in pages or in several documents: all or nothing.
 
-The pages become one document: the first one's, with the rows of all. One deadline and one
-limit of bytes hold for everything that a source is made of.
+The pages become one document: the first page with the rows of all pages. One deadline and
+one limit of bytes hold for everything that a source consists of.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class JsonFetcher(Protocol):
     """Fetches and decodes one document; see `pricing_server.fetch`."""
 
     async def fetch(self, request: FetchRequest) -> Payload | NotModified:
-        """Fetch it, unless it is in the state that is known. Raises FetchError."""
+        """Fetch it, unless it is still in the known state. Raises FetchError."""
 
 
 async def fetch_listing(
@@ -35,8 +35,8 @@ async def fetch_listing(
 ) -> Payload | NotModified:
     """Fetch everything that a source lists. Raises FetchError.
 
-    Pages that repeat, that do not end or whose rows do not add up are a PagingError. Only a
-    listing that came in one answer has validators: those of a page say nothing of the others.
+    Pages that repeat, do not end or whose rows do not add up are a PagingError. Only a listing
+    that came in one answer has validators: those of one page do not cover the others.
     """
     budget = _Budget(request.policy)
     answer = await fetcher.fetch(request)
@@ -63,9 +63,10 @@ async def fetch_parts(
 ) -> Payload:
     """Fetch the documents of a source as one document: a mapping by their names.
 
-    Each is at the request's address with its name for "{part}". One that cannot be fetched
-    fails all, since its models would seem to be gone. Raises FetchError. The whole is as old
-    as its oldest document, and has no validators: those of a part say nothing of the others.
+    Each is at the request's address with its name in place of "{part}". If one cannot be
+    fetched, all fail, since its models would seem to be gone. Raises FetchError. The whole is
+    as old as its oldest document, and has no validators: those of one part do not cover the
+    others.
     """
     budget = _Budget(request.policy)
     payloads: dict[str, Payload] = {}
@@ -88,7 +89,7 @@ async def fetch_parts(
 
 
 class _Budget:
-    """What is left of a policy's time and bytes, counted from when this is made."""
+    """What is left of a policy's time and bytes, counted from the creation of this object."""
 
     def __init__(self, policy: FetchPolicy) -> None:
         self._policy = policy
@@ -96,7 +97,7 @@ class _Budget:
         self._ends = self._now() + policy.total_deadline.total_seconds()
 
     def left(self, bytes_read: int) -> FetchPolicy | None:
-        """The policy of the next request; None if the time is over."""
+        """The policy for the next request; None if the time is up."""
         left = self._ends - self._now()
         if left <= 0:
             return None
@@ -115,7 +116,7 @@ class _Pages:
     asked: set[str] = field(default_factory=set)
     seen: list[list[object]] = field(default_factory=list)
     total: int | None = None
-    """How many rows there are, where that is stated: the same on every page."""
+    """The stated number of rows, if there is one: the same on every page."""
     pages: int | None = None
 
     @property
@@ -123,12 +124,12 @@ class _Pages:
         return sum(payload.bytes_read for payload in self.payloads)
 
     def next_page(self) -> str | None:
-        """What to ask the next page by; None if the listing is whole. Raises PagingError."""
+        """The parameter of the next page; None if the listing is whole. Raises PagingError."""
         last = self.payloads[-1].document
         rows = _at(last, self.paging.rows_key)
         if not isinstance(rows, list):
             if len(self.payloads) == 1:
-                return None  # Not a page at all: the adapter says what it is.
+                return None  # Not a page at all: the adapter reports what it is.
             raise PagingError(f"page {len(self.payloads)} has no list '{self.paging.rows_key}'")
         self._take(last, rows)
         page = self._next(last, len(rows))
@@ -149,7 +150,7 @@ class _Pages:
         self.payloads.append(payload)
 
     def joined(self) -> Payload:
-        """All pages as one document, of when the first was obtained."""
+        """All pages as one document, dated by the first one."""
         first, *others = self.payloads
         if not others:
             return first

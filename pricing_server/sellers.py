@@ -1,4 +1,4 @@
-"""What the service knows of sellers: how else they are written, and who answers for a model.
+"""What the service knows about sellers: their other spellings, and who answers for a model.
 
 A seller's slug is its id in the bundled catalogue, or, if it has none there, the one
 of its own source. The other spellings occur in litellm, models.dev, Portkey or the
@@ -81,11 +81,12 @@ _SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
 ALIASES: Final[Mapping[str, str]] = {
     alias: seller for seller, aliases in _SPELLINGS.items() for alias in aliases
 }
-"""Other spelling, in lower case, to slug: of the same seller, with the same price list.
+"""Other spelling, in lower case, to slug of the same seller, with the same price list.
 
-Not here are branches and plans with prices of their own (alibaba-cn, minimax-cn, moonshotai-cn,
-siliconflow-cn, opencode-go, stepfun-ai, zai-coding-plan and zhipuai, which is Z.AI in China),
-even where these are equal today, and prefixes of model ids (meta-llama).
+Branches and plans with prices of their own are not aliases (alibaba-cn, minimax-cn,
+moonshotai-cn, siliconflow-cn, opencode-go, stepfun-ai, zai-coding-plan and zhipuai, which is
+Z.AI in China), even where the prices are equal today. Nor are prefixes of model ids
+(meta-llama).
 """
 
 MAKERS: Final = (
@@ -116,9 +117,9 @@ MAKERS: Final = (
     "perplexity",
     "cursor",
 )
-"""Sellers of models of their own, in the order in which they answer for an id that several list.
+"""Sellers of their own models, in the order in which they answer for an id that several list.
 
-Arcee is not among them: nearly all it sells is made by others, under ids of OpenRouter.
+Arcee is not here: nearly everything it sells is made by others, under ids of OpenRouter.
 """
 
 SELLER_ORDER: Final = ("openrouter", "aws", "azure", "google-vertex")
@@ -130,8 +131,8 @@ BY_NAME: Final = 2
 """The first group of `answer_order` in which sellers follow by name."""
 
 ROUTERS: Final = frozenset({"huggingface"})
-"""Sellers who choose who serves a plain id, and so its price: after those with prices of their
-own."""
+"""Sellers that choose who serves a plain id, and so its price: they answer after sellers with
+prices of their own."""
 
 ANSWERS_LAST: Final = frozenset(
     {
@@ -169,8 +170,8 @@ ANSWERS_LAST: Final = frozenset(
         "nvidia",
     }
 )
-"""Sellers whose ids are listed without a price of their own, all or nearly all: they answer
-after all who have one."""
+"""Sellers that list all or nearly all ids without a price: they answer after all sellers that
+have prices."""
 
 
 def canonical(provider_name: str) -> str:
@@ -182,7 +183,8 @@ def canonical(provider_name: str) -> str:
 def is_maker(provider: str, model_id: str) -> bool:
     """Whether a seller answers for an id as the model's maker.
 
-    Not for an id with another seller in front: Perplexity lists anthropic/claude-sonnet-4-5.
+    It does not for an id that begins with another seller: Perplexity lists
+    anthropic/claude-sonnet-4-5.
     """
     head, slash, _ = model_id.partition("/")
     seller = canonical(head)
@@ -190,7 +192,7 @@ def is_maker(provider: str, model_id: str) -> bool:
 
 
 def answer_order(provider: str, model_id: str) -> tuple[int, int, str]:
-    """Sort key: of the sellers (by slug) that list a model id, the smallest answers for it."""
+    """Sort key: among the sellers (by slug) that list a model id, the smallest answers for it."""
     if is_maker(provider, model_id):
         return 0, MAKERS.index(provider), provider
     if provider in SELLER_ORDER:

@@ -63,7 +63,7 @@ class Logins:
     """Who the server is to the database: URLs or conninfos."""
 
     owner: str | None
-    """Applies migrations; None where somebody else does."""
+    """Applies migrations; None if somebody else does."""
     reader: str
     """Looks up, as pricing_reader."""
     writer: str
@@ -97,20 +97,20 @@ class Settings(BaseSettings):
     stream_horizon: Annotated[int, Field(ge=0)] = 1_000_000
     """How many revisions back a change stream may begin; history is never pruned."""
     stream_buffer_bytes: Annotated[int, Field(ge=0, le=2**40)] = 32 * 1024 * 1024
-    """Of the newest revisions, kept in memory for all streams; older ones are read again."""
+    """How much of the newest revisions is kept in memory for all streams."""
     stream_write_seconds: Annotated[float, Field(gt=0, le=3_600)] = 30
     """How long one message of a stream may wait for its reader."""
     admin_token: SecretStr | None = None
     sync_interval: Annotated[timedelta, BeforeValidator(parse_interval)] = timedelta(hours=6)
-    """How often sources are synced by themselves; zero: never. In text "6h", or "off"."""
+    """How often sources are synced automatically; zero: never. As text "6h" or "off"."""
     source_sync_intervals: Mapping[str, Annotated[timedelta, BeforeValidator(parse_interval)]] = {}
     """By source: beats `sync_interval` (`PRICING_<SLUG>_SYNC_INTERVAL`)."""
     sync_log_days: Annotated[int, Field(ge=0, le=36_500)] = 90
     """How long runs are kept in the log; 0: for ever."""
     alert_webhook_url: SecretStr | None = None
-    """Is told of incidents. Whoever knows it can write there: a secret."""
+    """Receives alerts. It is a secret, since whoever knows it can post there."""
     alert_after_failures: Annotated[int, Field(ge=1, le=1_000)] = 3
-    """How many failed syncs of a source in a row are an incident."""
+    """After how many failed syncs of a source in a row there is an incident."""
     source_urls: Mapping[str, str] = {}
     """By source: replaces the declared endpoint (`PRICING_<SLUG>_URL`)."""
     source_keys: Mapping[str, SecretStr] = {}
@@ -240,11 +240,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     def logins(self, owner: str | None) -> Logins:
-        """How to connect, where the owner's login does what has none of its own."""
+        """How to connect; the owner's login stands in for missing ones."""
 
         def chosen(url: SecretStr | None) -> str:
             conninfo = url.get_secret_value() if url else owner
-            assert conninfo is not None, "_check_logins has seen to it"
+            assert conninfo is not None, "_check_logins makes sure of it"
             return conninfo
 
         return Logins(owner, chosen(self.database_reader_url), chosen(self.database_writer_url))
@@ -259,7 +259,7 @@ class Settings(BaseSettings):
         return key.get_secret_value() if key else None
 
     def interval_of(self, source: Source) -> timedelta | None:
-        """How often a source is to be synced by itself; None: never."""
+        """How often a source is synced automatically; None: never."""
         return self.source_sync_intervals.get(source.slug, self.sync_interval) or None
 
 
@@ -283,7 +283,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Variables with our prefix that are no setting: misspelt ones, most likely."""
+    """Variables with our prefix that are not settings, and so probably misspelt."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     known |= {name_of(source) for name_of in _PER_SOURCE.values() for source in SOURCES.values()}
     known -= {f"{PREFIX}{field.upper()}" for field in _PER_SOURCE}
@@ -324,7 +324,7 @@ def _one_line(message: object) -> str:
 
 
 def _per_source(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The variables that each source has of its own, by field; an empty one is not set."""
+    """The variables of single sources, by field; an empty variable counts as not set."""
     return {
         field: found
         for field, name_of in _PER_SOURCE.items()

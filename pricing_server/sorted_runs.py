@@ -9,11 +9,11 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 RUN: Final = 1_000
-"""How many are sorted at a time: within a few milliseconds, in which no other thread runs."""
+"""How many items are sorted at a time: a few milliseconds, in which no other thread runs."""
 
 
 def sorted_in_runs(items: Sequence[T], key: Callable[[T], Any], *, run: int = RUN) -> list[T]:
-    """What `sorted` answers, which holds the interpreter's lock from beginning to end: with tens
-    of thousands of items an event loop in another thread would stand still for it."""
+    """The same list as `sorted` gives. `sorted` holds the interpreter's lock from beginning to
+    end, so with tens of thousands of items it would stop an event loop in another thread."""
     runs = [sorted(items[start : start + run], key=key) for start in range(0, len(items), run)]
     return list(merge(*runs, key=key))

@@ -1,6 +1,6 @@
 """Posts alerts to the operator's webhook. With `fetch.py` the only module that knows httpx.
 
-The address is a secret: whoever knows it can write there. It is in no message and no `repr`.
+The address is a secret: whoever knows it can post there. No message and no `repr` shows it.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class HttpWebhook:
         try:
             async with (
                 asyncio.timeout(self._post_seconds),
-                # The body of the answer is not read: it is of no use, and may have no end.
+                # The body of the answer is not read: it is useless and may be endless.
                 self._client.stream("POST", self._url, json=document) as answer,
             ):
                 return None if answer.is_success else f"HTTP status {answer.status_code}"
         except TimeoutError:
             return f"no answer within {self._post_seconds:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            # Its text may quote the address.
+            # The error's text may quote the address.
             return f"no answer, {type(error).__name__}"

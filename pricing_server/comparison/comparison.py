@@ -37,11 +37,11 @@ _MISSING: Final = (ModelNotFound, ProviderNotFound, DatabaseUnavailable)
 
 
 class TablePrices(Protocol):
-    """What the price table has at one state of it."""
+    """The prices of the price table at one of its states."""
 
     @property
     def head(self) -> Head:
-        """The state."""
+        """That state."""
 
     @property
     def prices(self) -> Sequence[Price]:
@@ -49,11 +49,11 @@ class TablePrices(Protocol):
 
 
 class TablePricesReader(Protocol):
-    """Where lists come from."""
+    """Reads the prices of the price table."""
 
     async def at(self, head: Head | None = None) -> TablePrices:
-        """The list at a state, the newest if none is given, the same object while that is the
-        same. Raises DatabaseUnavailable."""
+        """The prices at a state, by default the newest: the same object as long as the state
+        is the same. Raises DatabaseUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +63,20 @@ class Compared:
     answer: Answer
     identity: Identity
     cost: Cost | None
-    """None where no price is known, or none in advance: `state` says which."""
+    """None if no price is known, or none in advance; `state` says which."""
     state: PriceState
 
     @property
     def total(self) -> Decimal | None:
-        """In USD, without what is unpriced; None where nothing has a price."""
+        """In USD, without what is unpriced; None if nothing has a price."""
         if self.cost is None or (self.cost.unpriced and not self.cost.lines):
             return None
         return self.cost.total
 
     @property
     def order(self) -> tuple[bool, int, Decimal, tuple[int, int, str], str]:
-        """Sort key: what can still be bought first; whole totals before those with something
-        unpriced before none at all; the cheapest first; then as sellers answer."""
+        """Sort key: first what is still sold; then complete totals, totals with something
+        unpriced, no total; then the cheapest; then the order in which sellers answer."""
         price = self.answer.evaluated.price
         is_whole = self.cost is not None and not self.cost.unpriced
         return (
@@ -95,9 +95,9 @@ class PriceComparison:
     compared: Sequence[Compared]
     left_out: Sequence[LeftOut]
     match: EvaluatedPrice | None
-    """Of the one model whose sellers are compared: where its name led."""
+    """What the name led to, if the sellers of one model are compared."""
     head: Head | None
-    """The state of the price table that all prices of it are of; None if it was not asked."""
+    """The state of the price table that all its prices come from; None if none do."""
 
 
 class Comparisons:
@@ -120,7 +120,7 @@ class Comparisons:
     async def at_sellers(self, asked: PriceQuery, used: Used) -> PriceComparison:
         """The usage with one model at everybody who sells it.
 
-        Raises as `Lookup.answer`, and InvalidArgument for a usage that cannot be charged anywhere.
+        Raises what `Lookup.answer` does, and InvalidArgument if no seller can charge the usage.
         """
         asked = _own(asked)
         [answer] = await self._lookup.answer_all([asked])
@@ -152,7 +152,7 @@ class Comparisons:
     async def of_models(self, asked: Sequence[PriceQuery], used: Used) -> PriceComparison:
         """The usage with each of several models, at the seller that answers for its name.
 
-        A name that leads nowhere is left out. Raises as `at_sellers` if all are.
+        A name that leads nowhere is left out. Raises what `at_sellers` does if all are.
         """
         answers = await self._lookup.answer_all([_own(each) for each in asked])
         left_out: list[LeftOut] = []
@@ -213,7 +213,7 @@ class Comparisons:
         return Compared(answer, identity, cost, answer.evaluated.headline.state)
 
     async def _families(self) -> Families:
-        """All that any layer knows; made once for each state of them. While the database is
+        """Everything that any layer knows, made once for each state; while the database is
         down, what was known last."""
         by_hand = await self._lookup.names_by_hand()
         listed: TablePrices | None = None
@@ -245,7 +245,7 @@ def _offered(price: Price) -> Offered:
 
 
 def _own(asked: PriceQuery) -> PriceQuery:
-    """Without another seller's price for a seller that has none: that compares nothing."""
+    """The query without prices taken from another seller, which compare nothing."""
     return replace(asked, accept=asked.accept - {Layer.CROSS_REFERENCE})
 
 

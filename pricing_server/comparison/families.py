@@ -1,4 +1,4 @@
-"""All models that sellers list, findable by what tells that two are the same."""
+"""All models that sellers list, indexed by what identifies them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pricing_server.comparison.model_name import Date, ModelName, read_name
 
 @dataclass(frozen=True, slots=True)
 class FamilyMember:
-    """A seller's model that is the one asked for."""
+    """A seller's model that is the one asked for, and how that was found."""
 
     model: Offered
     identity: Identity
@@ -41,10 +41,10 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The model that was asked for, the same at other sellers, and what may be the same."""
+    """A model, the same model at other sellers, and what may be the same."""
 
     found: Sequence[FamilyMember]
-    """The one asked for first; of each other seller at most one."""
+    """First the one asked for; at most one model of each other seller."""
     left_out: Sequence[LeftOut]
 
 
@@ -54,7 +54,7 @@ class Families:
     __slots__ = ("_by_key", "_by_stem")
 
     def __init__(self, models: Iterable[Offered]) -> None:
-        """Of a model that is given twice the first counts. Takes long for many."""
+        """If a model is given twice, the first one counts. Slow for many models."""
         self._by_key: dict[tuple[str, str], Offered] = {}
         self._by_stem: dict[str, list[Offered]] = {}
         for model in models:
@@ -67,16 +67,16 @@ class Families:
         return self._by_key.get((provider, model_id))
 
     def relation(self, one: Offered, other: Offered) -> Same | Doubt | None:
-        """Whether two models are the same, by all that is listed."""
+        """Whether two models are the same, considering everything that is listed."""
         stems = one.stems | other.stems
         return relation(one, other, {stem: self._namesakes(stem) for stem in stems})
 
     def of(self, asked: Offered, at: datetime) -> Family:
-        """The model at all who sell it at an instant.
+        """The model at everybody who sells it at an instant.
 
-        Of a seller's models the closest is taken: by repository before by slug before by name
-        before by name but for a date. If two are as close, neither is. That the seller who was
-        asked for has others of the kind changes nothing.
+        A seller's closest model is taken: by repository, then slug, then name, then name
+        without its date. If two are equally close, neither is taken. Similar models of the
+        seller asked for change nothing.
         """
         namesakes = {stem: self._namesakes(stem) for stem in asked.stems}
         others = {
@@ -121,7 +121,7 @@ class Families:
         return Family(chosen, sorted(left_out, key=lambda each: (each.provider, each.model_id)))
 
     def _namesakes(self, stem: str) -> Namesakes:
-        """What the models of a stem say of it."""
+        """What the models with a stem say about it."""
         makers: set[str] = set()
         dates: set[Date] = set()
         repositories: dict[ModelName, set[str]] = {}

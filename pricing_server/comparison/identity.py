@@ -1,4 +1,4 @@
-"""Whether two sellers' models are the same one, by what each says of its own."""
+"""Whether the models of two sellers are the same, by what each seller states."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pricing_server.comparison.model_name import Date, ModelName, read_name
 
 
 class Identity(StrEnum):
-    """By what two models were found to be the same."""
+    """How two models were found to be the same."""
 
     ASKED = "asked"
     HUGGING_FACE_ID = "hugging_face_id"
@@ -23,7 +23,7 @@ class Identity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A model as a seller lists it, and all that tells which model it is."""
+    """A model as a seller lists it, with everything that identifies it."""
 
     provider: str
     model_id: str
@@ -45,14 +45,14 @@ class Offered:
 
     @property
     def stems(self) -> frozenset[str]:
-        """What a model that is the same has one of."""
+        """The same model at another seller has one of these stems, too."""
         slug = () if self.canonical_slug is None else (read_name("", self.canonical_slug),)
         return frozenset(name.stem for name in (*self.names, *slug))
 
 
 @dataclass(frozen=True, slots=True)
 class Same:
-    """Two models are one. Of several that are the one asked for, the lowest rank is closest."""
+    """Two models are the same; the lower the rank, the closer they are."""
 
     identity: Identity
     rank: int
@@ -77,7 +77,7 @@ class LeftOutReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Two models may be one, and that is not certain; `message` says why for people."""
+    """Two models may be the same; `message` explains to people why that is uncertain."""
 
     reason: LeftOutReason
     message: str
@@ -85,29 +85,29 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Namesakes:
-    """What all sellers together say of one stem: names that could mean several models."""
+    """What all sellers together state about one stem, which may mean several models."""
 
     makers: Collection[str] = ()
     """Known makers of models of this stem."""
     dates: Collection[Date] = ()
-    """That models of this stem are listed with."""
+    """Dates that models of this stem are listed with."""
     repositories: Mapping[ModelName, Collection[str]] = field(default_factory=dict)
-    """By whole name (`called`), the makers' own repositories that it stands for somewhere."""
+    """By whole name (`called`), the makers' repositories that it stands for anywhere."""
 
 
 def relation(
     one: Offered, other: Offered, namesakes: Mapping[str, Namesakes]
 ) -> Same | Doubt | None:
-    """Whether two models are the same; symmetric but for the words of a doubt.
+    """Whether two models are the same; None if nothing suggests that.
 
-    Each pair stands for itself: that both are the same as a third says nothing. None if nothing
-    suggests that they are.
+    Symmetric, apart from the words of a doubt. Each pair is judged alone, even if both are
+    the same as a third model.
 
-    - Hugging Face ids decide if both have one: another repository is another model. An id that
-      is the other's Hugging Face id names the repository, too.
-    - The same canonical slug, or a slug that is the other's name, is the same model.
-    - The same name is, if nobody makes another model of that name.
-    - What is sold apart (":free", "eu.", "-fp8") is another offer, and an alias no model.
+    - If both have a Hugging Face id, it decides: another repository is another model. An id
+      that equals the other's Hugging Face id names the repository, too.
+    - The same canonical slug, or a slug that equals the other's name, means the same model.
+    - So does the same name, if nobody makes another model of that name.
+    - What is sold apart (":free", "eu.", "-fp8") is another offer. An alias is not a model.
     """
     found = _evidence(one, other, namesakes)
     if not isinstance(found, Same):
@@ -216,5 +216,5 @@ def _namespace_doubt(one: ModelName, other: ModelName, known: Namesakes) -> Doub
 
 
 def called(name: ModelName) -> ModelName:
-    """The name whoever it is said to be of."""
+    """The name without its maker."""
     return ModelName(name.stem, "", name.date, name.offers, name.is_moving)

@@ -57,6 +57,6 @@ MAKERS: Final[Mapping[str, str]] = {
 }
 """Namespace, in lower case, to maker: at sellers, on Hugging Face and in front of Bedrock's ids.
 
-Only who makes what stands under the name is here. Who (also) publishes the models of others
-again, converted or tuned, is not: those are other models of the same name.
+Only makers of the models under their namespace are here. Those who also publish converted or
+tuned models of others are not: these are other models of the same name.
 """

@@ -1,4 +1,4 @@
-"""What the name of a model says: who made it, what it is, its date, and how it is offered."""
+"""What the name of a model says: its maker, what it is, its date, and how it is offered."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from llmpricing.matching.spelling import dated, fold, punctuation_key
 from pricing_server.comparison.makers import MAKERS
 
 REMEMBERED: Final = 65_536
-"""Names whose reading is kept: it does not change, and an index is made at each revision."""
+"""How many parsed names are kept: an index of all names is made at each revision."""
 
-# How a seller writes all, or the models of others, in front of what everybody calls them.
+# What a seller writes before all of its ids, or before the ids of others' models.
 _OWN_BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "cloudflare": ("@cf/",),
     "cloudflare-ai-gateway": ("workers-ai/@cf/",),
@@ -23,7 +23,7 @@ _OWN_BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "google": ("models/",),
     "synthetic": ("hf:",),
 }
-# Google's documentation: models as a service have it in their ids.
+# By Google's documentation, models as a service have it in their ids.
 _OWN_ENDS: Final[Mapping[str, str]] = {"google-vertex": "-maas"}
 
 _REGION: Final = re.compile(r"[a-z]{2}(?:-gov)?-[a-z]{4,12}-[0-9]\Z")
@@ -53,7 +53,7 @@ _MOVING: Final = frozenset(
         *("qwen-flash", "qwen-max", "qwen-plus", "qwen-turbo", "qwen-vl-max", "qwen-vl-plus"),
     }
 )
-"""Names that their makers give to the next model, while others keep them for an old one."""
+"""Names that makers pass on to the next model, while other sellers keep them for the old one."""
 
 
 Date: TypeAlias = tuple[str, str, str]
@@ -62,18 +62,18 @@ Date: TypeAlias = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
-    """A name, taken apart. Two of the same model are equal in all but the namespace."""
+    """A parsed name. Names of the same model differ at most in the namespace."""
 
     stem: str
     """What the model is called, folded, with dashes for the dots of its version."""
     namespace: str
-    """The maker, or a namespace that is no known maker's; empty if the name has none."""
+    """The maker, or a namespace of no known maker; empty if the name has no namespace."""
     date: Date | None
     """A full date at the end."""
     offers: tuple[str, ...]
     """What is sold apart: a tag (":free"), an area ("eu."), a precision ("-fp8")."""
     is_moving: bool
-    """Whether it stands for another model from time to time."""
+    """Whether it means another model from time to time."""
 
     @property
     def has_known_maker(self) -> bool:
@@ -146,8 +146,8 @@ def _without_endings(name: str, offers: list[str]) -> tuple[str, Date | None]:
 
 
 def _without_revision(provider: str, name: str) -> str:
-    """The name without a default tag and without Bedrock's first revision, or any behind a
-    date, which says more."""
+    """The name without a default tag and without Bedrock's first revision. After a date, which
+    says more, any revision is left out."""
     name = _DEFAULT_TAG.sub("", name)
     shorter = _LATER_REVISION.sub("", name)
     if shorter != name and dated(shorter) is not None:

@@ -1,1 +1,1 @@
-"""When sources are synced by themselves, and what is said when that goes wrong."""
+"""When sources are synced automatically, and the alerts when that fails."""

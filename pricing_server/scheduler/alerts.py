@@ -1,8 +1,8 @@
-"""Says once when a source goes wrong and once when it is right again, for all processes.
+"""Alerts once when a source goes wrong and once when it recovers, for all processes.
 
-An incident is a row that one process wins, and what the webhook is to be told of it is
-written with it. So no restart repeats it, and whichever process comes first delivers it: at
-least once, since a process may die between sending it and saying so.
+An incident is a row that one process wins, and the notice for the webhook is written with
+it. So a restart does not repeat it, and whichever process comes first delivers it: at least
+once, since a process may die between sending a notice and recording that.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MAX_ERROR: Final = 300
 """Characters of a sync's error in an alert."""
 
 LAST_SECONDS: Final = 2.0
-"""How long a process that stops waits for what it is telling the webhook."""
+"""How long a process that stops waits for a notice that it is sending."""
 
 _MARKUP: Final = str.maketrans(dict.fromkeys("<>@&`*", "?"))
-"""What chat programs read as a mention, a link or a tag. A source's words may be in an error."""
+"""What chat programs read as a mention, a link or a tag. An error may quote a source."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,13 +35,13 @@ class IncidentKind(StrEnum):
     """What is wrong with a source."""
 
     FAILING = "failing"
-    """So many syncs in a row have failed."""
+    """Too many syncs in a row have failed."""
     STALE = "stale"
-    """Its data is older than it should be, or none came for as long."""
+    """Its data is older than it should be, or there never was any."""
 
 
 class IncidentEvent(StrEnum):
-    """What is told of an incident."""
+    """What happened to an incident."""
 
     OPENED = "opened"
     RECOVERED = "recovered"
@@ -67,7 +67,7 @@ class IncidentChange:
 
 @dataclass(frozen=True, slots=True)
 class AlertNotice:
-    """Something that the webhook is to be told, claimed by this process for one attempt."""
+    """A message for the webhook, claimed by this process for one attempt."""
 
     notice_id: int
     document: Mapping[str, Any]
@@ -76,7 +76,7 @@ class AlertNotice:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What changed, and whether anything waits to be delivered."""
+    """What changed, and whether notices wait to be delivered."""
 
     changes: Sequence[IncidentChange]
     has_unsent: bool
@@ -93,18 +93,18 @@ class IncidentStore(Protocol):
     ) -> Noted:
         """Compare the log of these sources with the open incidents, in one transaction.
 
-        Each change is written down with its document. May raise DatabaseUnavailable.
+        Each change is stored with its document. May raise DatabaseUnavailable.
         """
 
 
 class NoticeStore(Protocol):
-    """Keeps what is to be delivered; each may raise DatabaseUnavailable."""
+    """Keeps notices until they are delivered; each method may raise DatabaseUnavailable."""
 
     async def claim(self) -> AlertNotice | None:
-        """The oldest one whose turn has come: nobody else's for the next seconds."""
+        """The oldest notice that is due; no other process gets it for the next seconds."""
 
     async def sent(self, notice: AlertNotice) -> None:
-        """It arrived."""
+        """Record that the notice arrived."""
 
 
 class Webhook(Protocol):
@@ -137,16 +137,16 @@ class Alerts:
         """One look at all sources. May raise DatabaseUnavailable."""
         noted = await self._incidents.note(self._stale_after, self._after_failures, document_of)
         for change in noted.changes:
-            told = document_of(change)
+            document = document_of(change)
             if change.event is IncidentEvent.OPENED:
-                log.warning("alert.opened", **told)
+                log.warning("alert.opened", **document)
             else:
-                log.info("alert.recovered", **told)
+                log.info("alert.recovered", **document)
         if noted.has_unsent:
             self._unsent.set()
 
     async def deliver(self) -> None:
-        """Deliver until cancelled, beside everything else: a dead webhook holds up nothing."""
+        """Deliver until cancelled, in the background: a dead webhook delays nothing."""
         if self._webhook is None:
             return
         is_refused = False
@@ -155,7 +155,7 @@ class Alerts:
             self._unsent.clear()
             try:
                 while (notice := await self._notices.claim()) is not None:
-                    refusal = await self._told(self._webhook, notice)
+                    refusal = await self._post_or_finish(self._webhook, notice)
                     if refusal is not None and notice.is_last_attempt:
                         log.error(
                             "alert.given_up",
@@ -167,24 +167,25 @@ class Alerts:
                         log.warning("alert.not_delivered", error=refusal)
                     is_refused = refusal is not None
             except DatabaseUnavailable:
-                continue  # Nothing is lost: the next look says what waits.
+                continue  # Nothing is lost: the next look finds what waits.
             except Exception as error:
                 log.error("alert.broken", exc_info=error)
 
-    async def _told(self, webhook: Webhook, notice: AlertNotice) -> str | None:
-        """Tell the webhook, and if it accepts, note that: why it did not, or None.
+    async def _post_or_finish(self, webhook: Webhook, notice: AlertNotice) -> str | None:
+        """Why the webhook did not accept the notice; None if it did, which is recorded.
 
-        Who stops meanwhile waits a moment for both, or another process would tell it again.
+        If the process stops meanwhile, this waits a moment for the end of both. Otherwise
+        another process would send the notice again.
         """
-        telling = asyncio.create_task(self._tell(webhook, notice))
+        posting = asyncio.create_task(self._post(webhook, notice))
         try:
-            return await asyncio.shield(telling)
+            return await asyncio.shield(posting)
         except asyncio.CancelledError:
-            await asyncio.wait({telling}, timeout=LAST_SECONDS)
-            telling.cancel()
+            await asyncio.wait({posting}, timeout=LAST_SECONDS)
+            posting.cancel()
             raise
 
-    async def _tell(self, webhook: Webhook, notice: AlertNotice) -> str | None:
+    async def _post(self, webhook: Webhook, notice: AlertNotice) -> str | None:
         refusal = await webhook.post(notice.document)
         if refusal is None:
             await self._notices.sent(notice)
@@ -192,7 +193,7 @@ class Alerts:
 
 
 def document_of(change: IncidentChange) -> Mapping[str, Any]:
-    """What a webhook and the log are told."""
+    """What the webhook and the log get."""
     return {
         "text": _text(change),
         "alert": change.event.value,

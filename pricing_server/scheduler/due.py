@@ -1,9 +1,9 @@
 """When a source is due for a sync: a pure function of its log, so that all processes agree.
 
-After a success a source is due once its interval has passed, after failures of the scheduler
-once a backoff has, which doubles with each failure and ends at the interval. Both are cut
-short by up to a tenth, so that sources do not stay in step. A failed run that a person
-started moves nothing; one that succeeded does, whoever started it.
+After a success a source is due when its interval has passed. After failures of the scheduler
+it is due when a backoff has passed, which doubles with each failure up to the interval. Both
+are shortened by up to a tenth, so that sources do not stay in step. A failed run that a person
+started changes nothing; a successful one does, whoever started it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ JITTER: Final = 0.1
 
 FIRST_BACKOFF: Final = timedelta(minutes=5)
 FIRST_DELAY: Final = timedelta(seconds=60)
-"""By when a process that has just started begins with a source that is due, at the latest."""
+"""How soon, at the latest, a process that has just started syncs a source that is due."""
 
 _SOONEST: Final = 1 / 6
 _MOST_DOUBLINGS: Final = 20
@@ -27,7 +27,7 @@ _MOST_DOUBLINGS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class SourceLog:
-    """What the log says of a source. All instants are the database's."""
+    """What the log says about a source. All instants are the database's."""
 
     source: str
     newest_run_id: int = 0
@@ -47,9 +47,9 @@ class SourceLog:
 
 
 def due_time(log: SourceLog, interval: timedelta) -> datetime | None:
-    """When the source is due next; None: at once, for it has never been tried.
+    """When the source is due next; None means at once, since it has never been tried.
 
-    While a run is in progress, it is taken to succeed.
+    A run in progress is assumed to succeed.
     """
     if log.is_in_progress and log.newest_started_at is not None:
         return log.newest_started_at + shortened(interval, log.source, log.newest_started_at)
@@ -64,8 +64,8 @@ def due_time(log: SourceLog, interval: timedelta) -> datetime | None:
 def begins_at(log: SourceLog, interval: timedelta, started_at: datetime) -> datetime:
     """When a process that has run since `started_at` begins the next sync of the source.
 
-    That is when it is due, but not in the first seconds of the process: nothing that comes
-    with a start waits for it, and the sources that are due by then do not come all at once.
+    That is when it is due, but not in the first seconds of the process, so that it delays
+    nothing else at start, and not all sources that are due begin at once.
     """
     earliest = started_at + first_delay(log.source, interval)
     due = due_time(log, interval)
@@ -73,23 +73,23 @@ def begins_at(log: SourceLog, interval: timedelta, started_at: datetime) -> date
 
 
 def is_due(log: SourceLog, interval: timedelta, started_at: datetime, now: datetime) -> bool:
-    """Whether such a process should begin a sync of the source now."""
+    """Whether a process that has run since `started_at` should sync the source now."""
     return not log.is_in_progress and begins_at(log, interval, started_at) <= now
 
 
 def backoff(failures: int, interval: timedelta) -> timedelta:
-    """How long to wait after so many failures in a row, one at least."""
+    """How long to wait after one or more failures in a row."""
     return min(interval, FIRST_BACKOFF * (1 << min(failures - 1, _MOST_DOUBLINGS)))
 
 
 def first_delay(source: str, interval: timedelta) -> timedelta:
-    """How long after its start a process leaves a source that is due: 10 to 60 seconds."""
+    """How long after its start a process first syncs a source: 10 to 60 seconds."""
     longest = min(FIRST_DELAY, interval)
     return longest * (_SOONEST + (1 - _SOONEST) * _fraction(source))
 
 
 def shortened(delay: timedelta, source: str, since: datetime) -> timedelta:
-    """The delay less its jitter, the same for the same source and instant in every process."""
+    """The delay without its jitter, which is the same in every process for a source and instant."""
     return delay * (1 - JITTER * _fraction(f"{source} {since.timestamp()}"))
 
 

@@ -1,4 +1,4 @@
-"""Which sources this process syncs by itself, how often, and when next."""
+"""Which sources this process syncs automatically, how often, and when next."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pricing_server.providers.source import KeyUse, Source
 from pricing_server.scheduler.due import SourceLog, begins_at, is_due
 
 _ALLOWED_MISSES: Final = 2
-"""Intervals that data may be old where that is longer than it is fresh anyway."""
+"""How many intervals old data may be, if that is longer than it counts as fresh."""
 
 
 class ScheduleSettings(Protocol):
@@ -23,14 +23,14 @@ class ScheduleSettings(Protocol):
         """Its API key, if one is set."""
 
     def interval_of(self, source: Source) -> timedelta | None:
-        """How often it is to be synced; None: never."""
+        """How often it is synced; None: never."""
 
 
 class Schedule:
-    """The settings of all sources, seen as intervals.
+    """The sync intervals of all sources.
 
-    A bundled catalogue is not on it: its data changes with the server only, which syncs it
-    at start.
+    A bundled catalogue is not on the schedule: its data changes only with the server, which
+    syncs it at start.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Schedule:
             if _can_be_synced(source, settings)
             and (interval := settings.interval_of(source)) is not None
         }
-        """Of the sources that are synced."""
+        """By source, for all sources that are synced."""
 
     def begin(self, started_at: datetime) -> None:
-        """Say anew when this process began, by the clock of the database."""
+        """Correct when this process began, by the clock of the database."""
         self._started_at = started_at
 
     def due(self, log: SourceLog, now: datetime) -> bool:
@@ -62,14 +62,14 @@ class Schedule:
         return None if interval is None else begins_at(log, interval, self._started_at)
 
     def stale_after(self, source: str) -> timedelta:
-        """How old its data may be: as long as it counts as fresh, and two intervals at least."""
+        """How old its data may be: as long as it counts as fresh, but at least two intervals."""
         declared = self._sources.get(source)
         fresh_for = declared.fresh_for if declared is not None else timedelta.max
         interval = self.intervals.get(source)
         return fresh_for if interval is None else max(fresh_for, _ALLOWED_MISSES * interval)
 
     def is_stale(self, log: SourceLog, now: datetime) -> bool:
-        """Whether its data is older than that, or there is none though it is synced."""
+        """Whether its data is older than `stale_after`, or missing although it is synced."""
         if log.good_obtained_at is None:
             return log.source in self.intervals
         return now - log.good_obtained_at > self.stale_after(log.source)

@@ -1,9 +1,9 @@
 """Syncs each source when it is due, on whichever process comes first.
 
 Every process reads the log of all sources and finds the same ones due. The lock of a source
-lets one of them in, and a run is only begun if none has begun since the log was read: so a
-due sync takes place once, and a process that dies leaves it to the others. Nothing waits for
-the scheduler, neither start nor stop nor look-ups.
+admits one of them, and a run begins only if no other has begun since the log was read. So a
+due sync takes place once, and if a process dies, another takes over. Nothing waits for the
+scheduler: neither start nor stop nor look-ups.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pricing_server.scheduler.schedule import Schedule
 from pricing_server.sync.run import RunOvertaken, SyncOutcome, SyncRequest, SyncStatus
 
 LOOK_SECONDS: Final = 5.0
-"""How often the log is read, at least: for runs that other processes began or left."""
+"""How often, at least, the log is read for runs that other processes began or left."""
 
 REFUSED_SECONDS: Final = 1.0
-"""How long a source is left alone that another process was faster with."""
+"""How long a source is left alone after another process was faster."""
 
 ANSWER_SECONDS: Final = 10.0
 MOST_AT_ONCE: Final = 2
@@ -39,24 +39,24 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LogsRead:
-    """What the log says of every source that is registered, and the database's time."""
+    """What the log says about every registered source, and the database's time."""
 
     now: datetime
     logs: Sequence[SourceLog]
 
 
 class ScheduleStore(Protocol):
-    """Reads the log; each may raise DatabaseUnavailable."""
+    """Reads the log; each method may raise DatabaseUnavailable."""
 
     async def read(self) -> LogsRead:
         """The state of all sources."""
 
     async def drop(self) -> None:
-        """Give up the connection, if there is one; the next read makes another."""
+        """Close the connection, if there is one; the next read opens another."""
 
 
 class Watch(Protocol):
-    """Looks at what was read, as the alerts do."""
+    """Checks the sources after each read, as the alerts do."""
 
     async def look(self) -> None:
         """Called after each read. May raise DatabaseUnavailable."""
@@ -70,7 +70,7 @@ class Syncs(Protocol):
 
 
 class Scheduler:
-    """Looks for ever which sources are due."""
+    """Begins syncs of sources that are due, as long as it runs."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Scheduler:
         self._ended = asyncio.Event()
         self._has_begun = False
         self._is_failing = False
-        """Whether the last run to end here has failed, of whichever source."""
+        """Whether the run that ended last here failed, whatever its source."""
 
     async def run(self) -> None:
         """Look until cancelled; an outage of the database is logged once and waited out."""
@@ -107,7 +107,7 @@ class Scheduler:
                     await self._store.drop()
                     if not is_out:
                         is_outage = isinstance(error, DatabaseUnavailable | TimeoutError)
-                        # Of a defect the log has the cause; it is no reason to end.
+                        # For a defect the log gets the cause; the scheduler goes on.
                         log.warning(
                             "scheduler.waits",
                             error=str(error) or type(error).__name__,
@@ -119,13 +119,13 @@ class Scheduler:
                     await asyncio.wait_for(self._ended.wait(), pause)
                 self._ended.clear()
         finally:
-            # The runs themselves belong to the runner, which ends them in its own way.
+            # The runs themselves belong to the runner, which ends them.
             for task in self._running.values():
                 task.cancel()
             await self._store.drop()
 
     async def look(self) -> float:
-        """Begin what is due; in how many seconds to look again."""
+        """Begin what is due; the result is in how many seconds to look again."""
         read = await self._store.read()
         if not self._has_begun:
             self._schedule.begin(read.now)
@@ -173,8 +173,8 @@ class Scheduler:
             return
         was_failing, self._is_failing = self._is_failing, outcome.status is SyncStatus.FAILED
         if self._is_failing and not was_failing and found.failures_in_a_row == 0:
-            # Of a machine without a network this is the only line. The sync log tells of all
-            # failures, and in the end there is an alert.
+            # A machine without a network logs only this line. The sync log has all failures,
+            # and in the end there is an alert.
             log.info(
                 "scheduler.sync_failed",
                 source=found.source,

@@ -24,7 +24,7 @@ from pricing_server.stream.messages import EncodedRevision, Encoder, RevisionEnc
 
 RETRY_SECONDS: Final = 0.25
 RECENT_CHANGES: Final = 5_000
-"""How many of the changes before its start a process reads: some 4 MB, within a second."""
+"""How many changes before its start a process reads: about 4 MB, in less than a second."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +32,8 @@ log = structlog.get_logger(__name__)
 class Feed:
     """Knows the revisions that this process has read, and keeps the newest as bytes.
 
-    `head` only moves on when everything up to it has been read, so a stream that has sent
-    all up to it has sent all there is. For one event loop.
+    `head` moves only when everything up to it has been read, so a stream that has sent
+    everything up to it has missed nothing. For one event loop.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Feed:
         buffer_bytes: int,
         renew_epoch: Callable[[Head], Awaitable[Head]],
     ) -> None:
-        """`renew_epoch(known)` gives a price table that is behind `known` in the same epoch a
-        new one, and tells its state."""
+        """`renew_epoch(known)` gives the price table a new epoch if it is behind `known` in the
+        same epoch, and returns its state."""
         self._history = history
         self._encoder = encoder
         self._renew_epoch = renew_epoch
@@ -62,12 +62,12 @@ class Feed:
 
     @property
     def head(self) -> Head | None:
-        """Up to where everything has been read; None before the database first answered."""
+        """Everything up to here has been read; None until the database first answers."""
         return self._head
 
     @property
     def announced(self) -> Head | None:
-        """The newest state that this process has heard of; read in a moment."""
+        """The newest state that this process has heard of; it will be read in a moment."""
         return self._announced
 
     def announce(self, head: Head) -> None:
@@ -77,12 +77,12 @@ class Feed:
             self._announced = head
             self._wake.set()
         elif head.revision < known.revision:
-            # Seen before another announcement and told after it, or the table went back.
+            # It arrived after a newer announcement, or the table went back.
             self._is_doubtful = True
             self._wake.set()
 
     def get(self, revision: int) -> EncodedRevision | None:
-        """A revision that is kept; None if it is too old, or not read yet."""
+        """A kept revision; None if it is too old or has not been read yet."""
         if not self._revisions:
             return None
         at = revision - self._revisions[0].head.revision
@@ -100,13 +100,13 @@ class Feed:
             self._moved = None
 
     async def wait(self, seconds: float) -> None:
-        """Wait until the next `notify`, but not longer than so many seconds."""
+        """Wait until the next `notify`, at most for `seconds`."""
         if self._moved is None:
             self._moved = asyncio.get_running_loop().create_future()
         await asyncio.wait({self._moved}, timeout=seconds)
 
     async def until(self, happened: Callable[[], bool], seconds: float) -> bool:
-        """Whether it happens within so many seconds; looked at anew at every `notify`."""
+        """Whether `happened` becomes true within `seconds`; checked at every `notify`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while not happened():
@@ -129,8 +129,8 @@ class Feed:
             except Exception as error:
                 if is_up:
                     is_outage = isinstance(error, (DatabaseUnavailable, TimeoutError))
-                    # Of a defect the log has the cause. To go on without the revision would
-                    # be a gap, so it is tried again.
+                    # For a defect the log gets the cause. Going on without the revision would
+                    # leave a gap, so it is tried again.
                     log.warning(
                         "feed.down",
                         error=type(error).__name__,
@@ -167,9 +167,9 @@ class Feed:
         self.announce(seen)
 
     async def _begin(self, head: Head) -> None:
-        """Go on from a head before which nothing was read, or nothing of its history.
+        """Start at a head of whose history nothing has been read.
 
-        Then the newest revisions before it are read: after a restart many streams resume there.
+        The newest revisions before it are read, too: after a restart many streams resume there.
         """
         self._forget()
         self._head = head
@@ -185,7 +185,7 @@ class Feed:
         self._size = 0
 
     async def _read(self, after: Head, upto: int) -> AsyncIterator[RevisionEncoder]:
-        """The revisions behind `after`, each once all of it has been read."""
+        """The revisions after `after`, each as soon as all of it has been read."""
         cursor: Cursor | None = Cursor.after(after.revision)
         whole: RevisionEncoder | None = None
         while cursor is not None:
@@ -203,7 +203,7 @@ class Feed:
                 if whole is None:
                     head = Head(revision, after.epoch)
                     whole = RevisionEncoder(self._encoder, head, self._buffer_bytes)
-                # In a thread, so that look-ups go on while thousands are written out.
+                # In a thread, so that look-ups go on while thousands of changes are encoded.
                 await asyncio.to_thread(whole.extend, list(changes))
             cursor = page.next
         if whole is not None:
@@ -212,11 +212,11 @@ class Feed:
     def _keep(self, whole: RevisionEncoder) -> None:
         encoded = whole.build()
         if encoded is None:
-            # Kept revisions have no gap. Streams read those before and this one themselves.
+            # Kept revisions must have no gap: streams read this one and older ones themselves.
             self._forget()
             return
         if self._revisions and self._revisions[-1].head.revision + 1 != encoded.head.revision:
-            self._forget()  # What was read before its start ended early, in an outage.
+            self._forget()  # An outage cut short the reading of older revisions.
         self._revisions.append(encoded)
         self._size += encoded.size
         while self._size > self._buffer_bytes:

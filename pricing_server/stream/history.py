@@ -13,19 +13,19 @@ from pricing_server.stream.messages import EVERYTHING, Filter
 
 PAGE_ROWS: Final = 500
 READ_SECONDS: Final = 3.0
-"""How long a page may take to be read before it is tried again."""
+"""How long reading a page may take before it is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in the history: behind one model's change in one revision."""
+    """A place in the history: after one model's change in one revision."""
 
     revision: int
     model_key: int
 
     @classmethod
     def after(cls, revision: int) -> Self:
-        """Behind all of a revision."""
+        """The place after a whole revision."""
         return cls(revision, 2**63 - 1)
 
 
@@ -36,7 +36,7 @@ class ChangePage:
     changes: Sequence[PriceChange]
     head: Head
     next: Cursor | None
-    """Behind everything that was looked at, with or without a match; None after the last page."""
+    """After everything that was looked at, with or without a match; None on the last page."""
 
 
 class ChangeHistory(Protocol):
@@ -46,17 +46,17 @@ class ChangeHistory(Protocol):
         """The state of the price table now."""
 
     async def recent(self, upto: int, changes: int) -> int:
-        """The revision behind which at most so many changes lie up to another one."""
+        """The revision after which there are at most `changes` changes up to `upto`."""
 
     async def changes(
         self, after: Cursor, upto: int, limit: int, criteria: Filter = EVERYTHING
     ) -> ChangePage:
-        """The changes behind a cursor up to a revision that pass, among the next `limit` rows."""
+        """The changes after a cursor up to a revision that pass, among the next `limit` rows."""
 
     async def prices_at(
         self, revision: int, after_model: int, limit: int, criteria: Filter
     ) -> PricePage:
-        """The prices as they were at a revision, of the next `limit` models that pass."""
+        """The prices of the next `limit` models that pass, as they were at a revision."""
 
 
 def revision_of(change: PriceChange) -> int:

@@ -11,11 +11,11 @@ from pricing_server.lookup.price import Head, Price
 from pricing_server.price_change import PriceChange
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
-"""Of the pieces in one message, unless a single one is larger: a stream that waits for its
-reader holds one message."""
+"""Size of the pieces in one message, unless a single piece is larger. A stream that waits for
+its reader keeps one message in memory."""
 
 PLACE_BYTES: Final = 450
-"""What Python takes to remember where a change stands, and to find it by its names."""
+"""Memory that Python needs to remember the place of a change and find it by its names."""
 
 
 class Event(StrEnum):
@@ -28,10 +28,10 @@ class Event(StrEnum):
 
 
 class Encoder(Protocol):
-    """Writes messages as bytes such that pieces followed by a trailer are a message."""
+    """Encodes messages: pieces followed by a trailer are a message."""
 
     def trailer(self, event: Event, head: Head, *, is_last: bool) -> bytes:
-        """What a message ends with: what it is, of which revision, and if it is the last."""
+        """The end of a message: its event, its revision, and whether it is the last one."""
 
     def change(self, change: PriceChange) -> bytes:
         """A piece with one change."""
@@ -53,7 +53,7 @@ class Filter:
         return not self.providers and not self.model_ids
 
     def passes(self, provider: str, model_id: str) -> bool:
-        """Whether a model does."""
+        """Whether a model passes."""
         return (not self.providers or provider in self.providers) and (
             not self.model_ids or model_id in self.model_ids
         )
@@ -63,7 +63,7 @@ EVERYTHING: Final = Filter()
 
 
 class MessageCutter:
-    """Puts pieces together to messages of a bounded size, of which the last is marked."""
+    """Joins pieces into messages of bounded size, and marks the last one."""
 
     def __init__(self, encoder: Encoder, event: Event, head: Head) -> None:
         self.head = head
@@ -74,7 +74,7 @@ class MessageCutter:
         """Bytes of the pieces that wait for their message."""
 
     def add(self, piece: bytes) -> bytes | None:
-        """Take a piece; gives the message of those before if they fill one."""
+        """Take a piece; returns the message of the earlier pieces if they fill one."""
         full = None
         if self._pieces and self.size + len(piece) > MAX_MESSAGE_BYTES:
             full = self._message(is_last=False)
@@ -84,7 +84,7 @@ class MessageCutter:
         return full
 
     def last(self) -> bytes:
-        """The last message; of no pieces if none came."""
+        """The last message; it is empty if there were no pieces."""
         return self._message(is_last=True)
 
     def _message(self, *, is_last: bool) -> bytes:
@@ -94,7 +94,7 @@ class MessageCutter:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one change stands in the messages of its revision."""
+    """Where a change is in the messages of its revision."""
 
     provider: str
     model_id: str
@@ -105,7 +105,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class EncodedRevision:
-    """One revision of the price table, ready for every stream: nothing is kept twice."""
+    """One revision of the price table, encoded once for every stream."""
 
     head: Head
     messages: tuple[bytes, ...]
@@ -113,10 +113,10 @@ class EncodedRevision:
     by_provider: Mapping[str, Sequence[Place]]
     by_model_id: Mapping[str, Sequence[Place]]
     size: int
-    """Bytes that it takes in memory, roughly."""
+    """Approximate size in memory, in bytes."""
 
     def matching(self, criteria: Filter, encoder: Encoder) -> Iterator[bytes]:
-        """The messages of the changes that pass, each made when it is asked for."""
+        """The messages with the changes that pass, made one by one."""
         places = [] if criteria.is_open else self._passing(criteria)
         if criteria.is_open or len(places) == len(self.places):
             yield from self.messages
@@ -137,18 +137,18 @@ class EncodedRevision:
         ]
 
     def _near(self, criteria: Filter) -> Sequence[Place]:
-        """The places that may pass, in order: a thousand streams do not look at all of them."""
+        """The places that may pass, in order, so that a thousand streams need not check all."""
         index, names = self.by_provider, criteria.providers
         if criteria.model_ids:
             index, names = self.by_model_id, criteria.model_ids
         if len(names) * 8 > len(self.places):
-            return self.places  # To look at all is no more work than to sort.
+            return self.places  # Checking all costs no more than sorting.
         near = [place for name in names for place in index.get(name, ())]
         return near if len(names) == 1 else sorted(near, key=_position)
 
 
 class RevisionEncoder:
-    """Takes the changes of one revision, one after the other, up to a size."""
+    """Encodes the changes of one revision one by one, up to a size."""
 
     def __init__(self, encoder: Encoder, head: Head, max_bytes: int) -> None:
         self.head = head
@@ -177,7 +177,7 @@ class RevisionEncoder:
             self._size += len(piece) + PLACE_BYTES
 
     def build(self) -> EncodedRevision | None:
-        """The whole revision; None if it is larger than allowed."""
+        """The whole revision; None if it is larger than `max_bytes`."""
         if self._size > self._max_bytes:
             return None
         messages = (*self._messages, self._cutter.last())

@@ -1,4 +1,4 @@
-"""Runs syncs and reverts, detached from whoever asked for them."""
+"""Runs syncs and reverts, detached from their callers."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ from pricing_server.sync.source_reader import SourceReader, SourceSettings
 T = TypeVar("T")
 
 CANCEL_SECONDS: Final = 2
-"""How long a cancelled run may take to write down that it failed."""
+"""How long a cancelled run may take to record that it failed."""
 
 _MISTAKES: Final = (HeldChangeNotFound, HeldChangeNotOpen, RunNotRevertible, SyncRunNotFound)
-"""What a request can be wrong about that only the database knows: nothing was to be done."""
+"""Mistakes in a request that only the database can find: there was nothing to do."""
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +57,8 @@ log = structlog.get_logger(__name__)
 class SyncRunner:
     """Runs syncs and reverts as tasks of their own: a caller that goes away does not stop them.
 
-    `committed(head)` is called before one that applied anything is reported, so
-    that the process serves the new prices by then.
+    `committed(head)` is called before the caller gets the outcome of a task that applied
+    anything, so that the process serves the new prices by then.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class SyncRunner:
     async def drain(self, grace_seconds: float) -> None:
         """Take no new runs, and give those under way some time before they are cancelled.
 
-        Scheduled ones get none: the next process makes up for them.
+        Scheduled runs are cancelled at once: the next process makes up for them.
         """
         self._draining = True
         for task in self._scheduled:
@@ -120,7 +120,7 @@ class SyncRunner:
             for task in late:
                 task.cancel()
             if late:
-                # Not for long: what cannot say that it failed is found dead by any process.
+                # Not for long: any process finds a run dead that could not record its failure.
                 await asyncio.wait(late, timeout=CANCEL_SECONDS)
 
     async def _detached(
@@ -142,16 +142,16 @@ class SyncRunner:
         self._scheduled.discard(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
-        # The scheduler says itself what is worth saying of its own.
+        # The scheduler logs its own runs itself.
         if not is_scheduled and not isinstance(error, _MISTAKES):
-            # The caller may be gone; the log is then the only place that tells.
+            # The caller may be gone; then only the log shows it.
             reason = str(error) if isinstance(error, PricingError) else type(error).__name__
             log.warning("sync.not_run", task=task.get_name(), error=reason)
 
     async def _revert(self, request: RevertRequest) -> RevertOutcome:
         outcome = await self._store.revert(request)
         if outcome.is_written:
-            # Also where no price changed: one in force may be unconfirmed now.
+            # Even if no price changed: one in force may be unconfirmed now.
             self._committed(Head(outcome.revision, outcome.epoch))
         log.info(
             "sync.reverted",
@@ -166,7 +166,7 @@ class SyncRunner:
 
     async def _resolve(self, request: ResolveRequest) -> ResolveOutcome:
         outcome = await self._store.resolve(request)
-        # Also where no price changed: what was pending of a model no longer is.
+        # Even if no price changed: a pending change of the model is gone.
         self._committed(Head(outcome.revision, outcome.epoch))
         log.info(
             "held_change.resolved",
@@ -235,7 +235,7 @@ class SyncRunner:
     async def _apply(
         self, session: SyncSession, source: Source, request: SyncRequest, run: StartedRun
     ) -> tuple[AppliedPlan, tuple[Fault, ...]]:
-        """Apply what the source states, or confirm it where the source says nothing changed."""
+        """Apply what the source states, or confirm it if the source says that nothing changed."""
         asked = self._reader.asked(source)
         last = await session.last_answer(asked) if source.release is None else None
         if last is not None:
@@ -266,7 +266,7 @@ class SyncRunner:
         started_at: datetime,
         error: Exception,
     ) -> SyncOutcome:
-        """A fault that no source is to blame for: the cause stays in the log."""
+        """A fault that is not the source's: its cause is only in the log."""
         if isinstance(error, PricingError) and run is None:
             raise error
         reference = uuid.uuid4().hex[:12]
@@ -304,7 +304,7 @@ class SyncRunner:
                 run=run and run.sync_run_id,
                 exc_info=None if isinstance(error, PricingError) else error,
             )
-        # A source that is down would fill the log; of a scheduled run the scheduler tells.
+        # A source that is down would fill the log; the scheduler reports its own runs.
         log.log(
             DEBUG if request.is_scheduled else WARNING,
             "sync.failed",

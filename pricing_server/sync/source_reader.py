@@ -25,11 +25,11 @@ class SourceSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SourceReading:
-    """What a source states, and what names the state of the answer that said so."""
+    """What a source states, and the validators of its answer."""
 
     listing: Listing
     validators: Validators | None = None
-    """None where an unchanged answer would not state the same as of the time it is given."""
+    """None if an unchanged answer would not confirm what the source states."""
 
 
 class SourceReader:
@@ -40,7 +40,7 @@ class SourceReader:
         self._settings = settings
 
     def asked(self, source: Source) -> str:
-        """The digest of what gives the source's answer; see `pricing_server.sync.asked`."""
+        """The digest of what determines the source's answer; see `pricing_server.sync.asked`."""
         url = self._settings.url_of(source)
         return asked(url or "", self._settings.key_of(source) is not None)
 
@@ -55,7 +55,7 @@ class SourceReader:
         return await _reading(source, answer)
 
     async def read_unless(self, source: Source, known: Validators) -> SourceReading | NotModified:
-        """Read the source unless it is in the state that is known. Raises as `read`."""
+        """Read the source unless it is in the known state. Raises what `read` does."""
         answer = await self._fetch(source, known)
         return answer if isinstance(answer, NotModified) else await _reading(source, answer)
 
@@ -76,7 +76,7 @@ class SourceReader:
 async def _reading(source: Source, answer: Payload) -> SourceReading:
     listing = await asyncio.to_thread(_listing, source, answer.document, answer.obtained_at)
     listing = replace(listing, payload_url=answer.url, payload_sha256=answer.sha256)
-    # A recording says itself how old it is; that it is still served confirms nothing.
+    # A recording states its own age; that it is still served confirms nothing.
     is_live = listing.obtained_at == answer.obtained_at
     return SourceReading(listing, answer.validators if is_live else None)
 
@@ -84,6 +84,6 @@ async def _reading(source: Source, answer: Payload) -> SourceReading:
 def _listing(source: Source, document: object, received_at: datetime) -> Listing:
     listing = source.read(document, received_at)
     for model in listing.models:
-        # Hashed here, in a thread of its own, and not while the price table is locked.
+        # Hash it here, in a thread, not while the price table is locked.
         _ = model.card.card_id
     return listing

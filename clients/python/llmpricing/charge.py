@@ -1,4 +1,4 @@
-"""How quantities are charged, once it is known which meters are stated and which rates hold."""
+"""How quantities are charged, once the stated meters and the rates that hold are known."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Rates = Mapping[Meter, tuple[Rate, ...]]
 """The rates that hold, by meter in order of precedence; graduated ones before the last."""
 
 Share = tuple[Meter, Rate | None, Quantity]
-"""Units of a meter and the rate that they are charged at; None if there is none."""
+"""Units of a meter and the rate that they are charged at; None if no rate covers them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
     """The charges of all usages that state the same meters, at the same rates.
 
-    `division` is None where quantities are stated EXCLUSIVE, and so are disjoint already.
+    `division` is None for EXCLUSIVE quantities, which are disjoint already.
     """
 
     division: Division | None
@@ -36,7 +36,7 @@ class Charge:
     ) -> Self:
         """How to charge such a usage; `counted` are meters that decided which rates hold.
 
-        A meter without a rate of its own is charged as the nearest that it is part of.
+        A meter without a rate of its own is charged as the nearest meter that it is part of.
         Raises UsageError if no usage that states these meters can be charged.
         """
         meters = list(usage)
@@ -66,7 +66,7 @@ class Charge:
         )
 
     def shares(self, usage: Usage) -> list[Share]:
-        """Every unit once, in the order of meters. Raises UsageError if the usage cannot be.
+        """Charge every unit once, in the order of meters. Raises UsageError.
 
         To be called in a decimal context that does not round.
         """
@@ -83,8 +83,8 @@ class Charge:
 class _Banded:
     """Meters that are charged together, at rates that depend on how many units there are.
 
-    `meter` is the one that has the rates. `before` are parts of it that are charged as
-    something else, `charged` those that are not, and it is the last of these.
+    `meter` is the one that has the rates. `before` are the parts of it that are charged
+    as something else. `charged` are its other parts, with `meter` itself as the last.
     """
 
     meter: Meter
@@ -109,7 +109,7 @@ class _Banded:
     def shares(self, own: Usage) -> Iterator[Share]:
         """The units in the order in which they fill the bands, the more specific ones first.
 
-        So does a prompt: what is read from a cache is its beginning.
+        A prompt fills them like this: what is read from a cache is its beginning.
         """
         start = filled = sum((own[meter] for meter in self.before), start=0)
         for meter in self.charged:
@@ -127,7 +127,7 @@ class _Banded:
 
 
 def _charged_as(meter: Meter, rates: Rates) -> Meter | None:
-    """Whose rates apply to a meter; None if there are none, and if it could be either of two."""
+    """Whose rates apply to a meter; None if no meter's do, or if two meters could be meant."""
     found = closest(meter, rates.keys())
     return found[0] if len(found) == 1 else None
 

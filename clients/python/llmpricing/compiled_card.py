@@ -1,6 +1,6 @@
-"""A rate card made ready to tell costs: compiled once, evaluated often.
+"""A rate card prepared for computing costs: compiled once, evaluated often.
 
-What a cost depends on beside the numbers is worked out once each and remembered: which
+What a cost depends on besides the quantities is worked out once and remembered: which
 rates are in effect between two changes by date, day or time of day, which of them the context
 of a request chooses, and how each set of stated meters is charged.
 """
@@ -59,11 +59,11 @@ class CompiledCard:
     ) -> Cost:
         """The cost of a usage at an instant, which has a time zone.
 
-        Each unit is charged once, at the rate of the most specific meter that has one. For
-        a meter that is the first rate of the card whose conditions hold: in effect at the
-        instant, all of its context asked for, and its threshold reached by all that counts
-        for the threshold's meter. One request is charged where the card has a rate for it
-        and the usage does not state how many there were.
+        Each unit is charged once, at the rate of the most specific meter that has one. The
+        rate of a meter is the first one of the card whose conditions hold: it is in effect
+        at the instant, the request asked for all of its context, and all units of the
+        threshold's meter together reach its threshold. If the card has a rate for requests
+        and the usage does not state their number, one request is charged.
 
         Quantities that no rate covers are in `Cost.unpriced`. So are those that are part
         of two meters with rates of their own while their overlap has none: either rate
@@ -117,7 +117,7 @@ class _Period:
         self._offers: dict[tuple[tuple[str, str], ...], _Offer] = {}
 
     def offer(self, context: Context) -> tuple[_Offer, tuple[tuple[str, str], ...]]:
-        """What applies to requests of this context, and the sorted pairs that choose no rate."""
+        """What applies to requests with this context, and the sorted pairs that choose no rate."""
         known = tuple([pair for pair in context.items() if pair in self._known])
         offer = self._offers.get(known)
         if offer is None:
@@ -128,9 +128,9 @@ class _Period:
 
 
 class _Offer:
-    """The rates that apply to requests of one context, but for thresholds.
+    """The rates that apply to requests with one context, whatever their size.
 
-    `context` is the part of it that the rates ask for.
+    `context` is the part of it that rates have as a condition.
     """
 
     __slots__ = ("_charges", "_counted", "_rates", "_thresholds", "context")
@@ -153,7 +153,7 @@ class _Offer:
                 for threshold in self._thresholds
             ]
         )
-        # Which meters are zero counts too: an overlap of zero is stated all the same.
+        # Part of the key is which meters are zero: an overlap of zero is stated, too.
         key = (convention, reached, zeros, *usage)
         charge = self._charges.get(key)
         if charge is None:
@@ -163,7 +163,7 @@ class _Offer:
         return charge
 
     def _holding(self, reached: set[Threshold]) -> Rates:
-        """By meter the first rate that holds, after graduated ones that stand before it."""
+        """The first rate that holds for each meter, after graduated rates that come before it."""
         found: dict[Meter, tuple[Rate, ...]] = {}
         for rate in self._rates:
             before = found.get(rate.meter, ())

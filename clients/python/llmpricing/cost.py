@@ -10,10 +10,10 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import Rate
 
 AMOUNT_DIGITS: Final = 40
-"""Significant digits of an amount that no decimal states exactly.
+"""Significant digits of an amount that has no exact decimal form.
 
 That happens with rates that are not per one unit: 5 seconds at 0.04 USD per 3600 seconds.
-Such an amount is rounded half to even; every other one, and every sum, is exact.
+Such an amount is rounded half to even. All other amounts, and all sums, are exact.
 """
 
 _ROUNDING: Final = Context(prec=AMOUNT_DIGITS, rounding=ROUND_HALF_EVEN)
@@ -27,8 +27,9 @@ class NotPriced(ValueError):
 class CostLine:
     """`quantity` units charged at `rate`: `amount` is in USD, quantity * rate.price / rate.per.
 
-    `rate.meter` is not `meter` where a meter has no rate of its own and is charged as what
-    it is part of. Of overlapping meters each line has what no more specific line has.
+    `rate.meter` differs from `meter` where a meter has no rate of its own and is charged
+    as what it is part of. Where meters overlap, a line has the units that no more specific
+    line has.
     """
 
     meter: Meter
@@ -42,8 +43,8 @@ class Cost:
     """What a usage costs in USD: `total` is the exact sum of the amounts of `lines`.
 
     Lines and `unpriced` are in the order of meters. `unpriced` are quantities that no rate
-    of the card covers, which the total knows nothing of: a total of zero beside them is not
-    "free". `unused_context` are sorted (key, value) pairs that chose none of the rates.
+    of the card covers. The total does not include them, so a total of zero beside them does
+    not mean "free". `unused_context` are sorted (key, value) pairs that chose no rate.
     """
 
     total: Decimal
@@ -53,7 +54,7 @@ class Cost:
 
 
 def amount_of(rate: Rate, quantity: int | Decimal) -> Decimal:
-    """USD for so many units at a rate, whatever its conditions.
+    """USD for a quantity at a rate, whatever its conditions.
 
     To be called in a decimal context that traps Inexact.
     """

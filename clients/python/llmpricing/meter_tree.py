@@ -1,8 +1,8 @@
 """Which meter is part of which: the dimensions of every meter, and what follows from them.
 
 The dimensions are those of genai-prices' unit registry. A meter counts every unit that has
-all of its dimensions, whatever others the unit has: so it is part of each meter that asks
-for fewer of the same ones, and two meters overlap in the units that have the dimensions
+all of its dimensions, whatever others the unit has. So a meter is part of each meter with
+fewer of the same dimensions, and two meters overlap in the units that have the dimensions
 of both.
 """
 
@@ -51,7 +51,7 @@ _OTHERS: Final[Mapping[Meter, Mapping[str, str]]] = {
     Meter.STORAGE_SEARCHES: {"family": "tool_calls", "tool_type": "storage_search"},
     Meter.CODE_EXECUTIONS: {"family": "tool_calls", "tool_type": "code_execution"},
     Meter.REQUESTS: {"family": "requests"},
-    # Not in that registry. A whole image is no number of tokens, so these have no parent.
+    # Not in that registry. Images are not counted in tokens, so these have no parent.
     Meter.INPUT_IMAGES: {"family": "images", **_INPUT},
     Meter.OUTPUT_IMAGES: {"family": "images", **_OUTPUT},
 }
@@ -79,7 +79,7 @@ ANCESTORS: Final[Mapping[Meter, frozenset[Meter]]] = {
 GENERAL_FIRST: Final[Mapping[Meter, tuple[int, int]]] = {
     meter: (len(_SETS[meter]), METER_ORDER[meter]) for meter in Meter
 }
-"""A key to sort by: a meter comes after all that it is part of."""
+"""Sort key: a meter comes after all meters that it is part of."""
 
 
 @cache
@@ -93,8 +93,8 @@ def join(one: Meter, other: Meter) -> Meter | None:
 def closest(meter: Meter, among: Collection[Meter]) -> tuple[Meter, ...]:
     """The meter itself if it is among these, else the most specific of those it is part of.
 
-    Several if none of them is part of the others, as cache_read_tokens and input_audio_tokens
-    are for cache_audio_read_tokens.
+    Several if they are not part of each other, such as cache_read_tokens and
+    input_audio_tokens for cache_audio_read_tokens.
     """
     if meter in among:
         return (meter,)

@@ -43,8 +43,9 @@ class Comparison(StrEnum):
 class ThresholdScope(StrEnum):
     """What a rate behind a threshold is charged on: the whole quantity, or what lies beyond.
 
-    EXCESS is for the meter of the threshold alone. Units of more specific meters come first:
-    what is read from a cache is the beginning of a prompt, and fills its lower bands.
+    Only a rate for the threshold's own meter can have EXCESS. Units of more specific meters
+    come first: what is read from a cache is the beginning of a prompt and fills its lower
+    bands.
     """
 
     ALL = "all"
@@ -175,8 +176,9 @@ ALWAYS = Conditions()
 class Rate:
     """`price` USD for `per` units of `meter`, under `conditions`.
 
-    `per` is 1 but for units that do not divide exactly: a price per hour is kept
-    as USD per 3600 seconds. A request with any units is charged for `minimum` at least.
+    `per` is 1 except for units that do not divide exactly: a price per hour is kept as USD
+    per 3600 seconds. `minimum` is the smallest quantity billed for a request that uses the
+    meter.
     """
 
     meter: Meter
@@ -201,7 +203,7 @@ class Rate:
 
     @property
     def charged_after(self) -> int:
-        """The units of the meter that it is not charged on: its threshold if that is EXCESS."""
+        """How many units of the meter are not charged: the threshold if its scope is EXCESS."""
         threshold = self.conditions.threshold
         if threshold is None or threshold.scope is ThresholdScope.ALL:
             return 0
@@ -221,7 +223,7 @@ class Rate:
         return self.meter, self.conditions
 
     def same_price_as(self, other: Rate) -> bool:
-        """Whether the two charge the same, but for binary noise."""
+        """Whether the two charge the same, apart from binary noise."""
         return (
             self.per == other.per
             and self.minimum == other.minimum
@@ -267,7 +269,7 @@ class RateCard:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def same_prices_as(self, other: RateCard) -> bool:
-        """Whether the cards are equal but for binary noise in prices."""
+        """Whether the cards are equal, apart from binary noise in prices."""
         return (
             self.state is other.state
             and len(self.rates) == len(other.rates)
@@ -302,14 +304,14 @@ DYNAMIC = RateCard(PriceState.DYNAMIC)
 
 @dataclass(frozen=True, slots=True)
 class RateDifference:
-    """One rate that two cards have differently; None where a card does not have it."""
+    """A rate in which two cards differ; None on the side of a card that lacks it."""
 
     old: Rate | None
     new: Rate | None
 
     @property
     def rate(self) -> Rate:
-        """Either of them, for what they share: meter and conditions."""
+        """Either side, for what both share: meter and conditions."""
         rate = self.new or self.old
         assert rate is not None, "a difference has at least one side"
         return rate

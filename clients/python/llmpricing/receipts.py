@@ -24,8 +24,8 @@ from llmpricing.wire.quantities import usage_of
 from llmpricing.wire.rates import check_context, rate_card_of
 
 RULES: Final = 1
-"""The version of the rules of calculation here: those of `llmpricing.compiled_card`. A change
-that makes any cost another one is a new version, and the old one stays for its receipts."""
+"""The version of the rules of calculation in `llmpricing.compiled_card`. A change to them that
+changes any cost makes a new version, and the old version stays for its receipts."""
 
 
 class ReceiptError(ValueError):
@@ -45,9 +45,9 @@ class CostBasis:
 def replay(receipt: pb.Receipt, usage: Iterable[pb.MeterQuantity]) -> Cost:
     """The cost of a usage by a receipt, in USD: to the digit what the server answered.
 
-    Raises ReceiptError for a receipt of newer rules, whose rate card is not the one of its
-    id, or that lacks what decides a cost; UsageError for a usage that contradicts itself;
-    NotPriced.
+    Raises ReceiptError for a receipt that needs newer rules, whose rate card does not have
+    the stated id, or that lacks what decides a cost; UsageError for a usage that contradicts
+    itself; NotPriced.
     """
     if receipt.rules != RULES:
         raise ReceiptError(f"the receipt is of rules {receipt.rules}, these are {RULES}")

@@ -61,7 +61,7 @@ def standard_rates(card: RateCard, at: datetime) -> dict[Meter, Rate]:
 def headline(card: RateCard, at: datetime) -> Headline:
     """The headline of a card at an instant.
 
-    A priced card without any rate in effect then is unpriced then.
+    A priced card is unpriced while none of its rates is in effect.
     """
     if card.state in (PriceState.DYNAMIC, PriceState.UNPRICED):
         return Headline(card.state)
@@ -131,7 +131,7 @@ def _windows(card: RateCard) -> set[UtcWindow]:
 def _boundaries(card: RateCard, since: datetime, until: datetime) -> Iterator[datetime]:
     """Every instant at which a rate may begin or end to apply.
 
-    Windows repeat, so one cycle of them says all, in `since`..`until` and in the cycle on
+    Windows repeat, so one cycle of them is enough, in `since`..`until` and in the cycle on
     either side of each date at which the card changes.
     """
     dates: set[datetime] = set()

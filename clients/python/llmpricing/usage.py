@@ -1,4 +1,4 @@
-"""What a request used: quantities by meter, checked, and told apart where meters overlap."""
+"""What a request used: quantities by meter, checked, and separated where meters overlap."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import MAX_QUANTITY
 
 MAX_FRACTIONAL_DIGITS: Final = 18
-"""Of a quantity, such as seconds of audio."""
+"""Decimal places of a quantity, such as seconds of audio."""
 
 Quantity = int | Decimal
 Usage = Mapping[Meter, Quantity]
-"""How many units of each meter. A meter that is not stated counts nothing."""
+"""How many units of each meter. A meter that is not stated has no units."""
 
 
 class InputConvention(StrEnum):
@@ -26,7 +26,7 @@ class InputConvention(StrEnum):
 
     INCLUSIVE: each counts all of its units, so cached tokens are part of input_tokens.
     EXCLUSIVE: each unit is stated once, at the most specific meter that counts it, so
-    input_tokens are those that no other stated meter tells of.
+    input_tokens are those that no other stated meter counts.
     """
 
     INCLUSIVE = "inclusive"
@@ -34,17 +34,17 @@ class InputConvention(StrEnum):
 
 
 class UsageError(ValueError):
-    """A usage that cannot be. The message is one line, with the meters and their quantities."""
+    """An impossible usage. The message is one line, with the meters and their quantities."""
 
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """How the quantities of some stated meters, INCLUSIVE, come apart into disjoint ones.
+    """How the INCLUSIVE quantities of some stated meters are divided into disjoint ones.
 
-    `parts` are all that is told apart, the most specific first, each with those inside it.
-    `merged` are meters that cannot be told apart from another one, since it is not stated
-    how they overlap, and need not be, since they have no rate of their own. They stay in
-    what they are part of, and are only checked: against what is inside them, and what they
+    `parts` are the meters that are separated, the most specific first, each with those
+    inside it. `merged` are meters whose overlap with another one is not stated, so they
+    cannot be separated; they have no rate of their own, so they need not be. They stay in
+    what they are part of and are only checked, against what is inside them and what they
     are inside of.
     """
 
@@ -52,7 +52,7 @@ class Division:
     merged: tuple[tuple[Meter, tuple[Meter, ...], tuple[Meter, ...]], ...] = ()
 
     def own_quantities(self, usage: Usage) -> dict[Meter, Quantity]:
-        """Of each part what counts for no more specific part. Raises UsageError.
+        """For each part the units that no more specific part counts. Raises UsageError.
 
         To be called in a decimal context that does not round.
         """
@@ -67,7 +67,7 @@ class Division:
 
 
 def zero_meters(usage: Usage) -> tuple[Meter, ...]:
-    """The meters of which there is nothing. Raises UsageError for what is no quantity."""
+    """The meters with a quantity of zero. Raises UsageError for an invalid quantity."""
     zeros: tuple[Meter, ...] = ()
     for meter, quantity in usage.items():
         if type(quantity) is not int:
@@ -82,13 +82,12 @@ def zero_meters(usage: Usage) -> tuple[Meter, ...]:
 
 
 def divide(usage: Usage, rated: Collection[Meter], counted: Collection[Meter] = ()) -> Division:
-    """The division of a usage, INCLUSIVE, to be charged by rates of the `rated` meters.
+    """The division of an INCLUSIVE usage, to be charged by rates of the `rated` meters.
 
-    It depends on which meters are stated and which of them are zero, and on nothing else
-    of the usage. `counted` meters decide which rates apply. Raises UsageError if a part is
-    stated without what it is part of, as far as that is charged or counted, or if two
-    meters with rates may overlap: then the usage has to state the overlap, zero if there
-    is none.
+    It depends only on which meters are stated and which of them are zero. `counted` meters
+    decide which rates apply. Raises UsageError if a part is stated without what it is part
+    of, as far as that is charged or counted, or if two meters with rates may overlap: then
+    the usage has to state the overlap, even if it is zero.
     """
     for meter in filter(usage.get, _ordered(usage)):
         for whole in _ordered(ANCESTORS[meter]):
@@ -124,7 +123,7 @@ def total(usage: Usage, meter: Meter, convention: InputConvention) -> Quantity:
 
 
 def _unstated_overlap(usage: Usage, apart: Sequence[Meter]) -> tuple[Meter, Meter] | None:
-    """Two meters that may have units in common, where it is not stated how many."""
+    """Pairs of meters that may have units in common, where their number is not stated."""
     for one, other in combinations(filter(usage.get, apart), 2):
         both = join(one, other)
         if both is not None and both not in apart:
@@ -133,9 +132,9 @@ def _unstated_overlap(usage: Usage, apart: Sequence[Meter]) -> tuple[Meter, Mete
 
 
 def _mergeable(usage: Usage, one: Meter, other: Meter, rated: Collection[Meter]) -> Meter:
-    """Which of two overlapping meters need not be told apart, the later if neither.
+    """Which of two overlapping meters need not be separated, the later if neither need be.
 
-    It has no rate of its own, so its units are charged as what else they are.
+    It has no rate of its own, so its units are charged at the rates of other meters.
     """
     for meter in (other, one):
         if meter not in rated:
@@ -163,7 +162,7 @@ def _inside(meter: Meter, apart: Iterable[Meter]) -> tuple[Meter, ...]:
 
 
 def _ordered(meters: Iterable[Meter]) -> list[Meter]:
-    """What is part of another comes after it."""
+    """A meter comes after all meters that it is part of."""
     return sorted(meters, key=GENERAL_FIRST.__getitem__)
 
 

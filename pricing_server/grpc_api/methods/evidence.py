@@ -47,8 +47,8 @@ async def explain_price(
     model_id = check_name("model_id", request.model_id)
     explained = await explainer.explain(read.of(model_id, optional_name(request, "provider")))
     price = explained.answer.evaluated.price
-    narrow = HeldFilter(provider=price.provider, model_id=price.model_id)
-    found = await held.held_changes(narrow, None, MAX_HELD_CHANGES)
+    criteria = HeldFilter(provider=price.provider, model_id=price.model_id)
+    found = await held.held_changes(criteria, None, MAX_HELD_CHANGES)
     return explain_price_response(explained, found, sources)
 
 
@@ -66,8 +66,8 @@ async def list_discrepancies(
     if cursor is not None:
         at, ratio, seller, model = _instant(int(cursor[0])), str(cursor[1]), *cursor[2:]
         after = DiscrepancyCursor(_ratio(ratio), str(seller), str(model))
-    narrow = DiscrepancyFilter(at, min_ratio, provider)
-    found = await reader.discrepancies(narrow, after, limit + 1)
+    criteria = DiscrepancyFilter(at, min_ratio, provider)
+    found = await reader.discrepancies(criteria, after, limit + 1)
     token = None
     if len(found) > limit:
         last = found[limit - 1]

@@ -35,7 +35,7 @@ async def list_held_changes(
 ) -> pb.ListHeldChangesResponse:
     """Answer ListHeldChanges."""
     provider = optional_name(request, "provider")
-    narrow = HeldFilter(
+    criteria = HeldFilter(
         statuses=_statuses(request.statuses),
         source=optional_name(request, "source"),
         provider=canonical(provider) if provider is not None else None,
@@ -45,15 +45,15 @@ async def list_held_changes(
     limit = check_page_size(request.page_size)
     pages = Pages(
         "ListHeldChanges",
-        narrow.source,
-        narrow.provider,
-        narrow.model_id,
-        narrow.feed_id,
-        [status.value for status in narrow.statuses],
+        criteria.source,
+        criteria.provider,
+        criteria.model_id,
+        criteria.feed_id,
+        [status.value for status in criteria.statuses],
     )
     cursor = pages.cursor(request.page_token, int, int)
     before = (int(cursor[0]), int(cursor[1])) if cursor else None
-    found = await reader.held_changes(narrow, before, limit + 1)
+    found = await reader.held_changes(criteria, before, limit + 1)
     # In a thread, so that look-ups go on while thousands of rates are written out.
     listed = await asyncio.to_thread(lambda: fitting(map(held_change_message, found[:limit])))
     last = found[len(listed) - 1] if len(found) > len(listed) else None

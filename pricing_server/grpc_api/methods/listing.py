@@ -45,13 +45,13 @@ async def list_pricing(
 ) -> pb.ListPricingResponse:
     """Answer ListPricing."""
     read = read_as(request.read, refused=_REFUSED)
-    narrow = price_filter(request)
+    criteria = price_filter(request)
     check_enum("view", pb.PricingView, request.view)
     limit = check_page_size(request.page_size)
-    pages = _pages(narrow, read, request)
+    pages = _pages(criteria, read, request)
     begin = _position(pages, request.page_token)
     try:
-        page = await listing.page(narrow, begin, limit, min_revision=read.min_revision)
+        page = await listing.page(criteria, begin, limit, min_revision=read.min_revision)
     except UnknownPosition:
         raise foreign_token() from None
     # In a thread, so that look-ups go on while a thousand cards are written out.
@@ -123,7 +123,7 @@ def _tokens(request: Any, field: str) -> int | None:
     return tokens if request.HasField(field) else None
 
 
-def _pages(narrow: PriceFilter, read: ReadAs, request: pb.ListPricingRequest) -> Pages:
+def _pages(criteria: PriceFilter, read: ReadAs, request: pb.ListPricingRequest) -> Pages:
     def written(price: Decimal | None) -> str | None:
         return None if price is None else str(price)
 
@@ -132,17 +132,17 @@ def _pages(narrow: PriceFilter, read: ReadAs, request: pb.ListPricingRequest) ->
 
     return Pages(
         "ListPricing",
-        names(narrow.providers),
-        names(narrow.states),
-        names(narrow.meters),
-        narrow.text,
-        narrow.price_meter,
-        written(narrow.min_price),
-        written(narrow.max_price),
-        narrow.min_context_length,
-        narrow.max_context_length,
-        narrow.is_descending,
-        narrow.include_delisted,
+        names(criteria.providers),
+        names(criteria.states),
+        names(criteria.meters),
+        criteria.text,
+        criteria.price_meter,
+        written(criteria.min_price),
+        written(criteria.max_price),
+        criteria.min_context_length,
+        criteria.max_context_length,
+        criteria.is_descending,
+        criteria.include_delisted,
         request.unit,
         request.view,
         read.min_revision,

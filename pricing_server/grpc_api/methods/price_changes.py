@@ -32,13 +32,13 @@ async def list_price_changes(
     audit: AuditReader, request: pb.ListPriceChangesRequest
 ) -> pb.ListPriceChangesResponse:
     """Answer ListPriceChanges."""
-    narrow = _filter(request)
+    criteria = _filter(request)
     check_view(request.view)
     limit = check_page_size(request.page_size)
-    pages = _pages(narrow)
+    pages = _pages(criteria)
     cursor = pages.cursor(request.page_token, int, int)
     before = (int(cursor[0]), int(cursor[1])) if cursor else None
-    found = await audit.changes(narrow, before, limit + 1)
+    found = await audit.changes(criteria, before, limit + 1)
     # In a thread, so that look-ups go on while thousands of changes are written out.
     changes = await asyncio.to_thread(
         lambda: price_changes([change for _, change in found[:limit]], request.view)
@@ -90,19 +90,19 @@ def _least_change(request: pb.ListPriceChangesRequest) -> Decimal | None:
     return share
 
 
-def _pages(narrow: ChangeFilter) -> Pages:
+def _pages(criteria: ChangeFilter) -> Pages:
     def written(value: datetime | Decimal | None) -> str | None:
         return None if value is None else str(value)
 
     return Pages(
         "ListPriceChanges",
-        narrow.provider,
-        narrow.model_id,
-        narrow.sync_run_id,
-        written(narrow.after_time),
-        written(narrow.before_time),
-        narrow.kind,
-        narrow.source,
-        narrow.actor,
-        written(narrow.least_change),
+        criteria.provider,
+        criteria.model_id,
+        criteria.sync_run_id,
+        written(criteria.after_time),
+        written(criteria.before_time),
+        criteria.kind,
+        criteria.source,
+        criteria.actor,
+        written(criteria.least_change),
     )

@@ -23,12 +23,16 @@ WHERE quotes.model_key = (
 ORDER BY is_in_force DESC, sources.rank, quotes.source;
 
 -- name: override_of
+-- The override in force of a model, its own or that of the id that covers it.
 SELECT overrides.override_id, overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
        cards.state, cards.currency, cards.rates
 FROM models
-JOIN overrides_in_force AS overrides USING (model_key)
+JOIN model_pricing AS pricing USING (model_key)
+JOIN price_overrides AS overrides ON overrides.model_key = pricing.quoted_model_key
+                                 AND overrides.cleared_at IS NULL
 JOIN rate_cards AS cards ON cards.card_id = overrides.card_id
-WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s;
+WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
+  AND pricing.source = 'override';
 
 -- name: overrides_in_force
 -- By seller and model id, behind a cursor.

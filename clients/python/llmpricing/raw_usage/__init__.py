@@ -2,7 +2,7 @@
 
 `read_usage` understands one flavour of body at a time and says what it understood:
 each count of the usage object becomes part of a meter, or restates others and is in
-`ReadUsage.ignored`, or is in `ReadUsage.unknown`. None is dropped in silence.
+`ReadUsage.ignored`, or is in `ReadUsage.unknown`. No count is dropped silently.
 """
 
 from llmpricing.raw_usage.flavour import ApiFlavour

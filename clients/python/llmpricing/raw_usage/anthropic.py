@@ -1,9 +1,9 @@
 """Anthropic's messages: counts that exclude each other, and iterations within one request.
 
-`input_tokens` are neither read from nor written to the cache. Where a request took
-several samplings, `usage.iterations` states each, and all are charged: the counts above
-leave out compactions, and of the input of an executor that asks an advisor they have the
-first iteration only. An advisor is another model, at another price.
+`input_tokens` are neither read from nor written to the cache. If a request took several
+samplings, `usage.iterations` states each of them, and all are charged. The top-level counts
+leave out compactions, and where an executor asks an advisor, they contain only the first
+iteration of the executor's input. An advisor is another model, at another price.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EVERYWHERE: Final = frozenset({"global", "not_available"})
 
 
 class _Tokens(NamedTuple):
-    """The counts of one sampling, which share no token."""
+    """The counts of one sampling; no token is in two of them."""
 
     uncached: Decimal
     cache_read: Decimal
@@ -36,7 +36,7 @@ class _Tokens(NamedTuple):
 
 
 def read(reading: Reading, outer: Mapping[object, object]) -> str | None:
-    """A message, or what its stream adds up to."""
+    """A message, or the sum of its stream."""
     own, model = _own_iterations(reading, name_at(outer, "model"))
     top = _take(reading, ignored=bool(own))
     if own:
@@ -45,7 +45,7 @@ def read(reading: Reading, outer: Mapping[object, object]) -> str | None:
         Meter.OUTPUT_REASONING_TOKENS, reading.count("output_tokens_details", "thinking_tokens")
     )
     reading.add(Meter.WEB_SEARCHES, reading.count("server_tool_use", "web_search_requests"))
-    reading.restated("server_tool_use", "web_fetch_requests")  # costs its tokens only
+    reading.restated("server_tool_use", "web_fetch_requests")  # costs only its tokens
     if reading.peek("fallback_credit", "status", "type") == "not_applied":
         reading.ignore("fallback_credit")
     reading.tier(reading.text("service_tier"), reading.name("service_tier"))

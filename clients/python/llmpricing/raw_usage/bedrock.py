@@ -1,7 +1,7 @@
 """Amazon Bedrock: Converse, and InvokeModel of models that state a usage.
 
-As Anthropic's, `inputTokens` are neither read from nor written to the cache. What a
-model says under InvokeModel is in the way of its maker.
+As at Anthropic, `inputTokens` are neither read from nor written to the cache. Under
+InvokeModel a model states its usage in the form of its maker.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _read_converse(reading: Reading) -> None:
 
 
 def _read_metrics(reading: Reading) -> None:
-    """What the end of an InvokeModel stream states of any model."""
+    """What the end of an InvokeModel stream states for any model."""
     uncached = reading.needed("inputTokenCount")
     output = reading.needed("outputTokenCount")
     cached = reading.count("cacheReadInputTokenCount")
@@ -88,7 +88,7 @@ def _add(
 
 
 def _read_cache_details(reading: Reading) -> Decimal:
-    """What was written to the cache, by how long it is kept; the sum of it."""
+    """Count what was written to the cache, by how long it is kept; the sum."""
     total = Decimal(0)
     for index in reading.below("cacheDetails"):
         at = ("cacheDetails", index)

@@ -1,7 +1,7 @@
-"""Cohere: what is charged are the billed units, which are less than the tokens.
+"""Cohere: the billed units are charged, which are fewer than the tokens.
 
-`tokens` also has what Cohere puts around a prompt, at no charge. They count only where
-no billed units are stated, and then with what the cache had of them.
+`tokens` also contains what Cohere puts around a prompt, which is not charged. They count
+only where no billed units are stated, and then with the part that came from the cache.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _read_billed(reading: Reading) -> None:
     reading.add(Meter.RERANK_SEARCHES, reading.count("billed_units", "search_units"))
     by_token = reading.has("billed_units", "image_tokens")
     if by_token and not text:
-        # Beside text it is not documented whether they are part of the input: left over.
+        # It is not documented whether they are part of the input beside text: left over.
         images = reading.count("billed_units", "image_tokens")
         reading.add(Meter.INPUT_TOKENS, images)
         reading.add(Meter.INPUT_IMAGE_TOKENS, images)

@@ -1,4 +1,4 @@
-"""DeepSeek: in the way of OpenAI's chat, with the prompt split by the cache."""
+"""DeepSeek: like OpenAI's chat, with the prompt split by the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A body as data, within bounds: what anybody may send must not cost more than it can be."""
+"""A body as data, within bounds: anybody may send one, so reading it must stay cheap."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Final, Never
 from llmpricing.raw_usage.result import RawUsageError
 
 MAX_BYTES: Final = 1 << 20
-"""Of JSON text, in UTF-8."""
+"""The size of a JSON text, in UTF-8."""
 
 MAX_EVENTS: Final = 100_000
-"""Of a stream given as a list."""
+"""Events of a stream that is given as a list."""
 
 
 def parse(body: object) -> Mapping[object, object] | Sequence[object]:
@@ -86,6 +86,6 @@ def _not_finite(name: str) -> Never:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        # Readers differ in which of the two they take: one of them would be wrong.
+        # Parsers differ in which of the two they take: one of them would be wrong.
         raise RawUsageError("an object with one key twice")
     return found

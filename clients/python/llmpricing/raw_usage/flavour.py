@@ -1,4 +1,4 @@
-"""Which API a body comes from, and how to tell bodies of different ones apart."""
+"""Which API a body comes from, and how to recognize it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class ApiFlavour(StrEnum):
-    """The shape of a body, named after the API that has it; others speak it, too.
+    """The shape of a body, named after its API; other APIs use it, too.
 
     OPENAI_CHAT is chat, completions and embeddings; OPENAI_RESPONSES is responses,
     realtime, images and transcriptions; GEMINI is the Gemini API and Vertex AI; BEDROCK is
@@ -27,7 +27,7 @@ class ApiFlavour(StrEnum):
     DEEPSEEK = "deepseek"
 
 
-_TELLING: Final[tuple[tuple[ApiFlavour, frozenset[str]], ...]] = (
+_SHOWN_BY: Final[tuple[tuple[ApiFlavour, frozenset[str]], ...]] = (
     (
         ApiFlavour.GEMINI,
         frozenset({"usageMetadata", "usage_metadata", "promptTokenCount", "thoughtsTokenCount"}),
@@ -58,7 +58,7 @@ _TELLING: Final[tuple[tuple[ApiFlavour, frozenset[str]], ...]] = (
         frozenset({"usage_info", "prompt_audio_seconds", "num_cached_tokens", "connector_tokens"}),
     ),
 )
-"""Keys that one flavour alone has, in the body or in its usage object."""
+"""Keys that only one flavour has, in the body or in its usage object."""
 
 _ANTHROPICS: Final = frozenset(
     {
@@ -71,14 +71,14 @@ _ANTHROPICS: Final = frozenset(
     }
 )
 _RESPONSES: Final = frozenset({"input_tokens_details", "input_token_details", "total_tokens"})
-"""Keys that tell the two flavours apart that count `input_tokens`; they mean different things."""
+"""Keys that distinguish two flavours whose `input_tokens` mean different things."""
 
 
 def looks_like(body: Mapping[object, object], usage: Mapping[object, object]) -> ApiFlavour | None:
-    """The flavour that a body has by its keys; None where they do not tell."""
+    """The flavour that the keys of a body show; None if they show none."""
     keys = {key for key in (*body, *usage) if isinstance(key, str)}
-    for flavour, telling in _TELLING:
-        if telling & keys:
+    for flavour, shown_by in _SHOWN_BY:
+        if shown_by & keys:
             return flavour
     if "prompt_tokens" in usage:
         return ApiFlavour.OPENAI_CHAT

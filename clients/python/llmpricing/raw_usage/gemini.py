@@ -1,7 +1,7 @@
 """Gemini, at the Gemini API and at Vertex AI.
 
-`promptTokenCount` includes what came from a cache; results of tools are beside it.
-Thoughts are beside the candidates, but at times within them: the total tells.
+`promptTokenCount` includes what came from a cache, but not results of tools.
+Thoughts are usually beside the candidates, sometimes within them: the total shows which.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ def _count(reading: Reading, key: str) -> Decimal | None:
 
 
 def _read_modalities(reading: Reading, cached: Decimal | None, tools: Decimal | None) -> None:
-    """What the counts consist of, as far as it is stated for the whole.
+    """What the counts consist of, as far as that is stated for the whole.
 
-    Without the parts of the prompt, those of its cached tokens and of results of tools
-    have no whole to be part of: they are left over.
+    If the parts of the prompt are not stated, those of its cached tokens and of results of
+    tools have no whole to be part of: they are left over.
     """
     of_prompt = _spelling(reading, "promptTokensDetails")
     if reading.has(of_prompt):
@@ -122,8 +122,10 @@ def _add(reading: Reading, details: str, *meters: str) -> None:
 
 
 def _count_searches(reading: Reading, outer: Mapping[object, object], model: str | None) -> None:
-    """Searches that a grounded answer took: one before Gemini 3, whatever it asked, for Google
-    charges those models by grounded prompt, and each query from Gemini 3 on.
+    """Searches of a grounded answer.
+
+    Before Gemini 3 it is one, however many queries there were, since Google charges those
+    models by grounded prompt. From Gemini 3 on it is each query.
     """
     is_by_prompt = model is not None and _BY_PROMPT.search(model) is not None
     for number, candidate in enumerate(list_at(outer, "candidates")):

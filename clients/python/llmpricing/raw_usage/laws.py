@@ -1,4 +1,4 @@
-"""What holds of every usage in the inclusive convention: parts are not more than the whole."""
+"""What holds for every usage in the inclusive convention: parts do not exceed the whole."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def _laws() -> tuple[tuple[Meter, tuple[Meter, ...]], ...]:
 
 
 LAWS: Final = _laws()
-"""(whole, parts that share no unit), of every meter that a usage is read to."""
+"""(whole, parts that share no unit) for every meter that a usage is read to."""
 
 
 def check(usage: Mapping[Meter, Decimal]) -> None:
-    """Raises RawUsageError where parts are more than their whole, or have none."""
+    """Raise RawUsageError if parts exceed their whole, or if the whole is missing."""
     for whole, parts in LAWS:
         stated = [part for part in parts if usage.get(part)]
         total = Decimal(0)

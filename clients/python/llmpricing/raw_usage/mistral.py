@@ -32,7 +32,7 @@ def read(reading: Reading, outer: Mapping[object, object]) -> str | None:
         # Part of the total; whether they are charged as input is not documented.
         parts["connector_tokens"] = connected
         reading.not_understood(reading.name("connector_tokens"), f"{connected:f}")
-    if not seconds:  # tokens of audio are in the total alone
+    if not seconds:  # tokens of audio are only in the total
         check_total("total_tokens", total, parts)
     elif total is not None and total < added(*parts.values()):
         raise RawUsageError(f"contradictory counts: total_tokens {total:f} is less than its parts")

@@ -1,4 +1,4 @@
-"""OpenAI's two ways of stating a usage, which many other APIs have taken over.
+"""OpenAI's two ways of stating a usage, which many other APIs have adopted.
 
 Both are inclusive: cached and audio tokens are part of the prompt, reasoning and
 predicted tokens, accepted or not, are part of the completion.
@@ -56,7 +56,7 @@ _FREE_ITEMS: Final = frozenset(
         "tool_search_call",
     }
 )
-"""Calls in the output of a response that cost their tokens only."""
+"""Calls in the output of a response that cost only their tokens."""
 
 
 def read_chat(reading: Reading, outer: Mapping[object, object]) -> str | None:
@@ -88,7 +88,7 @@ def read_responses(reading: Reading, outer: Mapping[object, object]) -> str | No
     if by_duration:
         seconds = reading.count("seconds", whole=False)
         reading.add(Meter.AUDIO_SECONDS, seconds)
-        if kind == "duration":  # else it is a live session, which speaks, too
+        if kind == "duration":  # else it is a live session, which has audio, too
             reading.add(Meter.INPUT_AUDIO_SECONDS, seconds)
         return read_tier(reading, outer)
     read_response_tokens(reading)
@@ -97,7 +97,7 @@ def read_responses(reading: Reading, outer: Mapping[object, object]) -> str | No
 
 
 def read_response_tokens(reading: Reading) -> None:
-    """The counts of a usage in the way of responses."""
+    """The counts of a usage in the form of responses."""
     input_tokens = reading.needed("input_tokens")
     output_tokens = reading.needed("output_tokens")
     check_total(
@@ -125,20 +125,20 @@ def read_output_parts(reading: Reading, details: str) -> None:
     """What is part of the completion."""
     for key, meter in _OUTPUT_PARTS:
         reading.add(meter, reading.count(details, key))
-    # Predicted tokens are charged as any other of the output, rejected ones, too.
+    # Predicted tokens are charged like all output, even rejected ones.
     reading.restated(details, "accepted_prediction_tokens")
     reading.restated(details, "rejected_prediction_tokens")
 
 
 def read_tier(reading: Reading, outer: Mapping[object, object]) -> str | None:
-    """The service tier, and the model, which is the result."""
+    """Note the service tier; the result is the model."""
     reading.tier(reading.text("service_tier"), reading.name("service_tier"), _STANDARD)
     reading.tier(name_at(outer, "service_tier"), "service_tier", _STANDARD)
     return name_at(outer, "model")
 
 
 def count_tool_calls(reading: Reading, output: Iterable[object]) -> None:
-    """Calls of tools that the seller charges for each; the usage object is silent of them.
+    """Calls of tools that the seller charges one by one; the usage object omits them.
 
     OpenAI charges a web search for what it searched, not for pages it opened.
     """

@@ -1,6 +1,6 @@
-"""OpenRouter: in the way of OpenAI's chat or responses, with what it cost.
+"""OpenRouter: like OpenAI's chat or responses, with the cost.
 
-What OpenRouter says that it charged is no count, and is among what is ignored.
+The cost that OpenRouter states is not a count, so it is among the ignored values.
 """
 
 from __future__ import annotations

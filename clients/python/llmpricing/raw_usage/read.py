@@ -30,7 +30,7 @@ _Body = Mapping[object, object]
 class _Reader:
     """How one flavour is read; the result of `read` is the model's name.
 
-    `roots` are where the usage object may be; `counts` are keys that tell that the body is
+    `roots` are where the usage object may be; `counts` are keys that show that the body is
     the usage object itself; `also` are flavours whose keys it shares.
     """
 
@@ -70,9 +70,9 @@ def read_usage(
     `body` is the response, its usage object alone, an event or a line of a batch's results
     that has the response in it, or a list of the events of one stream; as JSON text of at
     most 1 MiB, or decoded. Tools that are charged by the call are counted where the usage
-    object or the rest of the response tells.
+    object or the rest of the response states them.
 
-    Raises RawUsageError if there is no final usage, if a count is none or contradicts
+    Raises RawUsageError if there is no final usage, if a count is invalid or contradicts
     another, if the body is of another flavour, or if it is too large or too deep.
     """
     flavour = ApiFlavour(flavour)

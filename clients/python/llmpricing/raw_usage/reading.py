@@ -13,7 +13,7 @@ from llmpricing.raw_usage.result import RawUsageError, ReadUsage, Stated
 from llmpricing.units import EXACT
 
 MAX_VALUES: Final = 2_000
-"""Of one usage object. The longest real ones name a count for each of hundreds of steps."""
+"""Values of one usage object. The longest real ones name a count for each of hundreds of steps."""
 
 MAX_DEPTH: Final = 8
 MAX_NAME: Final = 256
@@ -25,11 +25,11 @@ MAX_DECIMALS: Final = 18
 Path = tuple[str | int, ...]
 
 STANDARD: Final = frozenset({"default", "standard"})
-"""How every provider calls what its list prices are for."""
+"""What providers call the service that their list prices are for."""
 
 
 class Reading:
-    """The values of a usage object, and what became of them so far."""
+    """The values of a usage object, and what has become of them."""
 
     def __init__(self, usage: Mapping[object, object], root: str) -> None:
         """`root` is the path of the usage object in the body, "" where it is the body."""
@@ -44,8 +44,8 @@ class Reading:
     def count(self, *path: str | int, whole: bool = True) -> Decimal | None:
         """Take a count; None where it is not stated or null.
 
-        Raises RawUsageError for what is no count: finite, not negative, in 64 bits, and
-        without a fraction if it is `whole`.
+        A count is finite, not negative, fits into 64 bits and, if it is `whole`, has no
+        fraction. Raises RawUsageError for anything else.
         """
         value = self._left.pop(path, None)
         if value is None:
@@ -69,21 +69,21 @@ class Reading:
         return count
 
     def ignore(self, *path: str | int) -> None:
-        """Take everything below a path as of no matter for a price."""
+        """Take everything below a path: it does not affect a price."""
         for other in self._below(path):
             self._ignored.append(Stated(self.name(*other), text_of(self._left.pop(other))))
 
     def drop(self, *path: str | int) -> None:
-        """Take a value that was peeked at, and has gone where it belongs."""
+        """Take a value that was peeked at and has been used."""
         self._left.pop(path, None)
 
     def text(self, *path: str | int) -> str | None:
-        """Take a text; None where it is not stated or null. Raises RawUsageError if it is none."""
+        """Take a text; None where it is not stated or null. Raises RawUsageError."""
         value = self._left.pop(path, None)
         return None if value is None else name_of(value, self.name(*path))
 
     def peek(self, *path: str | int) -> object:
-        """The value at a path, which stays to be taken; None where there is none."""
+        """The value at a path, which is not taken; None where there is no value."""
         return self._left.get(path)
 
     def has(self, *path: str | int) -> bool:
@@ -96,7 +96,7 @@ class Reading:
         return tuple(dict.fromkeys(other[size] for other in self._below(path) if other != path))
 
     def _below(self, path: Path) -> list[Path]:
-        """What is left at or below a path; quick where there was nothing below it ever."""
+        """What is left at or below a path; quick where there never was anything below it."""
         if path not in self._inner:
             return [path] if path in self._left else []
         return [other for other in self._left if other[: len(path)] == path]
@@ -111,7 +111,7 @@ class Reading:
         return self._usage.get(meter, Decimal(0))
 
     def mode(self, key: str, value: str | None, path: str, standard: frozenset[str]) -> None:
-        """Note how the request was served, unless that is what list prices are for."""
+        """Note how the request was served, unless list prices are for that."""
         if value is None:
             return
         if value in standard:
@@ -171,7 +171,7 @@ class Reading:
 
 
 def count_of(value: object, name: str, *, whole: bool = True) -> Decimal:
-    """A stated count. Raises RawUsageError if the value is none."""
+    """A stated count. Raises RawUsageError for any other value."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise RawUsageError(f"not a count: {name} is {shown(value)}")
     if isinstance(value, int) and value.bit_length() > 64:
@@ -198,7 +198,7 @@ def count_of(value: object, name: str, *, whole: bool = True) -> Decimal:
 
 
 def name_of(value: object, name: str) -> str:
-    """A stated name. Raises RawUsageError if the value is none."""
+    """A stated name. Raises RawUsageError for any other value."""
     if not isinstance(value, str) or not value or len(value) > MAX_NAME:
         raise RawUsageError(f"not a name: {name} is {shown(value)}")
     if not value.isprintable():  # nor is a lone surrogate, which no transport can carry
@@ -226,7 +226,7 @@ def text_of(value: object) -> str:
 
 
 def check_total(name: str, total: Decimal | None, parts: Mapping[str, Decimal]) -> None:
-    """Raises RawUsageError if a stated total is not the sum of its parts, by their names."""
+    """Raise RawUsageError if a stated total is not the sum of its parts, given by name."""
     if total is not None and total != added(*parts.values()):
         sum_text = " + ".join(f"{part} {count:f}" for part, count in parts.items())
         raise RawUsageError(f"contradictory counts: {name} {total:f} is not {sum_text}")
@@ -242,7 +242,7 @@ def added(*counts: Decimal | None) -> Decimal:
 
 
 def mapping_at(body: Mapping[object, object], *path: str) -> Mapping[object, object]:
-    """The object at a path of the body; empty where there is none."""
+    """The object at a path of the body; empty where there is no object."""
     found: object = body
     for step in path:
         found = found.get(step) if isinstance(found, Mapping) else None
@@ -250,19 +250,19 @@ def mapping_at(body: Mapping[object, object], *path: str) -> Mapping[object, obj
 
 
 def list_at(body: Mapping[object, object], *path: str) -> Sequence[object]:
-    """The list at a path of the body; empty where there is none."""
+    """The list at a path of the body; empty where there is no list."""
     found = mapping_at(body, *path[:-1]).get(path[-1])
     return found if isinstance(found, (list, tuple)) else ()
 
 
 def name_at(body: Mapping[object, object], *path: str) -> str | None:
-    """The name at a path of the body; None where there is none. Raises RawUsageError."""
+    """The name at a path of the body; None where nothing is stated. Raises RawUsageError."""
     value = mapping_at(body, *path[:-1]).get(path[-1])
     return None if value is None or value == "" else name_of(value, ".".join(path))
 
 
 def _leaves(usage: Mapping[object, object]) -> Iterator[tuple[Path, object]]:
-    """Every value that is no object, list or null, in the order of the body."""
+    """Every value that is not an object, a list or null, in the order of the body."""
     stack: list[Iterator[tuple[Path, object]]] = [_items(usage, ())]
     seen = 0
     while stack:
@@ -296,7 +296,7 @@ def _items(
 
 
 def _is_nothing(value: object) -> bool:
-    """Whether nothing can be charged for a value: zero, false, or no text."""
+    """Whether nothing can be charged for a value: zero, false or an empty text."""
     if isinstance(value, Decimal):
         return value.is_zero()
     return value == "" or (isinstance(value, (int, float)) and value == 0)

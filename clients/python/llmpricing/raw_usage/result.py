@@ -27,9 +27,9 @@ class ReadUsage:
 
     `usage` has quantities in units of the meter; cached, audio, reasoning, ... tokens are
     part of `input_tokens` or `output_tokens`, and the whole of a part is always there.
-    Parts of zero are left out. `model` is the name in the response, None where it has none.
-    `context` is what the response states of how it was served, where that changes the
-    price ("service_tier": "flex"), as rate cards name it; what is standard is left out.
+    Parts of zero are left out. `model` is the name in the response, None if it states none.
+    `context` is how the request was served, as far as that changes the price, in the words
+    of rate cards ("service_tier": "flex"); what is standard is left out.
     `unknown` are values that may be charged and were not understood: a cost of `usage`
     alone may be too low. `ignored` are values that restate others, are zero, or say that
     something is standard.

@@ -27,7 +27,7 @@ def final_body(document: Body | Sequence[object], flavour: ApiFlavour) -> tuple[
     """What to read, and whether it is a result of a batch.
 
     A list is the events of one stream, in order. Raises RawUsageError if it has no final
-    usage, or is of several requests.
+    usage or belongs to several requests.
     """
     if isinstance(document, Mapping):
         return _unwrapped(document)
@@ -48,12 +48,12 @@ def final_body(document: Body | Sequence[object], flavour: ApiFlavour) -> tuple[
 
 
 def _of_one_response(bodies: Sequence[Body], flavour: ApiFlavour) -> bool:
-    """Whether chunks that each state the counts so far are of one response."""
+    """Whether chunks that each state the counts so far belong to one response."""
     ids: set[str | None] = set()
     for body in bodies:
         found = [body.get(key) for key in ("id", "responseId", "response_id")]
         ids.add(next((one for one in found if isinstance(one, str)), None))
-    # Older chunks of Gemini have none; those of any other API have one, or one usage.
+    # Older chunks of Gemini have no id; those of other APIs have one id, or one usage.
     return len(ids) == 1 and (None not in ids or flavour is ApiFlavour.GEMINI)
 
 
@@ -89,7 +89,7 @@ def _is_early(event: Body) -> bool:
 
 
 def _of_messages(events: Sequence[Body]) -> Body:
-    """The message whose stream this is: counts of later events take the place of earlier."""
+    """The message of this stream: counts of later events replace earlier ones."""
     starts = [event for event in events if event.get("type") == "message_start"]
     deltas = [event for event in events if event.get("type") == "message_delta"]
     if len(starts) > 1:
@@ -106,7 +106,7 @@ def _of_messages(events: Sequence[Body]) -> Body:
 
 
 def _grounded(last: Body, bodies: Sequence[Body]) -> Body:
-    """The last chunk, with the candidates of the one that states searches."""
+    """The last chunk, with the candidates of the chunk that states searches."""
     for body in reversed(bodies):
         for candidate in list_at(body, "candidates"):
             if isinstance(candidate, Mapping) and (

@@ -1,7 +1,7 @@
-"""xAI: in the way of OpenAI, but reasoning is beside the completion in chats.
+"""xAI: like OpenAI, but in chats reasoning is not part of the completion.
 
-The total tells it from servers that speak for xAI in OpenAI's own way. In responses
-reasoning is part of the output, as at OpenAI.
+The total distinguishes it from servers that serve xAI's models in OpenAI's own form. In
+responses reasoning is part of the output, as at OpenAI.
 """
 
 from __future__ import annotations
