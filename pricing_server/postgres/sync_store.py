@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import psycopg
 import structlog
@@ -19,7 +20,7 @@ from pricing_server.postgres.connection import (
 )
 from pricing_server.postgres.held_decisions import PostgresDecisionWork, deciding
 from pricing_server.postgres.price_reader import read_head
-from pricing_server.postgres.reverts import revert_run
+from pricing_server.postgres.reverts import reverting
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.sync_session import PostgresSyncSession
 from pricing_server.providers.source import Source
@@ -27,6 +28,7 @@ from pricing_server.sync.coverage import NOTHING_COVERED, Covers
 from pricing_server.sync.decision import decide
 from pricing_server.sync.held import ResolveOutcome, ResolveRequest
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
+from pricing_server.sync.reverting import revert
 
 _SQL = statements("sync")
 
@@ -104,8 +106,8 @@ class PostgresSyncStore:
         return deciding(self._conninfo)
 
     async def revert(self, request: RevertRequest) -> RevertOutcome:
-        """See `pricing_server.postgres.reverts`."""
-        return await revert_run(self._conninfo, request)
+        """See `pricing_server.sync.reverting`."""
+        return await revert(partial(reverting, self._conninfo), request)
 
     @asynccontextmanager
     async def session(self, source: Source) -> AsyncIterator[PostgresSyncSession]:
