@@ -13,7 +13,7 @@ from llmpricing.rate_card import ALWAYS, PriceState, RateCard
 from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
 from pricing_server.providers.source import ListedModel, Listing, Source
 from pricing_server.sync.held import FIRST_SYNC_REASONS, HoldReason, HoldStatus, Suspicion
-from pricing_server.sync.plan import Plan, cards_to_compare, make_plan
+from pricing_server.sync.plan import ListingTerms, Plan, cards_to_compare, make_plan
 from pricing_server.sync.table_state import (
     Holds,
     KnownModel,
@@ -89,9 +89,7 @@ class HeldTable:
             data,
             source,
             {card_id: self.cards[card_id] for card_id in needed},
-            register_unknown=register_unknown,
-            origin=replace(ORIGIN, note=source.slug),
-            changed_at=WRITTEN,
+            ListingTerms(replace(ORIGIN, note=source.slug), WRITTEN, register_unknown),
         )
 
     def state(self, source: Source, data: Listing, *, without_own: bool = False) -> TableState:

@@ -43,22 +43,22 @@ class PostgresAuditReader:
 
     @slow_read(ANSWER_SECONDS)
     async def changes(
-        self, narrow: ChangeFilter, before: ChangeCursor | None, limit: int
+        self, criteria: ChangeFilter, before: ChangeCursor | None, limit: int
     ) -> Sequence[tuple[ChangeCursor, PriceChange]]:
         """The audit trail, newest revision first, each change with its cursor."""
         before_revision, before_model = before or (None, None)
         rows = await self._rows(
-            "list_price_changes" if narrow.model_id is None else "list_price_changes_of_model",
+            "list_price_changes" if criteria.model_id is None else "list_price_changes_of_model",
             {
-                "provider": narrow.provider,
-                "model_id": narrow.model_id,
-                "sync_run_id": narrow.sync_run_id,
-                "after_time": narrow.after_time,
-                "before_time": narrow.before_time,
-                "kind": narrow.kind.value if narrow.kind is not None else None,
-                "source": narrow.source,
-                "actor": narrow.actor,
-                "least_change": narrow.least_change,
+                "provider": criteria.provider,
+                "model_id": criteria.model_id,
+                "sync_run_id": criteria.sync_run_id,
+                "after_time": criteria.after_time,
+                "before_time": criteria.before_time,
+                "kind": criteria.kind.value if criteria.kind is not None else None,
+                "source": criteria.source,
+                "actor": criteria.actor,
+                "least_change": criteria.least_change,
                 "before_revision": before_revision,
                 "before_model": before_model,
                 "limit": limit,

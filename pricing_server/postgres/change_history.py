@@ -41,11 +41,11 @@ class PostgresChangeHistory:
                 return revision
 
     async def changes(
-        self, after: Cursor, upto: int, limit: int, narrow: Filter = EVERYTHING
+        self, after: Cursor, upto: int, limit: int, criteria: Filter = EVERYTHING
     ) -> ChangePage:
         """The changes behind a cursor up to a revision that pass, among the next `limit` rows."""
         values = {"revision": after.revision, "model_key": after.model_key, "upto": upto}
-        head, rows = await self._read("read_changes", values, limit, narrow)
+        head, rows = await self._read("read_changes", values, limit, criteria)
         rows = [row for row in rows if row["page_revision"] is not None]
         last = rows[-1] if len(rows) == limit else None
         return ChangePage(
@@ -59,7 +59,7 @@ class PostgresChangeHistory:
         revision: int,
         after_model: int,
         limit: int,
-        narrow: Filter = EVERYTHING,
+        criteria: Filter = EVERYTHING,
         cards: MutableMapping[str, RateCard] | None = None,
     ) -> PricePage:
         """The prices as they were at a revision, of the next `limit` models that pass.
@@ -67,7 +67,7 @@ class PostgresChangeHistory:
         `cards` are those that are there already, by id; others are added.
         """
         values = {"revision": revision, "after_model": after_model}
-        head, rows = await self._read("read_prices_at", values, limit, narrow)
+        head, rows = await self._read("read_prices_at", values, limit, criteria)
         rows = [row for row in rows if row["model_key"] is not None]
         return PricePage(
             # In a thread, so that look-ups go on while hundreds of cards are read.
@@ -77,11 +77,11 @@ class PostgresChangeHistory:
         )
 
     async def _read(
-        self, statement: str, values: Mapping[str, int], limit: int, narrow: Filter
+        self, statement: str, values: Mapping[str, int], limit: int, criteria: Filter
     ) -> tuple[Head, Sequence[Row]]:
         filters: dict[str, Any] = {
-            "providers": _names(narrow.providers),
-            "model_ids": _names(narrow.model_ids),
+            "providers": _names(criteria.providers),
+            "model_ids": _names(criteria.model_ids),
             "limit": limit,
         }
         with translated_errors():

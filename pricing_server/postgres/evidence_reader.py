@@ -59,18 +59,18 @@ class PostgresEvidenceReader:
 
     @slow_read(ANSWER_SECONDS)
     async def discrepancies(
-        self, narrow: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
+        self, criteria: DiscrepancyFilter, after: DiscrepancyCursor | None, limit: int
     ) -> Sequence[Discrepancy]:
         """The models on which sources disagree, by falling ratio."""
-        at = narrow.at.astimezone(UTC)
+        at = criteria.at.astimezone(UTC)
         today = DayOfWeek(at.isoweekday())
         values = {
             "at": at,
             "clock": clock_time(at.hour * 60 + at.minute),
             "today": today.name.lower(),
             "yesterday": today.day_before.name.lower(),
-            "min_ratio": narrow.min_ratio,
-            "provider": narrow.provider,
+            "min_ratio": criteria.min_ratio,
+            "provider": criteria.provider,
             "delisted": MISSING_SYNCS_TO_DELIST,
             "after_ratio": after.ratio if after else None,
             "after_provider": after.provider if after else None,

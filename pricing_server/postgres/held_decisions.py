@@ -1,19 +1,17 @@
-"""Decisions on held changes in Postgres."""
+"""What decisions on held changes read and write in Postgres."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Final
+from datetime import datetime
 
-from pricing_server.errors import HeldChangeNotFound, HeldChangeNotOpen
-from pricing_server.fault_points import FaultPoint, pass_fault_point
+from llmpricing.rate_card import RateCard
+from pricing_server.lookup.price import Head
 from pricing_server.postgres.connection import (
     ORIGIN,
     Connection,
-    Row,
     connect_writer,
     only,
     translated_errors,
@@ -28,173 +26,97 @@ from pricing_server.postgres.price_table import (
 )
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.validators import drop_validators
-from pricing_server.price_change import PriceChange
-from pricing_server.sync.coverage import Covers, with_coverage
-from pricing_server.sync.held import HoldDecision, HoldStatus, ResolveOutcome, ResolveRequest
-from pricing_server.sync.quoted import QuotedModel
-from pricing_server.sync.resolution import Resolver
-from pricing_server.sync.table_state import KnownModel, ModelName, Quote, TableState
+from pricing_server.sync.approval import ApprovalPlan, DecidedHold
+from pricing_server.sync.held import HeldChange, HoldStatus, ResolveRequest
+from pricing_server.sync.table_state import KnownModel, ModelName, TableState
 
 _SQL = statements("holds")
 _SYNC_SQL = statements("sync")
 
-_STATUSES: Final = {
-    HoldDecision.APPROVE: HoldStatus.APPROVED,
-    HoldDecision.REJECT: HoldStatus.REJECTED,
-}
 
-
-async def resolve_held_change(
-    conninfo: str, request: ResolveRequest, covers: Mapping[str, Covers]
-) -> ResolveOutcome:
-    """Approve or reject a held change, of a feed with all its models, in one transaction.
-
-    Raises HeldChangeNotFound, HeldChangeNotOpen, DatabaseUnavailable.
-    """
+@asynccontextmanager
+async def deciding(conninfo: str) -> AsyncIterator[PostgresDecisionWork]:
+    """See `pricing_server.sync.decision.DecisionStore`."""
     with translated_errors():
         async with await connect_writer(conninfo) as connection, connection.transaction():
-            outcome = await _resolve(connection, request, covers)
-            pass_fault_point(FaultPoint.BEFORE_COMMIT)
-    pass_fault_point(FaultPoint.AFTER_COMMIT)
-    return outcome
+            cursor = await connection.execute(_SYNC_SQL["lock_head"])
+            # Critical section: no sync opens or ends a held change until the commit.
+            row = only(await cursor.fetchone())
+            yield PostgresDecisionWork(connection, Head(row["revision"], row["epoch"]))
 
 
-async def _resolve(
-    connection: Connection, request: ResolveRequest, covers: Mapping[str, Covers]
-) -> ResolveOutcome:
-    cursor = await connection.execute(_SYNC_SQL["lock_head"])
-    head = only(await cursor.fetchone())
-    # Critical section: no sync opens or ends a held change until the commit.
-    of_this = {"held_change_id": request.held_change_id}
-    cursor = await connection.execute(_SQL["lock_hold"], of_this)
-    held = await cursor.fetchone()
-    if held is None:
-        raise HeldChangeNotFound(str(request.held_change_id))
-    if held["status"] != HoldStatus.OPEN:
-        raise HeldChangeNotOpen(str(request.held_change_id), held["status"])
-    changed_at = datetime.now(UTC)
-    revision: int = head["revision"]
-    changes: tuple[PriceChange, ...] = ()
-    if request.decision is HoldDecision.APPROVE:
-        cursor = await connection.execute(_SQL["read_decided"], of_this)
-        revision, changes = await _approve(
-            connection, await cursor.fetchall(), request, covers, revision, changed_at
+class PostgresDecisionWork:
+    """See `pricing_server.sync.decision.DecisionWork`."""
+
+    def __init__(self, connection: Connection, head: Head) -> None:
+        self._connection = connection
+        self.head = head
+
+    async def status(self, held_change_id: int) -> HoldStatus | None:
+        """Where a held change stands; None if there is none."""
+        cursor = await self._connection.execute(
+            _SQL["lock_hold"], {"held_change_id": held_change_id}
         )
-    await connection.execute(
-        _SQL["decide"],
-        {
-            **of_this,
-            "status": _STATUSES[request.decision],
-            "changed_at": changed_at,
-            "resolved_by": request.resolved_by,
-            "note": request.note,
-        },
-    )
-    # Also where no price changed: what was pending of a model no longer is.
-    await connection.execute(_SYNC_SQL["notify"], {"origin": ORIGIN})
-    decided = await read_held_change(connection, request.held_change_id)
-    return ResolveOutcome(decided, revision, head["epoch"], changes)
+        row = await cursor.fetchone()
+        return HoldStatus(row["status"]) if row is not None else None
 
+    async def decided(self, held_change_id: int) -> Sequence[DecidedHold]:
+        """What a decision is about: the held change of a model, or all open ones of a feed."""
+        cursor = await self._connection.execute(
+            _SQL["read_decided"], {"held_change_id": held_change_id}
+        )
+        return [
+            DecidedHold((row["provider"], row["model_id"]), row["provider_name"], stated_hold(row))
+            async for row in cursor
+        ]
 
-async def _approve(
-    connection: Connection,
-    rows: Sequence[Row],
-    request: ResolveRequest,
-    covers: Mapping[str, Covers],
-    revision: int,
-    changed_at: datetime,
-) -> tuple[int, tuple[PriceChange, ...]]:
-    """Make the quotes of their sources of these held changes; the revision and what changed."""
-    if not rows:
-        return revision, ()
-    source: str = rows[0]["source"]  # A feed is of one source, as a model is.
-    decided = [(row["provider"], row["model_id"]) for row in rows]
-    state = await _read_state(connection, decided, source, covers)
-    cards = await read_cards(
-        connection,
-        {model.card_id for model in state.models.values() if model.card_id is not None}
-        | {quote.card_id for each in state.quotes.values() for quote in each},
-    )
-    resolver = Resolver(cards, request.origin, changed_at)
-    quoted, covered, uncovered = [], [], []
-    approved: dict[ModelName, Quote] = {}
-    for row in rows:
-        key, hold = (row["provider"], row["model_id"]), stated_hold(row)
-        cards.setdefault(hold.card.card_id, hold.card)
-        quoted.append(QuotedModel.released(key, hold))
-        approved[key] = hold.quote
-        covered += [(key, one) for one in state.covered.get(key, ())]
-        before = {quote.source: quote for quote in state.quotes_for(key)}
-        quotes = {**before, source: hold.quote}
-        model = state.models.get(key)
-        if model is None:
-            resolver.add(key, quotes.values())
-            continue
-        if source in before and before[source].stated_as is not None:
-            uncovered.append(model.model_key)
-        resolver.resolve(model, quotes.values(), {source})
-    for key, model in state.models.items():
-        quotes = {quote.source: quote for quote in state.quotes_of(model)}
-        own = quotes.get(source)
-        covering = approved.get((key[0], own.stated_as)) if own and own.stated_as else None
-        if own is not None and covering is not None and key not in approved:
-            covering = replace(covering, stated_as=own.stated_as, is_inferred=own.is_inferred)
-            resolver.resolve(model, {**quotes, source: covering}.values(), {source})
-    revision += bool(resolver.changes)
-    await write_approval(
-        connection,
-        quoted,
-        covered,
-        cards,
-        resolver,
-        {row["provider"]: row["provider_name"] for row in rows},
-        {
-            "revision": revision,
-            "changed_at": changed_at,
-            "source": source,
-            "uncovered": uncovered,
-        },
-    )
-    await drop_validators(connection, source)
-    if resolver.changes:
-        await connection.execute(_SYNC_SQL["advance_head"])
-    return revision, tuple(replace(change, revision=revision) for change in resolver.changes)
+    async def state(
+        self, decided: Sequence[ModelName], covering: Sequence[ModelName]
+    ) -> TableState:
+        """The known ones of these models and of those that the decided ones cover."""
+        models = await self._models([*decided, *covering])
+        keys = [models[key].model_key for key in decided if key in models]
+        cursor = await self._connection.execute(_SYNC_SQL["read_covered"], {"model_keys": keys})
+        models |= {model.key: model async for model in (known_model(row) async for row in cursor)}
+        return TableState(models, await read_quotes(self._connection, models.values()))
 
+    async def cards(self, card_ids: Collection[str]) -> Mapping[str, RateCard]:
+        """Stored cards by id."""
+        return await read_cards(self._connection, card_ids)
 
-async def _read_state(
-    connection: Connection,
-    decided: Sequence[ModelName],
-    source: str,
-    covers: Mapping[str, Covers],
-) -> TableState:
-    """The decided models, those that they cover, and those that cover them at other sources."""
-    covers = {slug: look for slug, look in covers.items() if slug != source}
-    covering = await asyncio.to_thread(_covering, decided, covers)
-    models = await _read_models(connection, [*decided, *covering])
-    keys = [models[key].model_key for key in decided if key in models]
-    cursor = await connection.execute(_SYNC_SQL["read_covered"], {"model_keys": keys})
-    models |= {model.key: model async for model in (known_model(row) async for row in cursor)}
-    state = TableState(models, await read_quotes(connection, models.values()))
-    return with_coverage(state, decided, source, covers)
+    async def approve(self, plan: ApprovalPlan) -> Head:
+        """Write an approval; the state of the price table after it."""
+        head = replace(self.head, revision=self.head.revision + bool(plan.changes))
+        await write_approval(self._connection, plan, head.revision)
+        await drop_validators(self._connection, plan.source)
+        if plan.changes:
+            await self._connection.execute(_SYNC_SQL["advance_head"])
+        return head
 
+    async def decide(
+        self, request: ResolveRequest, status: HoldStatus, decided_at: datetime
+    ) -> HeldChange:
+        """Write the decision; what it is about as it stands then."""
+        await self._connection.execute(
+            _SQL["decide"],
+            {
+                "held_change_id": request.held_change_id,
+                "status": status,
+                "changed_at": decided_at,
+                "resolved_by": request.resolved_by,
+                "note": request.note,
+            },
+        )
+        # Also where no price changed: what was pending of a model no longer is.
+        await self._connection.execute(_SYNC_SQL["notify"], {"origin": ORIGIN})
+        return await read_held_change(self._connection, request.held_change_id)
 
-def _covering(decided: Sequence[ModelName], covers: Mapping[str, Covers]) -> list[ModelName]:
-    return [
-        (key[0], found.stated_as)
-        for key in decided
-        for look in covers.values()
-        if (found := look(*key)) is not None
-    ]
-
-
-async def _read_models(
-    connection: Connection, names: Sequence[ModelName]
-) -> dict[ModelName, KnownModel]:
-    cursor = await connection.execute(
-        _SQL["read_decided_models"],
-        {
-            "providers": [provider for provider, _ in names],
-            "model_ids": [model_id for _, model_id in names],
-        },
-    )
-    return {model.key: model async for model in (known_model(row) async for row in cursor)}
+    async def _models(self, names: Sequence[ModelName]) -> dict[ModelName, KnownModel]:
+        cursor = await self._connection.execute(
+            _SQL["read_decided_models"],
+            {
+                "providers": [provider for provider, _ in names],
+                "model_ids": [model_id for _, model_id in names],
+            },
+        )
+        return {model.key: model async for model in (known_model(row) async for row in cursor)}

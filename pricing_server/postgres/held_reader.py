@@ -28,16 +28,16 @@ class PostgresHeldReader:
 
     @slow_read(ANSWER_SECONDS)
     async def held_changes(
-        self, narrow: HeldFilter, before: HeldCursor | None, limit: int
+        self, criteria: HeldFilter, before: HeldCursor | None, limit: int
     ) -> Sequence[HeldChange]:
         """Open ones first, newest first, behind a cursor."""
         decided, held_change_id = before or (None, None)
         values = {
-            "statuses": [status.value for status in narrow.statuses],
-            "source": narrow.source,
-            "provider": narrow.provider,
-            "model_id": narrow.model_id,
-            "feed_id": narrow.feed_id,
+            "statuses": [status.value for status in criteria.statuses],
+            "source": criteria.source,
+            "provider": criteria.provider,
+            "model_id": criteria.model_id,
+            "feed_id": criteria.feed_id,
             "before_decided": decided,
             "before_id": held_change_id,
             "limit": limit,

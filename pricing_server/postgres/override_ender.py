@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import psycopg
@@ -17,7 +18,8 @@ import structlog
 from pricing_server.errors import DatabaseUnavailable
 from pricing_server.lookup.price import Head
 from pricing_server.postgres.connection import Connection, connect_writer
-from pricing_server.postgres.overrides import end_due, seconds_to_next_end
+from pricing_server.postgres.overrides import overriding, seconds_to_next_end
+from pricing_server.sync.overriding import end_due_overrides
 
 POLL_SECONDS: Final = 2.0
 """How long an override that was set elsewhere may go unnoticed if no notification comes."""
@@ -71,7 +73,7 @@ class OverrideEnder:
         """End what is due; how long to wait before the next look."""
         seconds = await seconds_to_next_end(connection)
         if seconds is not None and seconds <= 0:
-            ended = await end_due(connection)
+            ended = await end_due_overrides(partial(overriding, connection))
             if ended is not None:
                 log.info("override.ended", overrides=ended.count, revision=ended.head.revision)
                 self._committed(ended.head)

@@ -25,9 +25,9 @@ from pricing_server.postgres.staging import stage_rows
 from pricing_server.postgres.statements import statements
 from pricing_server.price_change import ChangeOrigin, PriceChange
 from pricing_server.providers.source import ListedModel, Listing, Source
+from pricing_server.sync.approval import ApprovalPlan
 from pricing_server.sync.plan import Plan
 from pricing_server.sync.quoted import QuotedModel
-from pricing_server.sync.resolution import Resolver
 from pricing_server.sync.table_state import (
     Attribution,
     Covered,
@@ -178,34 +178,23 @@ async def write_plan(
     await write_holds(connection, plan, listing, source, sync_run_id)
 
 
-async def write_approval(
-    connection: Connection,
-    quoted: Sequence[QuotedModel],
-    covered: Iterable[tuple[ModelName, Covered]],
-    cards: Mapping[str, RateCard],
-    resolver: Resolver,
-    provider_names: Mapping[str, str],
-    values: Mapping[str, Any],
-) -> None:
-    """Write quotes that were held and the changes of prices in force that they bring.
-
-    `values` are revision, changed_at, and the source with the keys of models that it
-    does not state under another id any more.
-    """
-    await _stage(connection, cards, resolver.changes, resolver.attributions)
-    await _stage_covered(connection, covered)
-    await _stage_quotes(connection, quoted)
+async def write_approval(connection: Connection, plan: ApprovalPlan, revision: int) -> None:
+    """Write quotes that were held and the changes of prices in force that they bring."""
+    await _stage(connection, plan.cards, plan.changes, plan.attributions)
+    await _stage_covered(connection, plan.covered)
+    await _stage_quotes(connection, plan.quoted)
     pass_fault_point(FaultPoint.AFTER_STAGE)
-    sellers = sorted(provider_names)
+    sellers = sorted(plan.provider_names)
+    values = {
+        "source": plan.source,
+        "revision": revision,
+        "changed_at": plan.changed_at,
+        "uncovered": list(plan.uncovered),
+        "providers": sellers,
+        "display_names": [plan.provider_names[seller] for seller in sellers],
+    }
     for name in _APPLY_APPROVAL:
-        await connection.execute(
-            _SQL[name],
-            {
-                **values,
-                "providers": sellers,
-                "display_names": [provider_names[seller] for seller in sellers],
-            },
-        )
+        await connection.execute(_SQL[name], values)
 
 
 async def write_changes(

@@ -31,7 +31,7 @@ from pricing_server.postgres.validators import confirm_quotes, keep_validators, 
 from pricing_server.price_change import ChangeOrigin
 from pricing_server.providers.source import Fault, Listing, Notice, Source
 from pricing_server.sync.coverage import Covers, with_coverage
-from pricing_server.sync.plan import Plan, cards_to_compare, make_plan
+from pricing_server.sync.plan import ListingTerms, Plan, cards_to_compare, make_plan
 from pricing_server.sync.run import (
     AppliedPlan,
     LastAnswer,
@@ -216,9 +216,7 @@ class PostgresSyncSession:
             listing,
             self._source,
             cards,
-            register_unknown=register_unknown,
-            origin=origin,
-            changed_at=datetime.now(UTC),
+            ListingTerms(origin, datetime.now(UTC), register_unknown),
         )
 
     async def _finish(

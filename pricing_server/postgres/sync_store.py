@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import psycopg
 import structlog
@@ -17,15 +18,17 @@ from pricing_server.postgres.connection import (
     only,
     translated_errors,
 )
-from pricing_server.postgres.held_decisions import resolve_held_change
+from pricing_server.postgres.held_decisions import PostgresDecisionWork, deciding
 from pricing_server.postgres.price_reader import read_head
-from pricing_server.postgres.reverts import revert_run
+from pricing_server.postgres.reverts import reverting
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.sync_session import PostgresSyncSession
 from pricing_server.providers.source import Source
 from pricing_server.sync.coverage import NOTHING_COVERED, Covers
+from pricing_server.sync.decision import decide
 from pricing_server.sync.held import ResolveOutcome, ResolveRequest
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
+from pricing_server.sync.reverting import revert
 
 _SQL = statements("sync")
 
@@ -95,12 +98,16 @@ class PostgresSyncStore:
                 return row["release"] if row else None
 
     async def resolve(self, request: ResolveRequest) -> ResolveOutcome:
-        """See `pricing_server.postgres.held_decisions`."""
-        return await resolve_held_change(self._conninfo, request, self._covers)
+        """See `pricing_server.sync.decision`."""
+        return await decide(self, request, self._covers)
+
+    def deciding(self) -> AbstractAsyncContextManager[PostgresDecisionWork]:
+        """See `pricing_server.sync.decision.DecisionStore`."""
+        return deciding(self._conninfo)
 
     async def revert(self, request: RevertRequest) -> RevertOutcome:
-        """See `pricing_server.postgres.reverts`."""
-        return await revert_run(self._conninfo, request)
+        """See `pricing_server.sync.reverting`."""
+        return await revert(partial(reverting, self._conninfo), request)
 
     @asynccontextmanager
     async def session(self, source: Source) -> AsyncIterator[PostgresSyncSession]:

@@ -73,22 +73,29 @@ class Plan:
     """Model keys of ids that this source does not state under another id any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class ListingTerms:
+    """On what terms a listing is applied."""
+
+    origin: ChangeOrigin
+    changed_at: datetime
+    register_unknown: bool = True
+    """Whether models that are not known yet become known."""
+
+
 def make_plan(
     state: TableState,
     listing: Listing,
     source: Source,
     stored_cards: Mapping[str, RateCard],
-    *,
-    register_unknown: bool,
-    origin: ChangeOrigin,
-    changed_at: datetime,
+    terms: ListingTerms,
 ) -> Plan:
     """Plan what a listing of `source` changes.
 
     `stored_cards` holds at least `cards_to_compare` of the same arguments.
     """
-    planner = _Planner(state, listing, source, dict(stored_cards), origin, changed_at)
-    planner.plan_listed(register_unknown)
+    planner = _Planner(state, listing, source, dict(stored_cards), terms)
+    planner.plan_listed(terms.register_unknown)
     planner.plan_missing({fault.key for fault in listing.faults if fault.key})
     planner.plan_covered()
     return planner.plan()
@@ -101,17 +108,16 @@ class _Planner:
         listing: Listing,
         source: Source,
         cards: dict[str, RateCard],
-        origin: ChangeOrigin,
-        changed_at: datetime,
+        terms: ListingTerms,
     ) -> None:
         self.state = state
         self.listing = listing
         self.source = source
         self.cards = cards
-        self.changed_at = changed_at
+        self.changed_at = terms.changed_at
         self.stored = frozenset(cards)
-        self.resolver = Resolver(cards, origin, changed_at)
-        self.judge = Judge(state, source, cards, changed_at)
+        self.resolver = Resolver(cards, terms.origin, terms.changed_at)
+        self.judge = Judge(state, source, cards, terms.changed_at)
         self.holding = Holding(state.holds, None)
         self.is_feed_held = False
         self.quoted: list[QuotedModel] = []

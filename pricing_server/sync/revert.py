@@ -24,15 +24,15 @@ The next sync of the same source states its price again, and then that is in for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from llmpricing.rate_card import UNPRICED, RateCard
 from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind, PriceChange
-from pricing_server.sync.plan import MISSING_SYNCS_TO_DELIST
+from pricing_server.sync.table_state import MISSING_SYNCS_TO_DELIST, Attribution, ModelName
 
 CHANGED_SINCE: Final = "its price changed again after the run"
 
@@ -147,6 +147,15 @@ class RevertPlan:
     unconfirmed: tuple[int, ...] = ()
     """Model keys whose quote of the run's source stays and is confirmed no more."""
 
+    @property
+    def is_any(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.changes or self.resets or self.unconfirmed)
+
+
+StatedUnder: TypeAlias = Mapping[tuple[str, str, str], str]
+"""By (provider, model id, source) the other id under which the source states the model."""
+
 
 @dataclass(frozen=True, slots=True)
 class RevertOutcome:
@@ -214,6 +223,16 @@ def make_revert_plan(
         _with_statements(refused, left, run_source),
         tuple(one.model_key for one in left if one.is_confirmed),
     )
+
+
+def attributions_of(plan: RevertPlan, stated_under: StatedUnder) -> Mapping[ModelName, Attribution]:
+    """Whose the restored prices are. Who disagrees with them is found by the next sync."""
+    return {
+        (change.provider, change.model_id): Attribution(
+            change.source, stated_under.get((change.provider, change.model_id, change.source))
+        )
+        for change in plan.changes
+    }
 
 
 def beneath_override(source: str) -> str:

@@ -27,8 +27,8 @@ def models_dev(model_id: str, per_million: object) -> dict[str, Any]:
     return {"openrouter": {"id": "openrouter", "name": "OpenRouter", "models": {model_id: model}}}
 
 
-async def held(server: Server, **narrow: Any) -> list[pb.HeldChange]:
-    request = pb.ListHeldChangesRequest(**narrow)
+async def held(server: Server, **criteria: Any) -> list[pb.HeldChange]:
+    request = pb.ListHeldChangesRequest(**criteria)
     return list((await server.stub.ListHeldChanges(request)).held_changes)
 
 
@@ -544,8 +544,8 @@ async def test_pages_of_held_changes_are_complete_and_their_tokens_checked(
     assert {each.model_id for each in seen} == set(names)
     assert len(seen) == 7
     assert seen[-1].status == pb.HOLD_STATUS_REJECTED, "open ones first"
-    for narrow in ({"source": "nobody"}, {"provider": "nobody"}, {"model_id": "nothing"}):
-        assert not await held(server, **narrow), "an unknown name is no error, and has none"
+    for criteria in ({"source": "nobody"}, {"provider": "nobody"}, {"model_id": "nothing"}):
+        assert not await held(server, **criteria), "an unknown name is no error, and has none"
     ids = [int(each.held_change_id) for each in seen[:-1]]
     assert ids == sorted(ids, reverse=True)
     for foreign in ({"page_token": "x"}, {"statuses": [0]}, {"page_size": -1}):

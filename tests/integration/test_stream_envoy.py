@@ -26,9 +26,9 @@ MODELS = [f"stream/model-{number}" for number in range(5)]
 class Subscriber:
     """Keeps the contract's one rule: saves at the last fragment, resumes where it saved."""
 
-    def __init__(self, **narrow: Any) -> None:
+    def __init__(self, **criteria: Any) -> None:
         self.saved = Saved(after_revision=0)
-        self.narrow = narrow
+        self.criteria = criteria
         self.ends: list[str] = []
         """The reasons why its streams have ended."""
 
@@ -46,7 +46,7 @@ class Subscriber:
                 progress_seconds=0.2,
                 after_revision=self.saved.after_revision,
                 epoch=self.saved.epoch,
-                **self.narrow,
+                **self.criteria,
             ) as reader:
                 found = await reader.refusal(self.saved)
             # gRPC cancels a call that comes in the very moment in which a server closes.

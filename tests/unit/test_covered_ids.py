@@ -12,7 +12,7 @@ from llmpricing.rate_card import Conditions, PriceState, Rate, RateCard
 from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
 from pricing_server.providers.source import Evidence, ListedModel, Listing, Source
 from pricing_server.sync.coverage import Covers, with_coverage
-from pricing_server.sync.plan import Plan, cards_to_compare, make_plan
+from pricing_server.sync.plan import ListingTerms, Plan, cards_to_compare, make_plan
 from pricing_server.sync.table_state import (
     OVERRIDE,
     Attribution,
@@ -99,9 +99,7 @@ class Table:
             data,
             source,
             {card_id: self.cards[card_id] for card_id in needed},
-            register_unknown=True,
-            changed_at=NOW,
-            origin=BY_HAND,
+            ListingTerms(BY_HAND, NOW, register_unknown=True),
         )
         self.apply(plan, source)
         return plan

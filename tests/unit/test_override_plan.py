@@ -15,6 +15,7 @@ from pricing_server.sync.override import ENDED, OverrideRequest
 from pricing_server.sync.plan import (
     OVERRIDE,
     KnownModel,
+    ListingTerms,
     Plan,
     Quote,
     TableState,
@@ -81,9 +82,7 @@ def synced(
         replace(LISTING, models=models),
         API,
         {card.card_id: card for card in (MINE, THEIRS, OTHERS, UNPRICED, *cards)},
-        register_unknown=True,
-        origin=ChangeOrigin(OriginKind.SYNC, ADMIN),
-        changed_at=NOW,
+        ListingTerms(ChangeOrigin(OriginKind.SYNC, ADMIN), NOW, True),
     )
 
 

@@ -36,6 +36,7 @@ from pricing_server.providers.source import (
 )
 from pricing_server.sync.plan import (
     KnownModel,
+    ListingTerms,
     Plan,
     Quote,
     TableState,
@@ -108,9 +109,7 @@ class Table:
             data,
             source,
             stored,
-            register_unknown=register_unknown,
-            origin=ORIGIN,
-            changed_at=WRITTEN,
+            ListingTerms(ORIGIN, WRITTEN, register_unknown),
         )
 
     def apply(self, plan: Plan, source: Source, data: Listing) -> None:

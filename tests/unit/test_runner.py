@@ -56,7 +56,7 @@ from pricing_server.sync.held import (
     ResolveOutcome,
     ResolveRequest,
 )
-from pricing_server.sync.plan import Plan, TableState, make_plan
+from pricing_server.sync.plan import ListingTerms, Plan, TableState, make_plan
 from pricing_server.sync.revert import RevertOutcome, RevertRequest
 from pricing_server.sync.run import (
     NO_COUNTS,
@@ -241,9 +241,7 @@ class Session:
             listing,
             self._source,
             {},
-            register_unknown=register_unknown,
-            origin=origin,
-            changed_at=LATER,
+            ListingTerms(origin, LATER, register_unknown),
         )
         return AppliedPlan(plan, revision, "epoch", LATER)
 

@@ -36,8 +36,8 @@ ALL = Narrow()
 ACME = Narrow(frozenset({"acme"}))
 
 
-def of(revision: int, narrow: Narrow = ALL) -> tuple[Change, ...]:
-    return tuple(HISTORY.between(revision - 1, revision, narrow))
+def of(revision: int, criteria: Narrow = ALL) -> tuple[Change, ...]:
+    return tuple(HISTORY.between(revision - 1, revision, criteria))
 
 
 def started(revision: int, *, is_last: bool = True) -> Message:
@@ -56,9 +56,9 @@ def snapshot(revision: int, prices: dict[Model, Held], *, is_last: bool = True) 
     return Message(Event.SNAPSHOT, revision, EPOCH, is_last, (), tuple(prices.items()))
 
 
-def told(*streams: tuple[Message, ...], narrow: Narrow = ALL, snapshot: bool = False) -> Log:
+def told(*streams: tuple[Message, ...], criteria: Narrow = ALL, snapshot: bool = False) -> Log:
     """The log of a subscriber that was told this on one stream after the other."""
-    log = Log("subscriber 7", narrow)
+    log = Log("subscriber 7", criteria)
     for messages in streams:
         after = None if snapshot else messages[0].revision
         log.open("somewhere", snapshot=snapshot, after=after)
@@ -79,10 +79,10 @@ FAITHFUL = {
         (started(0), changes(1, *CHANGES[:1], is_last=False), changes(1, *CHANGES[1:3])),
         (started(1), *WHOLE[2:]),
     ),
-    "narrow": told(
-        (started(0), changes(1, *of(1, ACME)), changes(2), progress(3), changes(4)), narrow=ACME
+    "criteria": told(
+        (started(0), changes(1, *of(1, ACME)), changes(2), progress(3), changes(4)), criteria=ACME
     ),
-    "of nothing": told((started(0), progress(4)), narrow=Narrow(frozenset({"nobody"}))),
+    "of nothing": told((started(0), progress(4)), criteria=Narrow(frozenset({"nobody"}))),
     "with a snapshot": told(
         (
             started(2, is_last=False),
@@ -155,7 +155,7 @@ def test_true_catches_a_change_that_the_history_tells_otherwise() -> None:
 
 
 def test_true_catches_a_change_that_does_not_pass_the_filters() -> None:
-    log = told((started(0), changes(1)), narrow=ACME)
+    log = told((started(0), changes(1)), criteria=ACME)
     assert "does not pass the filters" in caught(check_true, log)
 
 

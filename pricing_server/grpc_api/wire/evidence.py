@@ -97,6 +97,8 @@ def _quote(
         payload_url=quote.payload_url,
         payload_sha256=quote.payload_sha256,
         conversions=map(_conversion, conversions),
+        stated_as=quote.stated_as,
+        is_inferred=quote.is_inferred,
     )
     if shown.prompt is not None:
         message.prompt = format_price(shown.prompt, PricingFormat.PER_1M_TOKENS)

@@ -4,15 +4,20 @@
 -- name: read_model
 SELECT model_key FROM models WHERE provider = %(provider)s AND model_id = %(model_id)s;
 
--- name: read_overridden
--- The models of overrides in force: of those that have reached their end, or of one model.
+-- name: read_due
+-- The overrides in force that have reached their end.
+SELECT override_id, model_key, until
+FROM price_overrides
+WHERE cleared_at IS NULL AND until <= clock_timestamp()
+ORDER BY model_key;
+
+-- name: read_standing
+-- The override in force of a model, if there is one.
 SELECT overrides.override_id, overrides.model_key, overrides.until
 FROM price_overrides AS overrides
 JOIN models USING (model_key)
 WHERE overrides.cleared_at IS NULL
-  AND CASE WHEN %(provider)s::text IS NULL THEN overrides.until <= clock_timestamp()
-      ELSE models.provider = %(provider)s AND models.model_id = %(model_id)s END
-ORDER BY overrides.model_key;
+  AND models.provider = %(provider)s AND models.model_id = %(model_id)s;
 
 -- name: read_concerned
 -- Models whose override begins or ends, and those that they cover.

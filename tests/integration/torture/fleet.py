@@ -34,7 +34,7 @@ SERVERS: Mapping[str, Mapping[str, str]] = {
     # Ends streams that do not read.
     "impatient": {"PRICING_STREAM_WRITE_SECONDS": "0.25"},
     # Refuses streams while the others serve none.
-    "narrow": {"PRICING_MAX_STREAMS": "14"},
+    "criteria": {"PRICING_MAX_STREAMS": "14"},
 }
 
 

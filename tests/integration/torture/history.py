@@ -23,19 +23,19 @@ class History:
         self.head = head if head is not None else max((one.revision for one in changes), default=0)
         self._narrowed: dict[Narrow, tuple[list[int], list[Change]]] = {}
 
-    def between(self, after: int, upto: int, narrow: Narrow) -> Sequence[Change]:
+    def between(self, after: int, upto: int, criteria: Narrow) -> Sequence[Change]:
         """The changes of the revisions behind one and up to another that pass."""
-        revisions, passing = self._passing(narrow)
+        revisions, passing = self._passing(criteria)
         return passing[bisect_right(revisions, after) : bisect_right(revisions, upto)]
 
-    def count(self, after: int, upto: int, narrow: Narrow) -> int:
+    def count(self, after: int, upto: int, criteria: Narrow) -> int:
         """How many those are."""
-        revisions, _ = self._passing(narrow)
+        revisions, _ = self._passing(criteria)
         return bisect_right(revisions, upto) - bisect_right(revisions, after)
 
-    def table_at(self, revision: int, narrow: Narrow) -> dict[Model, Held]:
+    def table_at(self, revision: int, criteria: Narrow) -> dict[Model, Held]:
         """The prices in force at a revision: the changes up to it, replayed."""
-        return {change.model: Held.after(change) for change in self.between(0, revision, narrow)}
+        return {change.model: Held.after(change) for change in self.between(0, revision, criteria)}
 
     @cached_property
     def known(self) -> frozenset[Change]:
@@ -57,11 +57,11 @@ class History:
             newest = max(newest, run)
         return found
 
-    def _passing(self, narrow: Narrow) -> tuple[list[int], list[Change]]:
-        if narrow not in self._narrowed:
-            passing = [change for change in self.changes if narrow.passes(change.model)]
-            self._narrowed[narrow] = [change.revision for change in passing], passing
-        return self._narrowed[narrow]
+    def _passing(self, criteria: Narrow) -> tuple[list[int], list[Change]]:
+        if criteria not in self._narrowed:
+            passing = [change for change in self.changes if criteria.passes(change.model)]
+            self._narrowed[criteria] = [change.revision for change in passing], passing
+        return self._narrowed[criteria]
 
 
 COLUMNS = """

@@ -53,7 +53,7 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Narrow:
-    """A subscriber's filters; an empty set does not narrow."""
+    """A subscriber's filters; an empty set does not criteria."""
 
     providers: frozenset[str] = frozenset()
     model_ids: frozenset[str] = frozenset()
@@ -119,7 +119,7 @@ class Log:
     """One subscriber's life: it follows the one rule of the contract and no other."""
 
     name: str
-    narrow: Narrow = field(default_factory=Narrow)
+    criteria: Narrow = field(default_factory=Narrow)
     is_slow: bool = False
     """Whether the subscriber at times reads nothing for longer than servers wait."""
     streams: list[Stream] = field(default_factory=list)

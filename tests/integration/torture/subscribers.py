@@ -59,8 +59,8 @@ class Subscriber:
 
     def _born(self) -> Log:
         name = f"{self.name}, life {len(self.logs) + 1}"
-        narrow = Narrow() if self.is_slow else _narrow(self.dice)
-        self.logs.append(Log(name, narrow, self.is_slow))
+        criteria = Narrow() if self.is_slow else _narrow(self.dice)
+        self.logs.append(Log(name, criteria, self.is_slow))
         return self.logs[-1]
 
     def _is_there(self, log: Log) -> bool:
@@ -121,8 +121,8 @@ class Subscriber:
 
 def _request(log: Log, stream: Stream, progress: Duration) -> pb.StreamPriceChangesRequest:
     return pb.StreamPriceChangesRequest(
-        providers=[SPELLINGS.get(name, name) for name in sorted(log.narrow.providers)],
-        model_ids=sorted(log.narrow.model_ids),
+        providers=[SPELLINGS.get(name, name) for name in sorted(log.criteria.providers)],
+        model_ids=sorted(log.criteria.model_ids),
         after=_after(stream),
         snapshot=stream.snapshot,
         progress_interval=progress,

@@ -69,7 +69,7 @@ def check_reliable(log: Log, history: History) -> None:
             continue
         came = [change for message in stream.messages for change in message.changes]
         newest = max((change.revision for change in came), default=start)
-        missing = set(history.between(start, newest - 1, log.narrow)).difference(came)
+        missing = set(history.between(start, newest - 1, log.criteria)).difference(came)
         if missing:
             first = min(missing)
             what = f"{_shown(first)} did not come before {newest}"
@@ -82,7 +82,7 @@ def check_reliable(log: Log, history: History) -> None:
     if log.began is None or log.cursor is None:
         return
     saved = [change for one in log.saved for change in one.changes]
-    expected = history.between(log.began, log.cursor, log.narrow)
+    expected = history.between(log.began, log.cursor, log.criteria)
     if missing := set(expected).difference(saved):
         first = min(missing)
         what = f"{_shown(first)} is missing, the first of {len(missing)} of {len(expected)}"
@@ -100,7 +100,7 @@ def check_true(log: Log, history: History) -> None:
                     same = next((one for one in history.changes if one[:3] == change[:3]), None)
                     what = f"{change} is not in the history, but {same}"
                     _fail("true", log, change.revision, what, number, at)
-                if not log.narrow.passes(change.model):
+                if not log.criteria.passes(change.model):
                     what = f"{_shown(change)} does not pass the filters"
                     _fail("true", log, change.revision, what, number, at)
 
@@ -118,7 +118,7 @@ def check_atomic(log: Log, history: History) -> None:
                 complete.add((message.event, message.revision))
     for one in log.saved:
         got = {change for change in one.changes if change.revision == one.revision}
-        expected = set(history.between(one.revision - 1, one.revision, log.narrow))
+        expected = set(history.between(one.revision - 1, one.revision, log.criteria))
         if len(got) != len(one.changes):
             _fail("atomic", log, one.revision, "it was saved with changes of another revision")
         if missing := expected - got:
@@ -165,7 +165,7 @@ def check_resumable(log: Log, history: History) -> None:
         saved = stream.saved
         if stream.resume is not None and saved is not None:
             # Everything up to there was sent before the status, says the contract.
-            unsent = history.between(saved, stream.resume, log.narrow)
+            unsent = history.between(saved, stream.resume, log.criteria)
             if stream.resume < saved or unsent:
                 what = f"it was told to resume at {stream.resume}, having saved {saved}"
                 _fail("resumable", log, saved, what, number)
@@ -186,7 +186,7 @@ def check_bookmarkable(log: Log, history: History) -> None:
                 _fail("bookmarkable", log, message.revision, what, number, at)
             come += len(message.changes)
             if message.is_last:
-                expected = history.count(start, message.revision, log.narrow)
+                expected = history.count(start, message.revision, log.criteria)
                 if come < expected:
                     what = f"the bookmark came with {come} changes of {expected} told"
                     _fail("bookmarkable", log, message.revision, what, number, at)
@@ -213,7 +213,7 @@ def check_snapshot(log: Log, history: History) -> None:
 def _compare(
     log: Log, revision: int, what: str, table: dict[tuple[str, str], Held], history: History
 ) -> None:
-    expected = history.table_at(revision, log.narrow)
+    expected = history.table_at(revision, log.criteria)
     for model in sorted(table.keys() | expected.keys()):
         if table.get(model) != expected.get(model):
             _fail(
@@ -269,6 +269,6 @@ def _fail(
     ended = f" (stream {number} ended: {streams[-1].end})" if number is not None else ""
     raise Violation(
         f"{log.name} is not {guarantee} at revision {revision}: {what}{ended}; "
-        f"filters {sorted(log.narrow.providers)} {sorted(log.narrow.model_ids)[:5]}; "
+        f"filters {sorted(log.criteria.providers)} {sorted(log.criteria.model_ids)[:5]}; "
         "the last messages:\n" + "\n".join(shown or ["  none"])
     )

@@ -47,6 +47,8 @@ class SourceQuote(_message.Message):
     PAYLOAD_URL_FIELD_NUMBER: _builtins.int
     PAYLOAD_SHA256_FIELD_NUMBER: _builtins.int
     CONVERSIONS_FIELD_NUMBER: _builtins.int
+    STATED_AS_FIELD_NUMBER: _builtins.int
+    IS_INFERRED_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """source that states it."""
     rank: _builtins.int
@@ -71,6 +73,15 @@ class SourceQuote(_message.Message):
     """payload_url is where the run fetched it, without query; absent for a bundled catalogue."""
     payload_sha256: _builtins.str
     """payload_sha256 is the hash of the fetched body, in hex; absent if nothing was fetched."""
+    stated_as: _builtins.str
+    """stated_as is the id under which the source states the model, where that is another id of
+    it: what a source states of an id it states of those that this one covers.
+    """
+    is_inferred: _builtins.bool
+    """is_inferred says that the service concludes from how the two ids are written that they are
+    one model, and the source does not say so. Such a quote yields to any source that lists the
+    id at another price.
+    """
     @_builtins.property
     def rate_card(self) -> _rate_card_pb2.RateCard:
         """rate_card is what its statement was read as."""
@@ -105,10 +116,12 @@ class SourceQuote(_message.Message):
         payload_url: _builtins.str | None = ...,
         payload_sha256: _builtins.str | None = ...,
         conversions: _abc.Iterable[Global___Conversion] | None = ...,
+        stated_as: _builtins.str | None = ...,
+        is_inferred: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_fragment", b"_fragment", "_payload_sha256", b"_payload_sha256", "_payload_url", b"_payload_url", "_prompt", b"_prompt", "_sync_run_id", b"_sync_run_id", "completion", b"completion", "first_stated_time", b"first_stated_time", "fragment", b"fragment", "payload_sha256", b"payload_sha256", "payload_url", b"payload_url", "prompt", b"prompt", "rate_card", b"rate_card", "sync_run_id", b"sync_run_id", "verified_time", b"verified_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_fragment", b"_fragment", "_payload_sha256", b"_payload_sha256", "_payload_url", b"_payload_url", "_prompt", b"_prompt", "_stated_as", b"_stated_as", "_sync_run_id", b"_sync_run_id", "completion", b"completion", "first_stated_time", b"first_stated_time", "fragment", b"fragment", "payload_sha256", b"payload_sha256", "payload_url", b"payload_url", "prompt", b"prompt", "rate_card", b"rate_card", "stated_as", b"stated_as", "sync_run_id", b"sync_run_id", "verified_time", b"verified_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_fragment", b"_fragment", "_payload_sha256", b"_payload_sha256", "_payload_url", b"_payload_url", "_prompt", b"_prompt", "_sync_run_id", b"_sync_run_id", "completion", b"completion", "conversions", b"conversions", "first_stated_time", b"first_stated_time", "fragment", b"fragment", "fragment_sha256", b"fragment_sha256", "is_confirmed", b"is_confirmed", "is_in_force", b"is_in_force", "payload_sha256", b"payload_sha256", "payload_url", b"payload_url", "prompt", b"prompt", "rank", b"rank", "rate_card", b"rate_card", "source", b"source", "sync_run_id", b"sync_run_id", "verified_time", b"verified_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_fragment", b"_fragment", "_payload_sha256", b"_payload_sha256", "_payload_url", b"_payload_url", "_prompt", b"_prompt", "_stated_as", b"_stated_as", "_sync_run_id", b"_sync_run_id", "completion", b"completion", "conversions", b"conversions", "first_stated_time", b"first_stated_time", "fragment", b"fragment", "fragment_sha256", b"fragment_sha256", "is_confirmed", b"is_confirmed", "is_in_force", b"is_in_force", "is_inferred", b"is_inferred", "payload_sha256", b"payload_sha256", "payload_url", b"payload_url", "prompt", b"prompt", "rank", b"rank", "rate_card", b"rate_card", "source", b"source", "stated_as", b"stated_as", "sync_run_id", b"sync_run_id", "verified_time", b"verified_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__completion: _TypeAlias = _typing.Literal["completion"]  # noqa: Y015
     _WhichOneofArgType__completion: _TypeAlias = _typing.Literal["_completion", b"_completion"]  # noqa: Y015
@@ -120,6 +133,8 @@ class SourceQuote(_message.Message):
     _WhichOneofArgType__payload_url: _TypeAlias = _typing.Literal["_payload_url", b"_payload_url"]  # noqa: Y015
     _WhichOneofReturnType__prompt: _TypeAlias = _typing.Literal["prompt"]  # noqa: Y015
     _WhichOneofArgType__prompt: _TypeAlias = _typing.Literal["_prompt", b"_prompt"]  # noqa: Y015
+    _WhichOneofReturnType__stated_as: _TypeAlias = _typing.Literal["stated_as"]  # noqa: Y015
+    _WhichOneofArgType__stated_as: _TypeAlias = _typing.Literal["_stated_as", b"_stated_as"]  # noqa: Y015
     _WhichOneofReturnType__sync_run_id: _TypeAlias = _typing.Literal["sync_run_id"]  # noqa: Y015
     _WhichOneofArgType__sync_run_id: _TypeAlias = _typing.Literal["_sync_run_id", b"_sync_run_id"]  # noqa: Y015
     @_typing.overload
@@ -132,6 +147,8 @@ class SourceQuote(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__payload_url) -> _WhichOneofReturnType__payload_url | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt) -> _WhichOneofReturnType__prompt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stated_as) -> _WhichOneofReturnType__stated_as | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sync_run_id) -> _WhichOneofReturnType__sync_run_id | None: ...
 

@@ -1,0 +1,182 @@
+"""Setting and ending overrides: transactions that read, plan and write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Protocol, TypeAlias
+
+from llmpricing.rate_card import RateCard
+from pricing_server.errors import InvalidArgument, OverrideNotFound
+from pricing_server.lookup.price import Head
+from pricing_server.price_change import ChangeOrigin
+from pricing_server.sync.coverage import Covers
+from pricing_server.sync.override import (
+    ENDED,
+    ClearRequest,
+    OverrideOutcome,
+    OverrideRequest,
+    PriceOverride,
+)
+from pricing_server.sync.settlement import (
+    ConcernedModel,
+    Settlement,
+    Turn,
+    cards_to_settle,
+    plan_settlement,
+)
+from pricing_server.sync.table_state import Covered, ModelName
+
+
+@dataclass(frozen=True, slots=True)
+class StandingOverride:
+    """An override in force."""
+
+    override_id: int
+    model_key: int
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndedOverrides:
+    """How many overrides had reached their end, and the state of the price table after it."""
+
+    count: int
+    head: Head
+
+
+class OverrideWork(Protocol):
+    """The price table in one transaction that has locked its head: nothing that is read here
+    changes before the commit, and what is written comes with it or not at all."""
+
+    @property
+    def head(self) -> Head:
+        """The state of the price table before it."""
+
+    async def model_key(self, key: ModelName) -> int | None:
+        """The key of a model; None if nobody knows it."""
+
+    async def register(self, key: ModelName, covered: Sequence[Covered]) -> int:
+        """Make a model known, with the sources that may state it under another id; its key."""
+
+    async def put(self, model_key: int, request: OverrideRequest, at: datetime) -> int:
+        """Write an override in place of the one before, if there is one; its id."""
+
+    async def of_model(self, key: ModelName) -> Sequence[StandingOverride]:
+        """The override in force of one model, if there is one."""
+
+    async def due(self) -> Sequence[StandingOverride]:
+        """The overrides that have reached their end."""
+
+    async def end(self, model_keys: Sequence[int], origin: ChangeOrigin, at: datetime) -> None:
+        """End the overrides of these models. What is left of their quotes states no price."""
+
+    async def concerned(self, model_keys: Sequence[int]) -> Sequence[ConcernedModel]:
+        """These models and those that they cover."""
+
+    async def cards(self, card_ids: Collection[str]) -> Mapping[str, RateCard]:
+        """Stored cards by id."""
+
+    async def settle(self, settlement: Settlement) -> Head:
+        """Write what is in force now; the state of the price table after it."""
+
+
+OpenOverrideWork: TypeAlias = Callable[[], AbstractAsyncContextManager[OverrideWork]]
+"""Begins one transaction, which is committed at its end. Raises DatabaseUnavailable."""
+
+
+async def set_override(
+    open_work: OpenOverrideWork, request: OverrideRequest, covers: Mapping[str, Covers]
+) -> OverrideOutcome:
+    """Put a price in force.
+
+    `covers` are the ids that sources, by slug, state without listing them. Raises
+    InvalidArgument if it ends before it begins; DatabaseUnavailable.
+    """
+    key = (request.provider, request.model_id)
+    async with open_work() as work:
+        at = datetime.now(UTC)
+        if request.until is not None and request.until <= at:
+            raise InvalidArgument("until", "is not in the future")
+        model_key = await work.model_key(key)
+        if model_key is None:
+            # In a thread, so that look-ups go on.
+            model_key = await work.register(key, await asyncio.to_thread(_covered, key, covers))
+        override_id = await work.put(model_key, request, at)
+        turn = Turn(at, replace(request.origin, override_id=override_id))
+        settled = await _planned(work, {model_key: turn}, at)
+        head = await work.settle(settled)
+    return replace(
+        _outcome(settled, key, head),
+        price_override=PriceOverride(
+            override_id=override_id,
+            provider=request.provider,
+            model_id=request.model_id,
+            card=request.card,
+            reason=request.reason,
+            set_by=request.set_by,
+            set_at=at,
+            until=request.until,
+        ),
+        covered_model_ids=settled.covered_by(key),
+    )
+
+
+async def clear_override(open_work: OpenOverrideWork, request: ClearRequest) -> OverrideOutcome:
+    """End an override. Raises OverrideNotFound, DatabaseUnavailable."""
+    key = (request.provider, request.model_id)
+    async with open_work() as work:
+        standing = await work.of_model(key)
+        if not standing:
+            raise OverrideNotFound(*key)
+        settled, head = await _ended(work, standing, request.origin)
+    return _outcome(settled, key, head)
+
+
+async def end_due_overrides(open_work: OpenOverrideWork) -> EndedOverrides | None:
+    """End the overrides that have reached their end, as one revision; None if there are none.
+
+    However many processes try at once, one of them does it. Raises DatabaseUnavailable.
+    """
+    async with open_work() as work:
+        standing = await work.due()
+        if not standing:
+            return None
+        _, head = await _ended(work, standing, ENDED)
+    return EndedOverrides(len(standing), head)
+
+
+async def _ended(
+    work: OverrideWork, standing: Sequence[StandingOverride], origin: ChangeOrigin
+) -> tuple[Settlement, Head]:
+    at = datetime.now(UTC)
+    turns = {
+        one.model_key: Turn(
+            min(at, one.until) if one.until is not None else at,
+            replace(origin, override_id=one.override_id),
+        )
+        for one in standing
+    }
+    await work.end(list(turns), origin, at)
+    settled = await _planned(work, turns, at)
+    return settled, await work.settle(settled)
+
+
+async def _planned(work: OverrideWork, turns: Mapping[int, Turn], at: datetime) -> Settlement:
+    concerned = await work.concerned(list(turns))
+    cards = await work.cards(cards_to_settle(concerned))
+    return plan_settlement(concerned, cards, turns, at)
+
+
+def _outcome(settled: Settlement, key: ModelName, head: Head) -> OverrideOutcome:
+    change = settled.change_of(key)
+    if change is not None:
+        change = replace(change, revision=head.revision)
+    return OverrideOutcome(head.revision, head.epoch, change)
+
+
+def _covered(key: ModelName, covers: Mapping[str, Covers]) -> list[Covered]:
+    return [found for look in covers.values() if (found := look(*key)) is not None]

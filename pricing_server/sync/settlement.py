@@ -1,0 +1,83 @@
+"""What is in force where overrides begin or end: a pure function of what the quotes then say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from llmpricing.rate_card import RateCard
+from pricing_server.price_change import ChangeOrigin, PriceChange
+from pricing_server.sync.resolution import InForce, Resolver
+from pricing_server.sync.table_state import OVERRIDE, Attribution, KnownModel, ModelName, Quote
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """When an override begins or ends, and where that comes from."""
+
+    at: datetime
+    origin: ChangeOrigin
+
+
+@dataclass(frozen=True, slots=True)
+class ConcernedModel:
+    """A model whose override begins or ends, or that such a model covers."""
+
+    model: KnownModel
+    quotes: Sequence[Quote]
+    """All of the model, at least one, as they are after the turn."""
+    turned_key: int
+    """The key of the model whose override begins or ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What is in force of the models that overrides concern, and what that changes."""
+
+    changes: tuple[PriceChange, ...]
+    attributions: Mapping[ModelName, Attribution]
+    """Whose the price in force is: of models whose price changes, or is attributed anew."""
+    in_force: Mapping[ModelName, InForce]
+
+    def change_of(self, key: ModelName) -> PriceChange | None:
+        """The change of one model; None if its price is the same."""
+        return next((one for one in self.changes if (one.provider, one.model_id) == key), None)
+
+    def covered_by(self, key: ModelName) -> tuple[str, ...]:
+        """The other ids for which the override of a model holds."""
+        return tuple(
+            sorted(
+                model_id
+                for (provider, model_id), found in self.in_force.items()
+                if (found.quote.source, provider, found.quote.stated_as) == (OVERRIDE, *key)
+            )
+        )
+
+
+def plan_settlement(
+    concerned: Sequence[ConcernedModel],
+    cards: Mapping[str, RateCard],
+    turns: Mapping[int, Turn],
+    changed_at: datetime,
+) -> Settlement:
+    """Plan the prices of these models; `turns` are by key of the model whose override it is.
+
+    `cards` are those that are in force or quoted.
+    """
+    changes: list[PriceChange] = []
+    attributions: dict[ModelName, Attribution] = {}
+    in_force: dict[ModelName, InForce] = {}
+    for one in concerned:
+        turn = turns[one.turned_key]
+        resolver = Resolver(cards, turn.origin, changed_at)
+        in_force[one.model.key] = resolver.settle(one.model, one.quotes, turn.at)
+        changes += resolver.changes
+        attributions |= resolver.attributions
+    return Settlement(tuple(changes), attributions, in_force)
+
+
+def cards_to_settle(concerned: Sequence[ConcernedModel]) -> set[str]:
+    """The ids of the cards that `plan_settlement` needs."""
+    quoted = {quote.card_id for one in concerned for quote in one.quotes}
+    return quoted | {one.model.card_id for one in concerned if one.model.card_id is not None}
