@@ -213,7 +213,7 @@ async def test_several_models_are_compared_each_at_who_answers_for_it(server: Se
     assert {each.identity for each in response.prices} == {pb.MODEL_IDENTITY_ASKED}
     assert left_out(response) == {("", "no such model")}
     assert not response.HasField("match")
-    exact = request(PLAIN, NOW, models=names, exact_only=True)
+    exact = request(PLAIN, NOW, models=names, read=pb.ReadOptions(exact_only=True))
     assert left_out(await compare(server, exact)) == {("", "no such model"), ("", "GPT-4o-mini")}
 
 

@@ -503,7 +503,7 @@ def test_three_processes_see_an_override_and_end_it_exactly_once(bench: Bench) -
     servers[0].synced()
     ends = in_seconds(4)
     for number in range(5):
-        override(servers[number % 3], f"acme/{number}", until=ends)
+        override(servers[number % 3], f"acme/{number}", until_time=ends)
         for each in servers:
             until(
                 lambda each=each, number=number: each.prompt(f"acme/{number}") == "7.00",  # type: ignore[misc]

@@ -10,6 +10,7 @@ import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._runs import (
+    FULL,
     Bench,
     ServerProcess,
     bench_on,
@@ -67,7 +68,7 @@ def quotes_and_validators(bench: Bench) -> list[dict[str, Any]]:
 
 
 def changes_of(server: ServerProcess, model_id: str) -> list[pb.PriceChange]:
-    request = pb.ListPriceChangesRequest(provider="openrouter", model_id=model_id)
+    request = pb.ListPriceChangesRequest(provider="openrouter", model_id=model_id, **FULL)
     return list(server.stub.ListPriceChanges(request, timeout=10).changes)
 
 
