@@ -76,14 +76,16 @@ SELECT models.model_key,
        cards.currency,
        cards.rates,
        models.context_length,
-       CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
-           AS stated_as,
+       -- No join, which every look-up would pay for.
+       CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN (
+           SELECT quoted.model_id FROM models AS quoted
+           WHERE quoted.model_key = pricing.quoted_model_key
+       ) END AS stated_as,
        pricing.disagreements
 FROM models
 JOIN model_pricing AS pricing USING (model_key)
 JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
                            AND quotes.source = pricing.source
-JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
 JOIN rate_cards AS cards ON cards.card_id = pricing.card_id;
 COMMENT ON VIEW current_prices IS
     'The price in force of each model, with its rate card and the quote that states it.';
