@@ -76,7 +76,7 @@ SELECT models.model_key,
        cards.currency,
        cards.rates,
        models.context_length,
-       -- Looked up where another id's quote is in force alone: one look at models a look-up.
+       -- No join, which every look-up would pay for.
        CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN (
            SELECT quoted.model_id FROM models AS quoted
            WHERE quoted.model_key = pricing.quoted_model_key

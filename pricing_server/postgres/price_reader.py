@@ -211,7 +211,7 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         is_confirmed=True,
         detail=override_detail(row.get("set_by"), row.get("reason")),
         until=row.get("until"),
-        stated=_stated(price, row.get("stated")),
+        stated=_stated(price, row.get("beneath")),
     )
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, LiteralString
-
-from psycopg.types.json import Jsonb
 
 from pricing_server.errors import DatabaseUnavailable
 from pricing_server.fault_points import FaultPoint, pass_fault_point
 from pricing_server.fetch import NotModified
+from pricing_server.lookup.price import Head
 from pricing_server.postgres.connection import (
     ORIGIN,
     Connection,
@@ -25,13 +23,13 @@ from pricing_server.postgres.connection import (
     translated_errors,
 )
 from pricing_server.postgres.lease import renewed_lease
-from pricing_server.postgres.price_table import read_cards, read_state, write_plan
+from pricing_server.postgres.listing_work import PostgresListingWork, RunEnding, finish_run
 from pricing_server.postgres.statements import statements
-from pricing_server.postgres.validators import confirm_quotes, keep_validators, read_validators
+from pricing_server.postgres.validators import confirm_quotes, read_validators
 from pricing_server.price_change import ChangeOrigin
-from pricing_server.providers.source import Fault, Listing, Notice, Source
-from pricing_server.sync.coverage import Covers, with_coverage
-from pricing_server.sync.plan import ListingTerms, Plan, cards_to_compare, make_plan
+from pricing_server.providers.source import Listing, Source
+from pricing_server.sync.applying import SourceListing, apply_listing, preview_listing
+from pricing_server.sync.coverage import Covers
 from pricing_server.sync.run import (
     AppliedPlan,
     LastAnswer,
@@ -41,8 +39,6 @@ from pricing_server.sync.run import (
     StartedRun,
     SyncStatus,
 )
-
-MAX_LOGGED_FAULTS = 1_000
 
 _SQL = statements("sync")
 
@@ -108,14 +104,8 @@ class PostgresSyncSession:
         self, listing: Listing, origin: ChangeOrigin, *, register_unknown: bool
     ) -> AppliedPlan:
         """Plan a listing and write nothing: the transaction is read-only."""
-        with translated_errors():
-            async with self._connection.transaction():
-                await self._connection.execute(
-                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
-                )
-                revision, epoch = await self.head()
-                plan = await self._plan(listing, origin, register_unknown)
-        return AppliedPlan(plan, revision, epoch, datetime.now(UTC))
+        listed = SourceListing(self._source, listing, self._covers, register_unknown)
+        return await preview_listing(self._reading, listed, origin)
 
     async def last_answer(self, asked: str) -> LastAnswer | None:
         """What a 304 would confirm, if it could confirm anything."""
@@ -136,11 +126,8 @@ class PostgresSyncSession:
         RunDeclaredDead if another process has meanwhile ended the run.
         """
         pass_fault_point(FaultPoint.BEFORE_LOCK_HEAD)
-        applied = await self._committed(
-            run, partial(self._apply, run, listing, named, register_unknown)
-        )
-        assert applied is not None, "a listing can always be applied"
-        return applied
+        listed = SourceListing(self._source, listing, self._covers, register_unknown)
+        return await apply_listing(partial(self._applying, run, named), listed, run.origin)
 
     async def confirm(
         self, run: StartedRun, last: LastAnswer, answer: NotModified
@@ -149,106 +136,51 @@ class PostgresSyncSession:
 
         None, and nothing is done, if it was changed since. Raises RunDeclaredDead.
         """
-        return await self._committed(run, partial(self._confirm, run, last, answer))
+        confirmed = None
+        async with self._committing(run) as head:
+            plan = await confirm_quotes(
+                self._connection, self._source, last, answer.obtained_at, run.sync_run_id
+            )
+            if plan is not None:
+                ending = RunEnding(run, plan, answer.obtained_at, head.revision, confirmed=last)
+                completed_at = await finish_run(self._connection, ending)
+                await self._connection.execute(_SQL["notify"], {"origin": ORIGIN})
+                confirmed = AppliedPlan(plan, head.revision, head.epoch, completed_at)
+        return confirmed
 
-    async def _committed(
-        self, run: StartedRun, work: Callable[[], Awaitable[AppliedPlan | None]]
-    ) -> AppliedPlan | None:
-        """Do the work of a run in one transaction."""
-        applied: AppliedPlan | None = None
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[PostgresListingWork]:
+        with translated_errors():
+            async with self._connection.transaction():
+                await self._connection.execute(
+                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+                )
+                yield PostgresListingWork(self._connection, self._source, Head(*await self.head()))
+
+    @asynccontextmanager
+    async def _applying(
+        self, run: StartedRun, named: Named | None
+    ) -> AsyncIterator[PostgresListingWork]:
+        async with self._committing(run) as head:
+            yield PostgresListingWork(self._connection, self._source, head, run, named)
+
+    @asynccontextmanager
+    async def _committing(self, run: StartedRun) -> AsyncIterator[Head]:
+        """One transaction that has locked the head, and commits the work of a run."""
+        is_done = False
         try:
             with translated_errors():
                 async with self._connection.transaction():
-                    applied = await work()
+                    cursor = await self._connection.execute(_SQL["lock_head"])
+                    # Critical section: no other process can change a price until the commit.
+                    row = only(await cursor.fetchone())
+                    yield Head(row["revision"], row["epoch"])
+                    is_done = True
         except DatabaseUnavailable:
-            if applied is None or await self._status(run) is not SyncStatus.SUCCESS:
+            if not is_done or await self._status(run) is not SyncStatus.SUCCESS:
                 raise
             # The connection broke, and the commit that was on its way arrived.
         pass_fault_point(FaultPoint.AFTER_COMMIT)
-        return applied
-
-    async def _confirm(
-        self, run: StartedRun, last: LastAnswer, answer: NotModified
-    ) -> AppliedPlan | None:
-        cursor = await self._connection.execute(_SQL["lock_head"])
-        head = only(await cursor.fetchone())
-        plan = await confirm_quotes(
-            self._connection, self._source, last, answer.obtained_at, run.sync_run_id
-        )
-        if plan is None:
-            return None
-        completed_at = await self._finish(
-            plan, run, answer.obtained_at, head["revision"], confirmed=last
-        )
-        await self._connection.execute(_SQL["notify"], {"origin": ORIGIN})
-        return AppliedPlan(plan, head["revision"], head["epoch"], completed_at)
-
-    async def _apply(
-        self, run: StartedRun, listing: Listing, named: Named | None, register_unknown: bool
-    ) -> AppliedPlan:
-        cursor = await self._connection.execute(_SQL["lock_head"])
-        head = only(await cursor.fetchone())
-        # Critical section: no other process can change a price until the commit.
-        plan = await self._plan(listing, run.origin, register_unknown)
-        revision = head["revision"] + bool(plan.changes)
-        await write_plan(self._connection, plan, listing, self._source, run.sync_run_id, revision)
-        await keep_validators(self._connection, self._source, named, plan, run.sync_run_id)
-        if plan.changes:
-            await self._connection.execute(_SQL["advance_head"])
-        pass_fault_point(FaultPoint.BEFORE_FINISH)
-        completed_at = await self._finish(plan, run, listing.obtained_at, revision, listing=listing)
-        await self._connection.execute(_SQL["notify"], {"origin": ORIGIN})
-        pass_fault_point(FaultPoint.BEFORE_COMMIT)
-        changes = tuple(replace(change, revision=revision) for change in plan.changes)
-        return AppliedPlan(replace(plan, changes=changes), revision, head["epoch"], completed_at)
-
-    async def _plan(self, listing: Listing, origin: ChangeOrigin, register_unknown: bool) -> Plan:
-        state = await read_state(self._connection, self._source, listing)
-        listed = {model.key for model in listing.models}
-        state = await asyncio.to_thread(
-            with_coverage, state, listed, self._source.slug, self._covers
-        )
-        cards = await read_cards(self._connection, cards_to_compare(state, listing, self._source))
-        # In a thread, so that look-ups go on.
-        return await asyncio.to_thread(
-            make_plan,
-            state,
-            listing,
-            self._source,
-            cards,
-            ListingTerms(origin, datetime.now(UTC), register_unknown),
-        )
-
-    async def _finish(
-        self,
-        plan: Plan,
-        run: StartedRun,
-        obtained_at: datetime,
-        revision: int,
-        *,
-        listing: Listing | None = None,
-        confirmed: LastAnswer | None = None,
-    ) -> datetime:
-        """Finish the run: of what it read, or of what it confirmed."""
-        cursor = await self._connection.execute(
-            _SQL["finish_run"],
-            {
-                **plan.counts,
-                "sync_run_id": run.sync_run_id,
-                "revision": revision,
-                "obtained_at": obtained_at,
-                "payload_url": listing.payload_url if listing else None,
-                "payload_sha256": listing.payload_sha256 if listing else None,
-                "confirmed_run_id": confirmed.sync_run_id if confirmed else None,
-                "error_details": _faults(listing.faults if listing else ()),
-                "notices": _notices(plan.notices),
-            },
-        )
-        row = await cursor.fetchone()
-        if row is None:
-            raise RunDeclaredDead(run.sync_run_id)
-        completed_at: datetime = row["completed_at"]
-        return completed_at
 
     async def _status(self, run: StartedRun) -> SyncStatus:
         row = await self._fetch_anyhow(_SQL["read_status"], {"sync_run_id": run.sync_run_id})
@@ -264,26 +196,3 @@ class PostgresSyncSession:
             raise DatabaseUnavailable
         async with await connect_writer(self._conninfo) as connection:
             return await fetch_row(connection, statement, values)
-
-
-def _faults(faults: Sequence[Fault]) -> Jsonb:
-    return Jsonb(
-        [
-            {"model_id": fault.model_id, "message": fault.message}
-            for fault in faults[:MAX_LOGGED_FAULTS]
-        ]
-    )
-
-
-def _notices(notices: Sequence[Notice]) -> Jsonb:
-    return Jsonb(
-        [
-            {
-                "code": notice.code,
-                "message": notice.message,
-                "models": notice.models,
-                "example": notice.example,
-            }
-            for notice in notices
-        ]
-    )

@@ -546,9 +546,7 @@ def test_policies_keep_indexes_in_use(shared_database: Database, query: str, ind
     plans = []
     for conninfo in (shared_database.owner, shared_database.reader, shared_database.writer):
         with connected(conninfo) as connection:
-            # There is a row in each table only: whole ones are what the planner would join.
-            for way in ("seqscan", "hashjoin", "mergejoin"):
-                connection.execute(f"SET enable_{way} = off".encode())
+            connection.execute("SET enable_seqscan = off")
             explained = connection.execute(
                 f"EXPLAIN (COSTS off) {query}".encode(),
                 {"model_ids": ["made-up"], "providers": ["maker"]},

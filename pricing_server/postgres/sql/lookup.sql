@@ -15,9 +15,15 @@ CROSS JOIN unnest(%(model_ids)s::text[], %(providers)s::text[])
 LEFT JOIN current_prices AS found
        ON found.model_id = asked.model_id
       AND (asked.provider IS NULL OR found.provider = asked.provider)
-LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key
-LEFT JOIN pending_changes AS pending ON pending.pending_provider = found.provider
-                                    AND pending.pending_model_id = found.model_id;
+-- One row at most, and said so: the planner then looks for it by its key.
+LEFT JOIN LATERAL (
+    SELECT * FROM overrides_in_force WHERE model_key = found.model_key LIMIT 1
+) AS overrides ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM pending_changes
+    WHERE pending_provider = found.provider AND pending_model_id = found.model_id
+    LIMIT 1
+) AS pending ON true;
 
 -- name: find_pricing_at
 -- The prices of model ids, each of another time, at one seller or at all of them, with the last
@@ -151,6 +157,12 @@ SELECT head.revision AS head_revision,
        pending.*
 FROM price_table_head AS head
 LEFT JOIN (named JOIN current_prices AS found USING (model_key)) ON true
-LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = found.model_key
-LEFT JOIN pending_changes AS pending ON pending.pending_provider = found.provider
-                                    AND pending.pending_model_id = found.model_id;
+-- One row at most, and said so: the planner then looks for it by its key.
+LEFT JOIN LATERAL (
+    SELECT * FROM overrides_in_force WHERE model_key = found.model_key LIMIT 1
+) AS overrides ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM pending_changes
+    WHERE pending_provider = found.provider AND pending_model_id = found.model_id
+    LIMIT 1
+) AS pending ON true;

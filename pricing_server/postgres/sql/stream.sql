@@ -97,11 +97,15 @@ LEFT JOIN LATERAL (
     LEFT JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
                                     AND quotes.source = pricing.source
     LEFT JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
-    LEFT JOIN overrides_in_force AS overrides ON overrides.model_key = pricing.model_key
-                                             AND pricing.source = 'override'
-    LEFT JOIN pending_changes AS pending ON pending.pending_provider = models.provider
-                                        AND pending.pending_model_id = models.model_id
-                                        AND pricing.model_key IS NOT NULL
+    -- One row at most, and said so: the planner then looks for it by its key.
+    LEFT JOIN LATERAL (
+        SELECT * FROM overrides_in_force WHERE model_key = pricing.model_key LIMIT 1
+    ) AS overrides ON pricing.source = 'override'
+    LEFT JOIN LATERAL (
+        SELECT * FROM pending_changes
+        WHERE pending_provider = models.provider AND pending_model_id = models.model_id
+        LIMIT 1
+    ) AS pending ON pricing.model_key IS NOT NULL
     WHERE models.model_key > %(after_model)s
       AND (%(providers)s::text[] IS NULL OR models.provider = ANY(%(providers)s))
       AND (%(model_ids)s::text[] IS NULL OR models.model_id = ANY(%(model_ids)s))

@@ -20,6 +20,7 @@ from llmpricing.rate_card import PriceState, Rate, RateCard
 from llmpricing.units import parse_price
 from pricing_server.errors import DatabaseUnavailable, PricingError
 from pricing_server.fetch import FetchError, FetchRequest, Payload
+from pricing_server.postgres.listing_work import PostgresListingWork
 from pricing_server.postgres.sync_session import PostgresSyncSession
 from pricing_server.postgres.sync_store import PostgresSyncStore
 from pricing_server.providers.source import (
@@ -32,7 +33,7 @@ from pricing_server.providers.source import (
     Source,
     fragment_text,
 )
-from pricing_server.sync.run import AppliedPlan, Named, StartedRun, SyncRequest
+from pricing_server.sync.run import Named, StartedRun, SyncRequest
 from pricing_server.sync.runner import SyncRunner
 from tests.integration.torture.shelf import Shelf
 
@@ -127,16 +128,17 @@ class Shelves:
 class _Session(PostgresSyncSession):
     dice: Random
 
-    async def _apply(
-        self, run: StartedRun, listing: Listing, named: Named | None, register_unknown: bool
-    ) -> AppliedPlan:
-        applied = await super()._apply(run, listing, named, register_unknown)
-        # Everything is written, the head too, and nothing is committed.
-        if self.dice.random() < HELD:
-            await asyncio.sleep(self.dice.uniform(0, 0.03))
-        if self.dice.random() < ROLLED_BACK:
-            raise Broken
-        return applied
+    @asynccontextmanager
+    async def _applying(
+        self, run: StartedRun, named: Named | None
+    ) -> AsyncIterator[PostgresListingWork]:
+        async with super()._applying(run, named) as work:
+            yield work
+            # Everything is written, the head too, and nothing is committed.
+            if self.dice.random() < HELD:
+                await asyncio.sleep(self.dice.uniform(0, 0.03))
+            if self.dice.random() < ROLLED_BACK:
+                raise Broken
 
 
 class HaltingStore(PostgresSyncStore):
