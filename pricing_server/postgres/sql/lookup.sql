@@ -1,4 +1,7 @@
 -- Statements of look-ups. All are read-only.
+--
+-- LIMIT 1 says that there is one head. So small a table has no statistics for long, and the
+-- planner would take it for hundreds of rows, and read all prices for one look-up.
 
 -- name: find_pricing
 -- The prices of model ids, each at one seller or at all of them, with the head they were
@@ -9,7 +12,7 @@ SELECT head.revision AS head_revision,
        found.*,
        overrides.set_by, overrides.reason, overrides.until, overrides.beneath,
        pending.*
-FROM price_table_head AS head
+FROM (SELECT revision, epoch FROM price_table_head LIMIT 1) AS head
 CROSS JOIN unnest(%(model_ids)s::text[], %(providers)s::text[])
     WITH ORDINALITY AS asked (model_id, provider, position)
 LEFT JOIN current_prices AS found
@@ -43,7 +46,7 @@ WITH known AS (
                 ), 0)
                 -- No later one than there is: nothing is known of it.
                 ELSE least(%(revision)s::bigint, head.revision) END AS revision
-    FROM price_table_head AS head
+    FROM (SELECT revision, epoch FROM price_table_head LIMIT 1) AS head
     CROSS JOIN unnest(
         %(model_ids)s::text[], %(providers)s::text[],
         %(as_of)s::timestamptz[], %(known_at)s::timestamptz[]
@@ -155,7 +158,7 @@ SELECT head.revision AS head_revision,
        found.*,
        overrides.set_by, overrides.reason, overrides.until, overrides.beneath,
        pending.*
-FROM price_table_head AS head
+FROM (SELECT revision, epoch FROM price_table_head LIMIT 1) AS head
 LEFT JOIN (named JOIN current_prices AS found USING (model_key)) ON true
 -- One row at most, and said so: the planner then looks for it by its key.
 LEFT JOIN LATERAL (
