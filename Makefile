@@ -20,7 +20,7 @@ PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 NO_BUF := no buf on PATH and no wheel of buf-bin for this machine
 
-.PHONY: help serve test unit torture check lint types lint-proto breaking contract-image stubs proto provider-docs coverage clean
+.PHONY: help serve test unit torture check lint types imports lint-proto breaking contract-image stubs proto provider-docs coverage clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,7 +37,7 @@ unit: $(INSTALLED) ## run the tests that need nothing
 torture: $(INSTALLED) ## break servers and Postgres under the change stream: [MINUTES=10] [SEED=123]
 	@exec $(BIN)/python -m tests.integration.torture $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
-check: lint types lint-proto breaking stubs ## everything that looks at code without running it
+check: lint types imports lint-proto breaking stubs ## everything that looks at code without running it
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -46,6 +46,10 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy $(CHECKED)
+
+imports: $(INSTALLED)
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/check_layout.py
 
 lint-proto: $(INSTALLED)
 	@command -v buf >/dev/null || $(call missing,$(NO_BUF)); \
@@ -72,7 +76,7 @@ proto: $(INSTALLED) ## generate the stubs from proto/
 	PYTHON=$(BIN)/python scripts/generate_stubs.sh
 
 provider-docs: $(INSTALLED) ## generate docs/providers.md from the declarations of sources
-	$(BIN)/python -m pricing_server.providers.document
+	$(BIN)/python -m pricing_server.providers.documentation
 
 coverage: $(INSTALLED) ## print how many models of how many sellers the sources price offline
 	@exec $(BIN)/python -m tests._coverage

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from functools import partial
 
 from llmpricing.matching import ClauseIndex, Match, MatchRule, ModelIndex, Name
-from pricing_server.matching.catalogue import clauses
-from pricing_server.matching.model_index import model_index
+from pricing_server.lookup.matching.catalogue_clauses import clauses
+from pricing_server.lookup.matching.model_index import model_index
 from pricing_server.providers import SOURCES
 
 ROUNDS = 7

@@ -16,8 +16,8 @@ from psycopg.conninfo import make_conninfo
 
 from pricing_server.cli import migrations_directory
 from pricing_server.postgres.connection import READER
-from pricing_server.postgres.embedded import embedded_postgres
-from pricing_server.postgres.migrations import apply_migrations
+from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
+from pricing_server.postgres.maintenance.migrations import apply_migrations
 from pricing_server.postgres.statements import statements
 
 MODELS = 10_000

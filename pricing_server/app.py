@@ -12,57 +12,60 @@ from typing import Any, Final
 
 import structlog
 
-from pricing_server import fault_points
-from pricing_server.bounded import abandoned_work_ended
-from pricing_server.breaker import Breaker
-from pricing_server.errors import DatabaseUnavailable, SyncInProgress
-from pricing_server.fetch import Fetcher
+from pricing_server.domain.errors import DatabaseUnavailable, SyncInProgress
+from pricing_server.domain.head import Head
+from pricing_server.domain.price_change import SERVER
+from pricing_server.domain.sellers import ALIASES
+from pricing_server.domain.sync_run import SyncRequest, SyncStatus
+from pricing_server.fetch.fetcher import Fetcher
+from pricing_server.fetch.webhook import HttpWebhook
 from pricing_server.grpc_api.methods.price_stream import MessageEncoder
 from pricing_server.grpc_api.server import CALL_GRACE_SECONDS, serving
 from pricing_server.grpc_api.service import Backend, PricingService
-from pricing_server.lookup.cache import utc_now
-from pricing_server.lookup.catalog import Catalog
+from pricing_server.listing.price_list import PriceLists
 from pricing_server.lookup.last_good import LastGood
+from pricing_server.lookup.layers.catalogue import Catalog
+from pricing_server.lookup.layers.price_file import ManualPrices
+from pricing_server.lookup.layers.price_file_format import ManualFileError
 from pricing_server.lookup.lookup import Lookup
-from pricing_server.lookup.manual import ManualPrices
-from pricing_server.lookup.manual_file import ManualFileError
-from pricing_server.lookup.price import Head
-from pricing_server.lookup.price_list import PriceLists
-from pricing_server.lookup.table import PriceTable
-from pricing_server.matching.catalogue import clauses
-from pricing_server.matching.covering import CatalogueCoverage
-from pricing_server.postgres.audit_reader import PostgresAuditReader
-from pricing_server.postgres.change_history import PostgresChangeHistory
+from pricing_server.lookup.matching.catalogue_clauses import clauses
+from pricing_server.lookup.matching.catalogue_coverage import CatalogueCoverage
+from pricing_server.lookup.price_table import PriceTable
 from pricing_server.postgres.connection import READER, WRITER, Pool, read_pool
-from pricing_server.postgres.evidence_reader import PostgresEvidenceReader
-from pricing_server.postgres.head_watcher import HeadWatcher
-from pricing_server.postgres.held_reader import PostgresHeldReader
-from pricing_server.postgres.migrations import (
+from pricing_server.postgres.maintenance.migrations import (
     DatabaseNotReached,
     MigrationError,
     apply_migrations,
     check_access,
 )
-from pricing_server.postgres.override_ender import OverrideEnder
-from pricing_server.postgres.overrides import PostgresOverrideStore
-from pricing_server.postgres.price_reader import PostgresPriceReader, head_of
-from pricing_server.postgres.pruner import Pruner
-from pricing_server.postgres.reaper import Reaper
-from pricing_server.postgres.schedule_store import PostgresNoticeStore, PostgresScheduleStore
-from pricing_server.postgres.sync_store import PostgresSyncStore
-from pricing_server.price_change import SERVER
+from pricing_server.postgres.maintenance.override_ender import OverrideEnder
+from pricing_server.postgres.maintenance.pruner import Pruner
+from pricing_server.postgres.maintenance.reaper import Reaper
+from pricing_server.postgres.readers.audit_reader import PostgresAuditReader
+from pricing_server.postgres.readers.change_history import PostgresChangeHistory
+from pricing_server.postgres.readers.evidence_reader import PostgresEvidenceReader
+from pricing_server.postgres.readers.head_watcher import HeadWatcher
+from pricing_server.postgres.readers.held_reader import PostgresHeldReader
+from pricing_server.postgres.readers.price_reader import PostgresPriceReader, head_of
+from pricing_server.postgres.writers.overrides import PostgresOverrideStore
+from pricing_server.postgres.writers.schedule_store import (
+    PostgresNoticeStore,
+    PostgresScheduleStore,
+)
+from pricing_server.postgres.writers.sync_store import PostgresSyncStore
 from pricing_server.providers import SOURCES, genai_prices
+from pricing_server.runtime import fault_points
+from pricing_server.runtime.bounded import abandoned_work_ended
+from pricing_server.runtime.breaker import Breaker
+from pricing_server.runtime.clock import utc_now
 from pricing_server.scheduler.alerts import Alerts
-from pricing_server.scheduler.schedule import Schedule
 from pricing_server.scheduler.scheduler import Scheduler
-from pricing_server.sellers import ALIASES
+from pricing_server.scheduler.sync_schedule import Schedule
 from pricing_server.settings import Logins, Settings, SettingsError
+from pricing_server.stream.change_streams import READERS, ChangeStreams
 from pricing_server.stream.feed import Feed
-from pricing_server.stream.streams import READERS, ChangeStreams
 from pricing_server.sync.override_runner import OverrideRunner
-from pricing_server.sync.run import SyncRequest, SyncStatus
 from pricing_server.sync.runner import SyncRunner
-from pricing_server.webhook import HttpWebhook
 
 SYNC_GRACE_SECONDS: Final = 5
 BUNDLED_POLL_SECONDS: Final = 0.1

@@ -15,12 +15,13 @@ import structlog
 from pricing_server.app import running_server
 from pricing_server.grpc_api.server import CannotListen
 from pricing_server.log import configure_logging
-from pricing_server.lookup.manual_file import UNITS
-from pricing_server.manual_import import import_manual
+from pricing_server.lookup.layers.price_file_format import UNITS
+from pricing_server.lookup.layers.price_file_import import import_manual
 from pricing_server.postgres.connection import is_conninfo
-from pricing_server.postgres.embedded import EmbeddedPostgresError, embedded_postgres
-from pricing_server.postgres.migrations import MigrationError, apply_migrations
-from pricing_server.postgres.verify import NotAPriceTable, verify
+from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
+from pricing_server.postgres.embedded.host import EmbeddedPostgresError
+from pricing_server.postgres.maintenance.migrations import MigrationError, apply_migrations
+from pricing_server.postgres.maintenance.verify import NotAPriceTable, verify
 from pricing_server.settings import Settings, SettingsError, load_settings, unknown_variables
 
 PACKAGE = Path(__file__).parent

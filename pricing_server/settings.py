@@ -33,9 +33,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from pricing_server.fault_points import FaultPoint
+from pricing_server.domain.source import Source
 from pricing_server.providers import SOURCES
-from pricing_server.providers.source import Source
+from pricing_server.runtime.fault_points import FaultPoint
 from pricing_server.scheduler.interval import parse_interval
 
 SETTINGS_FILE: Final = Path("pricing.toml")

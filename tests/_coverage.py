@@ -16,10 +16,10 @@ from typing import Final
 import pytest
 
 from llmpricing.rate_card import PriceState
-from pricing_server.fetch import decode_json
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source_listing import Listing
 from pricing_server.providers import SOURCES
 from pricing_server.providers.portkey import PARTS
-from pricing_server.providers.source import Listing
 from tests._recorded import RecordingMissing, recording
 
 NOW: Final = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -13,12 +13,13 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, RateCard
 from llmpricing.schedule import standard_rates
 from llmpricing.units import EXACT
-from pricing_server.fetch import decode_json
+from pricing_server.domain.held_change import HoldEvidence
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source import Source
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.providers import SOURCES
-from pricing_server.providers.source import ListedModel, Listing, Source
-from pricing_server.sync.guard import MIN_REFERENCES, ROW_RATIO, Opinion, Row, feed_medians
-from pricing_server.sync.held import HoldEvidence
-from pricing_server.sync.plan import Plan
+from pricing_server.sync.guard.rules import MIN_REFERENCES, ROW_RATIO, Opinion, Row, feed_medians
+from pricing_server.sync.sync_plan import Plan
 from tests._coverage import NOW, listings
 from tests._held_table import WRITTEN, HeldTable
 from tests._recorded import recorded

@@ -10,20 +10,22 @@ from decimal import Decimal
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, PriceState, RateCard
-from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
-from pricing_server.providers.source import ListedModel, Listing, Source
-from pricing_server.sync.held import FIRST_SYNC_REASONS, HoldReason, HoldStatus, Suspicion
-from pricing_server.sync.plan import ListingTerms, Plan, cards_to_compare, make_plan
+from pricing_server.domain.held_change import FIRST_SYNC_REASONS, HoldReason, HoldStatus, Suspicion
+from pricing_server.domain.names import ModelName
+from pricing_server.domain.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
+from pricing_server.domain.quote import Quote
+from pricing_server.domain.source import Source
+from pricing_server.domain.source_listing import ListedModel, Listing
+from pricing_server.sync.sync_plan import ListingTerms, Plan, make_plan
 from pricing_server.sync.table_state import (
     Holds,
     KnownModel,
-    ModelName,
     OpenFeed,
     OpenHold,
-    Quote,
     Rejection,
     StatedHold,
     TableState,
+    cards_to_compare,
 )
 
 WRITTEN = datetime(2026, 12, 24, tzinfo=UTC)

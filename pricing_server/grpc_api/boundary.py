@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.errors import InvalidArgument, RoleMissing, TokenInvalid, TokenRequired
+from pricing_server.domain.errors import InvalidArgument, RoleMissing, TokenInvalid, TokenRequired
 from pricing_server.grpc_api.wire.statuses import abort
 
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["PricingService"]

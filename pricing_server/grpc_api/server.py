@@ -15,7 +15,7 @@ from pricing_server.grpc_api.boundary import Boundary
 from pricing_server.grpc_api.reflection import reflected_pool
 from pricing_server.grpc_api.service import PricingService
 from pricing_server.settings import Settings, split_address
-from pricing_server.stream.streams import ChangeStreams
+from pricing_server.stream.change_streams import ChangeStreams
 
 SERVICE_NAME: Final = pricing_pb2.DESCRIPTOR.services_by_name["PricingService"].full_name
 CALL_GRACE_SECONDS: Final = 3

@@ -8,10 +8,9 @@ from typing import Any
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
-from pricing_server.audit import AuditReader
-from pricing_server.comparison.comparison import Comparisons
-from pricing_server.costs import Costs
-from pricing_server.evidence import EvidenceReader, Explainer
+from pricing_server.costs.comparison import Comparisons
+from pricing_server.costs.costs import Costs
+from pricing_server.domain.source import Source
 from pricing_server.grpc_api.methods.comparison import compare_prices
 from pricing_server.grpc_api.methods.costs import (
     batch_calculate_cost,
@@ -41,13 +40,14 @@ from pricing_server.grpc_api.methods.sync_runs import (
     revert_sync_run,
     sync_provider,
 )
-from pricing_server.held_changes import HeldReader
-from pricing_server.listing import PriceLister
+from pricing_server.history.audit import AuditReader
+from pricing_server.history.evidence import EvidenceReader, Explainer
+from pricing_server.history.held_changes import HeldReader
+from pricing_server.listing.listing import PriceLister
+from pricing_server.listing.price_list import PriceLists
 from pricing_server.lookup.lookup import Lookup
-from pricing_server.lookup.price_list import PriceLists
-from pricing_server.providers.source import Source
-from pricing_server.scheduler.schedule import Schedule
-from pricing_server.stream.streams import ChangeStreams
+from pricing_server.scheduler.sync_schedule import Schedule
+from pricing_server.stream.change_streams import ChangeStreams
 from pricing_server.sync.override_runner import OverrideRunner
 from pricing_server.sync.runner import SyncRunner
 
@@ -70,7 +70,7 @@ class Backend:
 
 
 class PricingService(pricing_pb2_grpc.PricingServiceServicer):
-    """Serves the contract. Errors are those of `pricing_server.errors`."""
+    """Serves the contract. Errors are those of `pricing_server.domain.errors`."""
 
     def __init__(self, backend: Backend, *, stream_write_seconds: float) -> None:
         self._backend = backend

@@ -1,1 +1,1 @@
-"""Answering what a model costs: cache, price table, bundled catalogue."""
+"""Answering what a model costs: cache, price table, and the layers behind it."""

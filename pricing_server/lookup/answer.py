@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Layer, When
+from pricing_server.domain.source import Source
 from pricing_server.lookup.evaluated_price import EvaluatedPrice
-from pricing_server.lookup.price import Head, Layer, When
-from pricing_server.providers.source import Source
 
 
 class Freshness(StrEnum):

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmpricing.matching import Match, NoMatch
-from pricing_server.errors import DatabaseUnavailable
-from pricing_server.lookup.matcher import Matcher, later_matches
-from pricing_server.lookup.price import Name, When
+from pricing_server.domain.errors import DatabaseUnavailable
+from pricing_server.domain.price import Name, When
+from pricing_server.lookup.matching.matcher import Matcher, later_matches
 from pricing_server.lookup.price_query import PriceQuery
+from pricing_server.lookup.price_table import PriceTable
 from pricing_server.lookup.snapshot import TableSnapshot
-from pricing_server.lookup.table import PriceTable
 
 
 @dataclass(frozen=True, slots=True)

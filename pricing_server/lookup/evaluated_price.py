@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from llmpricing.matching import MatchRule as MatchRule
+from llmpricing.matching import MatchRule
 from llmpricing.rate_card import PriceState
 from llmpricing.schedule import Headline, headline, last_change, next_change, rates_in_effect
-from pricing_server.lookup.price import Layer, Price
-from pricing_server.sellers import answer_order, is_maker
+from pricing_server.domain.price import Layer, Price
+from pricing_server.domain.sellers import answer_order, is_maker
 
 
 @dataclass(frozen=True, slots=True)

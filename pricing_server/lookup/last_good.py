@@ -16,9 +16,10 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from llmpricing.rate_card import RateCard
-from pricing_server.lookup.price import Head, Key, Layer, Price
-from pricing_server.sync.held import PendingChange
-from pricing_server.sync.table_state import Disagreement
+from pricing_server.domain.disagreement import Disagreement
+from pricing_server.domain.head import Head
+from pricing_server.domain.held_change import PendingChange
+from pricing_server.domain.price import Key, Layer, Price
 
 FLUSH_SECONDS: Final = 0.5
 MAX_MODELS: Final = 100_000

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from llmpricing.matching import Name, Standing
 from llmpricing.matching.clause import ModelClause
-from pricing_server.lookup.catalog import Catalog
+from pricing_server.domain.price import Layer, Price
 from pricing_server.lookup.evaluated_price import EvaluatedPrice, evaluate
-from pricing_server.lookup.manual import ManualPrices
-from pricing_server.lookup.price import Layer, Price
+from pricing_server.lookup.layers.catalogue import Catalog
+from pricing_server.lookup.layers.price_file import ManualPrices
 from pricing_server.lookup.price_query import PriceQuery
 
 

@@ -12,26 +12,27 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from llmpricing.matching import Explanation, Match, NoMatch
-from pricing_server.errors import (
+from pricing_server.domain.errors import (
     DatabaseUnavailable,
     ModelNotFound,
     PricingError,
     RevisionNotReached,
 )
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Layer, Price
+from pricing_server.domain.source import Source
 from pricing_server.lookup.answer import Answer, answer_of
 from pricing_server.lookup.batch import Batch, read_batch
-from pricing_server.lookup.cache import utc_now
-from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.evaluated_price import EvaluatedPrice
+from pricing_server.lookup.layers.catalogue import Catalog
+from pricing_server.lookup.layers.price_file import ManualPrices
 from pricing_server.lookup.layers_below import LayersBelow
-from pricing_server.lookup.manual import ManualPrices
-from pricing_server.lookup.matcher import Matcher, is_exact, later_matches
-from pricing_server.lookup.price import Head, Layer, Price
+from pricing_server.lookup.matching.matcher import Matcher, is_exact, later_matches
 from pricing_server.lookup.price_query import PriceQuery
+from pricing_server.lookup.price_table import PriceTable
 from pricing_server.lookup.snapshot import TableRead, TableSnapshot
-from pricing_server.lookup.table import PriceTable
 from pricing_server.lookup.unknown_names import UnknownNames
-from pricing_server.providers.source import Source
+from pricing_server.runtime.clock import utc_now
 
 
 class Lookup:

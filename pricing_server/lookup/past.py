@@ -7,9 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from pricing_server.lookup.cross_reference import referring
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Layer, Name, Price, When
 from pricing_server.lookup.evaluated_price import EvaluatedPrice, evaluate
-from pricing_server.lookup.price import Head, Layer, Name, Price, PriceReader, When
+from pricing_server.lookup.layers.cross_reference import referring
+from pricing_server.lookup.price_reader import PriceReader
 from pricing_server.lookup.snapshot import TableRead, TableSnapshot
 
 

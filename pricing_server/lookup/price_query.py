@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from pricing_server.lookup.price import Layer, Name, When
-from pricing_server.sellers import canonical
+from pricing_server.domain.price import Layer, Name, When
+from pricing_server.domain.sellers import canonical
 
 ALL_LAYERS: Final = frozenset(Layer)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Key, Name, Price, When
 from pricing_server.lookup.evaluated_price import EvaluatedPrice
-from pricing_server.lookup.price import Head, Key, Name, Price, When
 
 
 @dataclass(frozen=True, slots=True)

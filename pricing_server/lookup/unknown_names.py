@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from pricing_server.errors import DatabaseUnavailable, ModelNotFound, ProviderNotFound
+from pricing_server.domain.errors import DatabaseUnavailable, ModelNotFound, ProviderNotFound
+from pricing_server.domain.head import Head
 from pricing_server.lookup.layers_below import LayersBelow
-from pricing_server.lookup.names import NameIndex
-from pricing_server.lookup.price import Head
+from pricing_server.lookup.name_index import NameIndex
 from pricing_server.lookup.price_query import PriceQuery
-from pricing_server.lookup.table import PriceTable, UnknownName
+from pricing_server.lookup.price_table import PriceTable, UnknownName
 
 
 class UnknownNames:

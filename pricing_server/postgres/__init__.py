@@ -1,1 +1,1 @@
-"""PostgreSQL: an embedded server and the migrations of the schema."""
+"""PostgreSQL. The only package that knows psycopg."""

@@ -14,7 +14,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from llmpricing.rate_card import RateCard
-from pricing_server.errors import DatabaseUnavailable
+from pricing_server.domain.errors import DatabaseUnavailable
 
 Connection: TypeAlias = AsyncConnection[DictRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from pricing_server.domain.source import Source
 from pricing_server.providers import alibaba_cloud as alibaba_cloud
 from pricing_server.providers import cerebras as cerebras
 from pricing_server.providers import chutes as chutes
@@ -24,7 +25,6 @@ from pricing_server.providers import openrouter as openrouter
 from pricing_server.providers import portkey as portkey
 from pricing_server.providers import together as together
 from pricing_server.providers import vercel_ai_gateway as vercel_ai_gateway
-from pricing_server.providers.source import Source
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
     {

@@ -11,19 +11,10 @@ from datetime import datetime
 from typing import Final
 
 from llmpricing.rate_card import UNPRICED
+from pricing_server.domain.source import OWN_API_RANK, KeyUse, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
+from pricing_server.providers.listing_builder import ListingBuilder, fragment_text, rows_under
 from pricing_server.providers.rows import read_rows
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    KeyUse,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    Source,
-    SourceError,
-    fragment_text,
-    rows_under,
-)
 
 _KNOWN: Final = frozenset({"id", "object", "created", "owned_by"})
 _PRICE_WORDS: Final = ("cost", "price", "pricing")
@@ -55,7 +46,7 @@ SOURCE: Final = Source(
     display_name="Alibaba Cloud Model Studio models API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.DOCUMENTED,
+    evidence=SourceEvidence.DOCUMENTED,
     provider="alibaba-cloud",
     endpoint="https://dashscope-intl.aliyuncs.com/compatible-mode/v1/models",
     key_use=KeyUse.REQUIRED,

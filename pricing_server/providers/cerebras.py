@@ -10,8 +10,11 @@ from datetime import datetime
 from typing import Final
 
 from llmpricing.meters import Meter
+from pricing_server.domain.price_field import Field
+from pricing_server.domain.source import OWN_API_RANK, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import Field
+from pricing_server.providers.listing_builder import ListingBuilder, rows_under
 from pricing_server.providers.rows import (
     Row,
     card_of,
@@ -20,15 +23,6 @@ from pricing_server.providers.rows import (
     object_under,
     rates,
     read_rows,
-)
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    Source,
-    rows_under,
 )
 
 FIELDS: Final[Mapping[str, Field]] = {
@@ -58,7 +52,7 @@ SOURCE: Final = Source(
     display_name="Cerebras public models API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     proven_units=True,
     provider="cerebras",
     endpoint="https://api.cerebras.ai/public/v1/models",

@@ -11,8 +11,11 @@ from typing import Final
 
 from llmpricing.meters import Meter
 from llmpricing.units import same_price
+from pricing_server.domain.price_field import MILLION, Field
+from pricing_server.domain.source import OWN_API_RANK, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import MILLION, Field
+from pricing_server.providers.listing_builder import ListingBuilder, RowError, rows_under
 from pricing_server.providers.rows import (
     Row,
     card_of,
@@ -21,16 +24,6 @@ from pricing_server.providers.rows import (
     object_under,
     rates,
     read_rows,
-)
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    RowError,
-    Source,
-    rows_under,
 )
 
 FIELDS: Final[Mapping[str, Field]] = {
@@ -84,7 +77,7 @@ SOURCE: Final = Source(
     display_name="Chutes models API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     provider="chutes",
     endpoint="https://llm.chutes.ai/v1/models",
     fields={f"pricing.{key}": field for key, field in FIELDS.items()}

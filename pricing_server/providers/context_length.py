@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from pricing_server.providers.source import ListingBuilder
+from pricing_server.providers.listing_builder import ListingBuilder
 
 MAX_CONTEXT_LENGTH: Final = 100_000_000
 """In tokens. Recorded payloads have up to 10,485,760."""

@@ -13,8 +13,11 @@ from typing import Final
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, Rate
 from llmpricing.units import EXACT, canonical, parse_price
+from pricing_server.domain.price_field import MILLION, US_CENT, Field
+from pricing_server.domain.source import OWN_API_RANK, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import MILLION, US_CENT, Field
+from pricing_server.providers.listing_builder import ListingBuilder, RowError, rows_under
 from pricing_server.providers.rows import (
     Row,
     card_of,
@@ -23,16 +26,6 @@ from pricing_server.providers.rows import (
     object_under,
     rates,
     read_rows,
-)
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    RowError,
-    Source,
-    rows_under,
 )
 
 _PRICES: Final = "metadata.pricing."
@@ -106,7 +99,7 @@ SOURCE: Final = Source(
     display_name="DeepInfra models API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     provider="deepinfra",
     endpoint="https://api.deepinfra.com/v1/openai/models",
     fields={f"{_PRICES}{key}": field for key, field in FIELDS.items()}

@@ -13,20 +13,10 @@ from functools import partial
 from typing import Final
 
 from llmpricing.rate_card import UNPRICED
+from pricing_server.domain.source import OWN_API_RANK, KeyUse, Paging, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    KeyUse,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    Paging,
-    Source,
-    SourceError,
-    fragment_text,
-    rows_under,
-)
+from pricing_server.providers.listing_builder import ListingBuilder, fragment_text, rows_under
 
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 """The form of a repository's name at Hugging Face: owner/name."""
@@ -86,7 +76,7 @@ SOURCE: Final = Source(
     display_name="Featherless models API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     provider="featherless",
     endpoint="https://api.featherless.ai/v1/models",
     key_use=KeyUse.OPTIONAL,

@@ -29,21 +29,12 @@ from llmpricing.rate_card import (
     UtcWindow,
 )
 from llmpricing.units import parse_price
+from pricing_server.domain.price_field import HOUR, MILLION, THOUSAND, Field
+from pricing_server.domain.source import CATALOGUE_RANK, Release, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import HOUR, MILLION, THOUSAND, Field
 from pricing_server.providers.genai_prices_corrections import corrected
-from pricing_server.providers.source import (
-    CATALOGUE_RANK,
-    Evidence,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    Release,
-    RowError,
-    Source,
-    SourceError,
-    fragment_text,
-)
+from pricing_server.providers.listing_builder import ListingBuilder, RowError, fragment_text
 
 if TYPE_CHECKING:
     # At run time only where needed: importing the package loads all of its data.
@@ -320,7 +311,7 @@ SOURCE: Final = Source(
     display_name="genai-prices, the bundled catalogue",
     rank=CATALOGUE_RANK,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     release=_RELEASE,
     fresh_for=timedelta(days=30),
     fields=FIELDS,

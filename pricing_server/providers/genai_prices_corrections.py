@@ -12,7 +12,7 @@ from typing import Final
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import DayOfWeek, Rate, UtcWindow
-from pricing_server.providers.source import RowError
+from pricing_server.providers.listing_builder import RowError
 
 Key = tuple[str, str]
 """Seller and model id."""

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from pricing_server.api_key import KeySent
+from pricing_server.domain.api_key import KeySent
+from pricing_server.domain.source import OWN_API_RANK, KeyUse, Source, SourceEvidence
+from pricing_server.domain.source_listing import Listing
 from pricing_server.providers.google_skus import (
     CACHED_METERS,
     FIELDS,
@@ -22,7 +24,6 @@ from pricing_server.providers.google_skus import (
     Unread,
     read_skus,
 )
-from pricing_server.providers.source import OWN_API_RANK, Evidence, KeyUse, Listing, Source
 
 MODELS: Final[Mapping[str, str]] = {
     "gemini 2.0 flash": "gemini-2.0-flash",
@@ -124,7 +125,7 @@ SOURCE: Final = Source(
     display_name="Google Cloud Billing catalogue, Gemini API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.DOCUMENTED,
+    evidence=SourceEvidence.DOCUMENTED,
     provider="google",
     endpoint="https://cloudbilling.googleapis.com/v1/services/AEFD-7695-64FA/skus"
     "?currencyCode=USD&pageSize=5000",

@@ -30,13 +30,12 @@ from llmpricing.rate_card import (
     Threshold,
 )
 from llmpricing.units import EXACT
-from pricing_server.names import printable
-from pricing_server.providers.field import Field
-from pricing_server.providers.source import (
-    ListedModel,
-    Listing,
+from pricing_server.domain.names import printable
+from pricing_server.domain.price_field import Field
+from pricing_server.domain.source import Paging
+from pricing_server.domain.source_listing import ListedModel, Listing
+from pricing_server.providers.listing_builder import (
     ListingBuilder,
-    Paging,
     RowError,
     fragment_text,
     rows_under,

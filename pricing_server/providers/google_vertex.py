@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from pricing_server.api_key import KeySent
+from pricing_server.domain.api_key import KeySent
+from pricing_server.domain.source import OWN_API_RANK, KeyUse, Source, SourceEvidence
+from pricing_server.domain.source_listing import Listing
 from pricing_server.providers.google_skus import (
     CACHED_METERS,
     FIELDS,
@@ -22,7 +24,6 @@ from pricing_server.providers.google_skus import (
     Unread,
     read_skus,
 )
-from pricing_server.providers.source import OWN_API_RANK, Evidence, KeyUse, Listing, Source
 
 MODELS: Final[Mapping[str, str]] = {
     # Without "GA" it is the price of the preview, which was half as much.
@@ -90,7 +91,7 @@ SOURCE: Final = Source(
     display_name="Google Cloud Billing catalogue, Vertex AI",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.DOCUMENTED,
+    evidence=SourceEvidence.DOCUMENTED,
     provider="google-vertex",
     endpoint="https://cloudbilling.googleapis.com/v1/services/C7E2-9256-1C43/skus"
     "?currencyCode=USD&pageSize=5000",

@@ -9,15 +9,10 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from pricing_server.domain.source import OWN_API_RANK, KeyUse, Source, SourceEvidence
+from pricing_server.domain.source_listing import Listing
+from pricing_server.providers.listing_builder import rows_under
 from pricing_server.providers.rows import read_rows, unpriced_model
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    KeyUse,
-    Listing,
-    Source,
-    rows_under,
-)
 
 _model = partial(unpriced_model, "groq", ("id", "active", "owned_by"), "context_window")
 
@@ -32,7 +27,7 @@ SOURCE: Final = Source(
     display_name="Groq models API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     provider="groq",
     endpoint="https://api.groq.com/openai/v1/models",
     key_use=KeyUse.REQUIRED,

@@ -13,29 +13,24 @@ from typing import Final
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import DYNAMIC, UNPRICED, RateCard
-from pricing_server.names import printable
+from pricing_server.domain.names import printable
+from pricing_server.domain.price_field import MILLION, Field
+from pricing_server.domain.source import OWN_API_RANK, KeyUse, Source, SourceEvidence, ZeroMeans
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import MILLION, Field
+from pricing_server.providers.listing_builder import (
+    ListingBuilder,
+    RowError,
+    fragment_text,
+    optional_name,
+    rows_under,
+)
 from pricing_server.providers.rows import (
     Row,
     card_of,
     name_unread,
     object_under,
     rates,
-)
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    KeyUse,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    RowError,
-    Source,
-    ZeroMeans,
-    fragment_text,
-    optional_name,
-    rows_under,
 )
 
 FIELDS: Final[Mapping[str, Field]] = {
@@ -151,7 +146,7 @@ SOURCE: Final = Source(
     display_name="Hugging Face router models API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     provider="huggingface",
     endpoint="https://router.huggingface.co/v1/models",
     key_use=KeyUse.OPTIONAL,

@@ -12,9 +12,14 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from llmpricing.names import name_fault
 from llmpricing.rate_card import UNPRICED, PriceState, RateCard
-from pricing_server.names import name_fault, printable
-from pricing_server.providers.catalogue import Read, add_rows, settled_reasoning
+from pricing_server.domain.names import printable
+from pricing_server.domain.sellers import canonical
+from pricing_server.domain.source import CATALOGUE_RANK, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
+from pricing_server.providers.catalogue_rows import Read, add_rows, settled_reasoning
+from pricing_server.providers.listing_builder import ListingBuilder, RowError, fragment_text
 from pricing_server.providers.litellm_prices import (
     FIELDS_BY_MODE,
     SEARCH,
@@ -23,18 +28,6 @@ from pricing_server.providers.litellm_prices import (
     is_price_key,
     rates_of,
 )
-from pricing_server.providers.source import (
-    CATALOGUE_RANK,
-    Evidence,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    RowError,
-    Source,
-    SourceError,
-    fragment_text,
-)
-from pricing_server.sellers import canonical
 
 _EVIDENCE: Final = ("litellm_provider", "mode", "source", "web_search_billing_unit")
 _NO_MODELS: Final = frozenset({"sample_spec", "fallback_generalizations"})
@@ -111,7 +104,7 @@ SOURCE: Final = Source(
     display_name="litellm's price file",
     rank=CATALOGUE_RANK + 300,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     endpoint=(
         "https://raw.githubusercontent.com/BerriAI/litellm/main/"
         "model_prices_and_context_window.json"

@@ -14,9 +14,9 @@ from typing import Final
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, Comparison, Conditions, Rate, Threshold
-from pricing_server.names import printable
-from pricing_server.providers.field import Field
-from pricing_server.providers.source import ListingBuilder, RowError
+from pricing_server.domain.names import printable
+from pricing_server.domain.price_field import Field
+from pricing_server.providers.listing_builder import ListingBuilder, RowError
 
 TOKEN_FIELDS: Final[Mapping[str, Field]] = {
     "input_cost_per_token": Field(Meter.INPUT_TOKENS, 1),

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from llmpricing.meters import Meter
+from llmpricing.names import name_fault
 from llmpricing.rate_card import (
     ALWAYS,
     UNPRICED,
@@ -22,23 +23,14 @@ from llmpricing.rate_card import (
     RateCard,
     Threshold,
 )
-from pricing_server.names import name_fault, printable
-from pricing_server.providers.catalogue import Read, add_rows, settled_reasoning
+from pricing_server.domain.names import printable
+from pricing_server.domain.price_field import MILLION, Field
+from pricing_server.domain.sellers import canonical
+from pricing_server.domain.source import CATALOGUE_RANK, Source, SourceEvidence, ZeroMeans
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
+from pricing_server.providers.catalogue_rows import Read, add_rows, settled_reasoning
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import MILLION, Field
-from pricing_server.providers.source import (
-    CATALOGUE_RANK,
-    Evidence,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    RowError,
-    Source,
-    SourceError,
-    ZeroMeans,
-    fragment_text,
-)
-from pricing_server.sellers import canonical
+from pricing_server.providers.listing_builder import ListingBuilder, RowError, fragment_text
 
 FIELDS: Final[Mapping[str, Field]] = {
     "input": Field(Meter.INPUT_TOKENS, MILLION),
@@ -172,7 +164,7 @@ SOURCE: Final = Source(
     display_name="models.dev",
     rank=CATALOGUE_RANK + 100,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     endpoint="https://models.dev/api.json",
     fields={f"cost.{key}": declared for key, declared in FIELDS.items()},
     context_length_field="limit.context",

@@ -14,21 +14,17 @@ from typing import Final
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from llmpricing.units import EXACT, MAX_DIGITS
+from pricing_server.domain.price_field import Field
+from pricing_server.domain.source import OWN_API_RANK, Paging, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import Field
-from pricing_server.providers.rows import read_rows
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    ListedModel,
-    Listing,
+from pricing_server.providers.listing_builder import (
     ListingBuilder,
-    Paging,
     RowError,
-    Source,
     fragment_text,
     rows_under,
 )
+from pricing_server.providers.rows import read_rows
 
 FIELDS: Final[Mapping[str, Field]] = {
     "inputCostPerToken": Field(Meter.INPUT_TOKENS, 1),
@@ -95,7 +91,7 @@ SOURCE: Final = Source(
     display_name="NEAR AI Cloud model list",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.DOCUMENTED,
+    evidence=SourceEvidence.DOCUMENTED,
     provider="near-ai",
     endpoint="https://cloud-api.near.ai/v1/model/list",
     fields=FIELDS,

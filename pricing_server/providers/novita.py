@@ -16,9 +16,12 @@ from typing import Final
 from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, Comparison, Conditions, Rate, Threshold
 from llmpricing.units import EXACT
-from pricing_server.names import printable
+from pricing_server.domain.names import printable
+from pricing_server.domain.price_field import MILLION, Field
+from pricing_server.domain.source import OWN_API_RANK, KeyUse, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import MILLION, Field
+from pricing_server.providers.listing_builder import ListingBuilder, RowError, rows_under
 from pricing_server.providers.rows import (
     Row,
     card_of,
@@ -27,17 +30,6 @@ from pricing_server.providers.rows import (
     object_under,
     rates,
     read_rows,
-)
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    KeyUse,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    RowError,
-    Source,
-    rows_under,
 )
 
 _TEN_THOUSANDTH: Final = Decimal("1E-4")
@@ -165,7 +157,7 @@ SOURCE: Final = Source(
     display_name="Novita models API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     provider="novita",
     endpoint="https://api.novita.ai/v3/openai/models",
     key_use=KeyUse.OPTIONAL,

@@ -27,26 +27,19 @@ from llmpricing.rate_card import (
     UtcWindow,
 )
 from llmpricing.units import same_price
-from pricing_server.names import printable
+from pricing_server.domain.names import printable
+from pricing_server.domain.price_field import Field
+from pricing_server.domain.source import OWN_API_RANK, KeyUse, Source, SourceEvidence, ZeroMeans
+from pricing_server.domain.source_listing import ListedModel, Listing, PartialPrice, SourceError
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import Field
-from pricing_server.providers.rows import read_rows
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    KeyUse,
-    ListedModel,
-    Listing,
+from pricing_server.providers.listing_builder import (
     ListingBuilder,
-    PartialPrice,
     RowError,
-    Source,
-    SourceError,
-    ZeroMeans,
     fragment_text,
     optional_name,
     rows_under,
 )
+from pricing_server.providers.rows import read_rows
 
 FIELDS: Final[Mapping[str, Field]] = {
     "prompt": Field(Meter.INPUT_TOKENS, 1),
@@ -267,7 +260,7 @@ SOURCE: Final = Source(
     display_name="OpenRouter models API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     proven_units=True,
     provider="openrouter",
     endpoint="https://openrouter.ai/api/v1/models",

@@ -23,22 +23,18 @@ from llmpricing.rate_card import (
     Threshold,
 )
 from llmpricing.units import same_price
-from pricing_server.names import printable
-from pricing_server.providers.catalogue import fullest, settled_reasoning
-from pricing_server.providers.field import US_CENT, Field
-from pricing_server.providers.source import (
-    CATALOGUE_RANK,
+from pricing_server.domain.names import printable
+from pricing_server.domain.price_field import US_CENT, Field
+from pricing_server.domain.sellers import canonical
+from pricing_server.domain.source import CATALOGUE_RANK, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
+from pricing_server.providers.catalogue_rows import fullest, settled_reasoning
+from pricing_server.providers.listing_builder import (
     MAX_DEPTH,
-    Evidence,
-    ListedModel,
-    Listing,
     ListingBuilder,
     RowError,
-    Source,
-    SourceError,
     fragment_text,
 )
-from pricing_server.sellers import canonical
 
 PARTS: Final = ("dashscope", "google", "vertex-ai")
 """The recorded files, by Portkey's name of the seller."""
@@ -234,7 +230,7 @@ SOURCE: Final = Source(
     display_name="Portkey's price files",
     rank=CATALOGUE_RANK + 200,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     endpoint="https://configs.portkey.ai/pricing/{part}.json",
     parts=PARTS,
     fields=FIELDS,

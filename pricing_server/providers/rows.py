@@ -9,11 +9,10 @@ from functools import partial
 from typing import Final
 
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
+from pricing_server.domain.price_field import Field
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import Field
-from pricing_server.providers.source import (
-    ListedModel,
-    Listing,
+from pricing_server.providers.listing_builder import (
     ListingBuilder,
     RowError,
     fragment_text,

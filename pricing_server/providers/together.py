@@ -11,9 +11,12 @@ from typing import Final
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState
-from pricing_server.names import printable
+from pricing_server.domain.names import printable
+from pricing_server.domain.price_field import MILLION, Field
+from pricing_server.domain.source import OWN_API_RANK, KeyUse, Source, SourceEvidence, ZeroMeans
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import MILLION, Field
+from pricing_server.providers.listing_builder import ListingBuilder
 from pricing_server.providers.rows import (
     Row,
     card_of,
@@ -22,17 +25,6 @@ from pricing_server.providers.rows import (
     object_under,
     rates,
     read_rows,
-)
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    KeyUse,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    Source,
-    SourceError,
-    ZeroMeans,
 )
 
 FIELDS: Final[Mapping[str, Field]] = {
@@ -77,7 +69,7 @@ SOURCE: Final = Source(
     display_name="Together AI models API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.RECORDED,
+    evidence=SourceEvidence.RECORDED,
     provider="together",
     endpoint="https://api.together.xyz/v1/models",
     key_use=KeyUse.REQUIRED,

@@ -24,21 +24,17 @@ from llmpricing.rate_card import (
     RateCard,
     Threshold,
 )
+from pricing_server.domain.price_field import Field
+from pricing_server.domain.source import OWN_API_RANK, Source, SourceEvidence, ZeroMeans
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.providers.context_length import context_length
-from pricing_server.providers.field import Field
-from pricing_server.providers.rows import read_rows
-from pricing_server.providers.source import (
-    OWN_API_RANK,
-    Evidence,
-    ListedModel,
-    Listing,
+from pricing_server.providers.listing_builder import (
     ListingBuilder,
     RowError,
-    Source,
-    ZeroMeans,
     fragment_text,
     rows_under,
 )
+from pricing_server.providers.rows import read_rows
 
 FIELDS: Final[Mapping[str, Field]] = {
     "input": Field(Meter.INPUT_TOKENS, 1),
@@ -169,7 +165,7 @@ SOURCE: Final = Source(
     display_name="Vercel AI Gateway models API",
     rank=OWN_API_RANK,
     read=read,
-    evidence=Evidence.DOCUMENTED,
+    evidence=SourceEvidence.DOCUMENTED,
     provider="vercel-ai-gateway",
     endpoint="https://ai-gateway.vercel.sh/v1/models",
     fields={f"pricing.{key}": declared for key, declared in FIELDS.items()},

@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from pricing_server.errors import DatabaseUnavailable
-from pricing_server.scheduler.schedule import Schedule
+from pricing_server.domain.errors import DatabaseUnavailable
+from pricing_server.scheduler.sync_schedule import Schedule
 
 MAX_ERROR: Final = 300
 """Characters of a sync's error in an alert."""
@@ -108,7 +108,7 @@ class NoticeStore(Protocol):
 
 
 class Webhook(Protocol):
-    """Delivers alerts; see `pricing_server.webhook`."""
+    """Delivers alerts; see `pricing_server.fetch.webhook`."""
 
     async def post(self, document: Mapping[str, Any]) -> str | None:
         """Why it was not accepted, in a line without secrets; None if it was."""
@@ -214,16 +214,16 @@ def _text(change: IncidentChange) -> str:
     name = f"{change.display_name} ({change.source})"
     since = f"since {_said(change.opened_at)}"
     match change.event, change.kind:
-        case IncidentEvent.OPENED, IncidentKind.FAILING:
+        case [IncidentEvent.OPENED, IncidentKind.FAILING]:
             count = change.failures_in_a_row
             failed = "sync has failed" if count == 1 else "syncs in a row have failed"
             error = _shortened(change.last_error) or "no reason is known"
             text = f"{name}: {count} {failed}. Last: {error}. {_data_of(change)}"
-        case IncidentEvent.OPENED, IncidentKind.STALE:
+        case [IncidentEvent.OPENED, IncidentKind.STALE]:
             text = f"{name}: prices are out of date. {_data_of(change)}"
-        case _, IncidentKind.FAILING:
+        case [_, IncidentKind.FAILING]:
             text = f"{name}: syncs succeed again. They had been failing {since}."
-        case _, IncidentKind.STALE:
+        case [_, IncidentKind.STALE]:
             text = f"{name}: prices are up to date again. They had not been {since}."
     return text.translate(_MARKUP)
 

@@ -9,9 +9,10 @@ started changes nothing; a successful one does, whoever started it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+from pricing_server.domain.source_log import SourceLog
 
 JITTER: Final = 0.1
 """The share of a delay that may be cut off."""
@@ -23,27 +24,6 @@ FIRST_DELAY: Final = timedelta(seconds=60)
 _SOONEST: Final = 1 / 6
 _MOST_DOUBLINGS: Final = 20
 """Ten years: beyond any interval, and within what a timedelta holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceLog:
-    """What the log says about a source. All instants are the database's."""
-
-    source: str
-    newest_run_id: int = 0
-    """0 if it has never been synced."""
-    newest_started_at: datetime | None = None
-    is_in_progress: bool = False
-    good_started_at: datetime | None = None
-    """When the newest successful run began."""
-    good_obtained_at: datetime | None = None
-    """When the data that it read was obtained."""
-    failures_in_a_row: int = 0
-    """Runs that have failed since the newest success, whoever started them."""
-    scheduled_failures: int = 0
-    """Those of them that the scheduler started."""
-    scheduled_failure_at: datetime | None = None
-    """When the newest of these ended."""
 
 
 def due_time(log: SourceLog, interval: timedelta) -> datetime | None:

@@ -17,12 +17,12 @@ from typing import Final, Protocol
 
 import structlog
 
-from pricing_server.bounded import bounded
-from pricing_server.errors import DatabaseUnavailable, PricingError
-from pricing_server.price_change import SCHEDULER
-from pricing_server.scheduler.due import SourceLog
-from pricing_server.scheduler.schedule import Schedule
-from pricing_server.sync.run import RunOvertaken, SyncOutcome, SyncRequest, SyncStatus
+from pricing_server.domain.errors import DatabaseUnavailable, PricingError
+from pricing_server.domain.price_change import SCHEDULER
+from pricing_server.domain.source_log import SourceLog
+from pricing_server.domain.sync_run import RunOvertaken, SyncOutcome, SyncRequest, SyncStatus
+from pricing_server.runtime.bounded import bounded
+from pricing_server.scheduler.sync_schedule import Schedule
 
 LOOK_SECONDS: Final = 5.0
 """How often, at least, the log is read for runs that other processes began or left."""

@@ -10,10 +10,10 @@ from typing import Final
 
 import structlog
 
-from pricing_server.bounded import bounded
-from pricing_server.errors import DatabaseUnavailable
-from pricing_server.lookup.price import Head
-from pricing_server.stream.history import (
+from pricing_server.domain.errors import DatabaseUnavailable
+from pricing_server.domain.head import Head
+from pricing_server.runtime.bounded import bounded
+from pricing_server.stream.change_history import (
     PAGE_ROWS,
     READ_SECONDS,
     ChangeHistory,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from pricing_server.lookup.price import Head, Price
-from pricing_server.price_change import PriceChange
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Price
+from pricing_server.domain.price_change import PriceChange
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
 """Size of the pieces in one message, unless a single piece is larger. A stream that waits for

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from pricing_server.bounded import bounded
-from pricing_server.errors import DatabaseUnavailable, EpochChanged, ShuttingDown
-from pricing_server.lookup.price import Head
-from pricing_server.stream.feed import RETRY_SECONDS, Feed
-from pricing_server.stream.history import (
+from pricing_server.domain.errors import DatabaseUnavailable, EpochChanged, ShuttingDown
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import PricePage
+from pricing_server.runtime.bounded import bounded
+from pricing_server.stream.change_history import (
     PAGE_ROWS,
     READ_SECONDS,
     ChangeHistory,
     ChangePage,
     Cursor,
-    PricePage,
     revision_of,
 )
+from pricing_server.stream.feed import RETRY_SECONDS, Feed
 from pricing_server.stream.messages import (
     EncodedRevision,
     Encoder,

@@ -10,19 +10,15 @@ from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
 from llmpricing.rate_card import RateCard
-from pricing_server.fault_points import FaultPoint, pass_fault_point
-from pricing_server.lookup.price import Head
-from pricing_server.price_change import ChangeOrigin
-from pricing_server.providers.source import Listing, Source
+from pricing_server.domain.head import Head
+from pricing_server.domain.price_change import ChangeOrigin
+from pricing_server.domain.source import Source
+from pricing_server.domain.source_listing import Listing
+from pricing_server.runtime.fault_points import FaultPoint, pass_fault_point
 from pricing_server.sync.coverage import Covers, with_coverage
-from pricing_server.sync.plan import (
-    ListingTerms,
-    Plan,
-    TableState,
-    cards_to_compare,
-    make_plan,
-)
-from pricing_server.sync.run import AppliedPlan
+from pricing_server.sync.sync_plan import ListingTerms, Plan, make_plan
+from pricing_server.sync.sync_store import AppliedPlan
+from pricing_server.sync.table_state import TableState, cards_to_compare
 
 
 @dataclass(frozen=True, slots=True)

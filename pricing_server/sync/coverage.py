@@ -12,7 +12,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from pricing_server.sync.table_state import Covered, ModelName, TableState
+from pricing_server.domain.names import ModelName
+from pricing_server.domain.quote import Covered
+from pricing_server.sync.table_state import TableState
 
 Covers: TypeAlias = Callable[[str, str], Covered | None]
 """By (provider, model id) how a source states an id that it does not list; None if it does not."""

@@ -10,19 +10,20 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from llmpricing.rate_card import RateCard
-from pricing_server.errors import HeldChangeNotFound, HeldChangeNotOpen
-from pricing_server.fault_points import FaultPoint, pass_fault_point
-from pricing_server.lookup.price import Head
-from pricing_server.sync.approval import ApprovalPlan, DecidedHold, cards_of, plan_approval
-from pricing_server.sync.coverage import Covers, with_coverage
-from pricing_server.sync.held import (
+from pricing_server.domain.errors import HeldChangeNotFound, HeldChangeNotOpen
+from pricing_server.domain.head import Head
+from pricing_server.domain.held_change import (
     HeldChange,
     HoldDecision,
     HoldStatus,
     ResolveOutcome,
     ResolveRequest,
 )
-from pricing_server.sync.table_state import ModelName, TableState
+from pricing_server.domain.names import ModelName
+from pricing_server.runtime.fault_points import FaultPoint, pass_fault_point
+from pricing_server.sync.approval_plan import ApprovalPlan, DecidedHold, cards_of, plan_approval
+from pricing_server.sync.coverage import Covers, with_coverage
+from pricing_server.sync.table_state import TableState
 
 _STATUSES: Final = {
     HoldDecision.APPROVE: HoldStatus.APPROVED,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, PriceState, Rate, RateCard
-from pricing_server.providers.source import PartialPrice
+from pricing_server.domain.source_listing import PartialPrice
 
 
 def with_kept_rates(partial: PartialPrice, before: RateCard) -> RateCard | None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
-from pricing_server.errors import ShuttingDown
-from pricing_server.lookup.price import Head
-from pricing_server.sync.override import (
-    ClearRequest,
-    OverrideOutcome,
-    OverrideRequest,
-    OverrideStore,
-)
+from pricing_server.domain.errors import ShuttingDown
+from pricing_server.domain.head import Head
+from pricing_server.domain.override import ClearRequest, OverrideOutcome, OverrideRequest
 
 log = structlog.get_logger(__name__)
+
+
+class OverrideStore(Protocol):
+    """Where overrides are kept. Each method raises DatabaseUnavailable."""
+
+    async def set(self, request: OverrideRequest) -> OverrideOutcome:
+        """Put a price in force. Raises InvalidArgument if it ends before it begins."""
+
+    async def clear(self, request: ClearRequest) -> OverrideOutcome:
+        """End an override. Raises OverrideNotFound."""
 
 
 class OverrideRunner:

@@ -10,17 +10,19 @@ from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
 from llmpricing.rate_card import RateCard
-from pricing_server.errors import InvalidArgument, OverrideNotFound
-from pricing_server.lookup.price import Head
-from pricing_server.price_change import ChangeOrigin
-from pricing_server.sync.coverage import Covers
-from pricing_server.sync.override import (
-    ENDED,
+from pricing_server.domain.errors import InvalidArgument, OverrideNotFound
+from pricing_server.domain.head import Head
+from pricing_server.domain.names import ModelName
+from pricing_server.domain.override import (
     ClearRequest,
     OverrideOutcome,
     OverrideRequest,
     PriceOverride,
 )
+from pricing_server.domain.price_change import ChangeOrigin
+from pricing_server.domain.quote import Covered
+from pricing_server.sync.coverage import Covers
+from pricing_server.sync.override_plan import ENDED
 from pricing_server.sync.settlement import (
     ConcernedModel,
     Settlement,
@@ -28,7 +30,6 @@ from pricing_server.sync.settlement import (
     cards_to_settle,
     plan_settlement,
 )
-from pricing_server.sync.table_state import Covered, ModelName
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from llmpricing.rate_card import PriceState, RateCard
-from pricing_server.price_change import ChangeKind, ChangeOrigin, PriceChange
+from llmpricing.rate_card import RateCard
+from pricing_server.domain.disagreement import Disagreement
+from pricing_server.domain.names import ModelName
+from pricing_server.domain.override import OVERRIDE
+from pricing_server.domain.price_change import ChangeKind, ChangeOrigin, PriceChange
+from pricing_server.domain.quote import Quote, precedence
 from pricing_server.sync.agreement import differences
-from pricing_server.sync.table_state import (
-    OVERRIDE,
-    Attribution,
-    Disagreement,
-    KnownModel,
-    ModelName,
-    Quote,
-)
+from pricing_server.sync.table_state import Attribution, KnownModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,14 +211,3 @@ def _is_listed(quotes: Collection[Quote]) -> bool:
     stated = [quote for quote in quotes if quote.source != OVERRIDE]
     own = [quote for quote in stated if quote.is_own_api]
     return any(quote.is_listed for quote in own or stated)
-
-
-def precedence(quote: Quote) -> tuple[bool, bool, bool, int, str]:
-    """Sort key: of a model's quotes the smallest is in force."""
-    return (
-        quote.is_ended_override,
-        quote.state is PriceState.UNPRICED,
-        not quote.is_listed and not quote.is_own_api,
-        quote.rank,
-        quote.source,
-    )

@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
-from pricing_server.errors import RunNotRevertible, SyncRunNotFound
-from pricing_server.lookup.price import Head
-from pricing_server.sync.revert import (
-    RevertOutcome,
+from pricing_server.domain.errors import RunNotRevertible, SyncRunNotFound
+from pricing_server.domain.head import Head
+from pricing_server.domain.names import ModelName
+from pricing_server.domain.revert import RevertOutcome, RevertRequest
+from pricing_server.domain.sync_run import SyncStatus
+from pricing_server.sync.revert_plan import (
     RevertPlan,
-    RevertRequest,
     RunChange,
     RunStatement,
     StatedUnder,
     attributions_of,
     make_revert_plan,
 )
-from pricing_server.sync.run import SyncStatus
-from pricing_server.sync.table_state import Attribution, ModelName
+from pricing_server.sync.table_state import Attribution
 
 
 @dataclass(frozen=True, slots=True)

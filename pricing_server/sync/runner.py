@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from pricing_server.errors import (
+from pricing_server.domain.errors import (
     DatabaseUnavailable,
     HeldChangeNotFound,
     HeldChangeNotOpen,
@@ -23,25 +23,25 @@ from pricing_server.errors import (
     SourceNotFound,
     SyncRunNotFound,
 )
-from pricing_server.fault_points import FaultPoint, pass_fault_point
-from pricing_server.fetch import FetchError, NotModified
-from pricing_server.lookup.price import Head
-from pricing_server.pages import JsonFetcher
-from pricing_server.providers.source import Fault, KeyUse, Source, SourceError
-from pricing_server.sync.held import ResolveOutcome, ResolveRequest
-from pricing_server.sync.revert import RevertOutcome, RevertRequest
-from pricing_server.sync.run import (
+from pricing_server.domain.fetch_errors import FetchError
+from pricing_server.domain.head import Head
+from pricing_server.domain.held_change import ResolveOutcome, ResolveRequest
+from pricing_server.domain.payload import NotModified
+from pricing_server.domain.revert import RevertOutcome, RevertRequest
+from pricing_server.domain.source import KeyUse, Source
+from pricing_server.domain.source_listing import Fault, SourceError
+from pricing_server.domain.sync_run import SyncOutcome, SyncRequest, SyncStatus
+from pricing_server.runtime.fault_points import FaultPoint, pass_fault_point
+from pricing_server.sync.pages import JsonFetcher
+from pricing_server.sync.source_reader import SourceReader, SourceSettings
+from pricing_server.sync.sync_store import (
     AppliedPlan,
     Named,
     RunDeclaredDead,
     StartedRun,
-    SyncOutcome,
-    SyncRequest,
     SyncSession,
-    SyncStatus,
     SyncStore,
 )
-from pricing_server.sync.source_reader import SourceReader, SourceSettings
 
 T = TypeVar("T")
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from llmpricing.rate_card import RateCard
-from pricing_server.price_change import ChangeOrigin, PriceChange
+from pricing_server.domain.names import ModelName
+from pricing_server.domain.override import OVERRIDE
+from pricing_server.domain.price_change import ChangeOrigin, PriceChange
+from pricing_server.domain.quote import Quote
 from pricing_server.sync.resolution import InForce, Resolver
-from pricing_server.sync.table_state import OVERRIDE, Attribution, KnownModel, ModelName, Quote
+from pricing_server.sync.table_state import Attribution, KnownModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from pricing_server.fetch import FetchRequest, NotModified, Payload, Validators
-from pricing_server.pages import JsonFetcher, fetch_listing, fetch_parts
-from pricing_server.providers.source import PART, Listing, Source, SourceError
-from pricing_server.sync.asked import asked
+from pricing_server.domain.fetch_request import FetchRequest
+from pricing_server.domain.payload import NotModified, Payload, Validators
+from pricing_server.domain.source import PART, Source
+from pricing_server.domain.source_listing import Listing, SourceError
+from pricing_server.sync.answer_digest import asked
+from pricing_server.sync.pages import JsonFetcher, fetch_listing, fetch_parts
 
 
 class SourceSettings(Protocol):
@@ -40,7 +42,8 @@ class SourceReader:
         self._settings = settings
 
     def asked(self, source: Source) -> str:
-        """The digest of what determines the source's answer; see `pricing_server.sync.asked`."""
+        """The digest of what determines the source's answer; see
+        `pricing_server.sync.answer_digest`."""
         url = self._settings.url_of(source)
         return asked(url or "", self._settings.key_of(source) is not None)
 

@@ -3,55 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Self
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import PriceState, RateCard
-from llmpricing.units import plain
-from pricing_server.providers.source import Listing, Source
-from pricing_server.sync.held import HoldReason
-
-MISSING_SYNCS_TO_DELIST: Final = 2
-
-OVERRIDE: Final = "override"
-"""The source of prices that admins set. It ranks before all others and lists no model."""
-
-ModelName = tuple[str, str]
-"""(provider, model id)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """Another source states another standard price of a model. USD per one of the meter."""
-
-    source: str
-    """That states the other price."""
-    meter: Meter
-    price: Decimal
-    """In force."""
-    other_price: Decimal
-
-    def to_document(self) -> dict[str, str]:
-        """It as plain JSON."""
-        return {
-            "source": self.source,
-            "meter": self.meter.value,
-            "price": plain(self.price),
-            "other_price": plain(self.other_price),
-        }
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, str]) -> Self:
-        """Read what `to_document` wrote. Raises ValueError or KeyError if it is none."""
-        return cls(
-            document["source"],
-            Meter(document["meter"]),
-            Decimal(document["price"]),
-            Decimal(document["other_price"]),
-        )
+from llmpricing.rate_card import RateCard
+from pricing_server.domain.disagreement import Disagreement
+from pricing_server.domain.held_change import HoldReason
+from pricing_server.domain.names import ModelName
+from pricing_server.domain.override import OVERRIDE
+from pricing_server.domain.quote import Covered, Quote
+from pricing_server.domain.source import Source
+from pricing_server.domain.source_listing import Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,57 +58,6 @@ class KnownModel:
             quote.source,
             quote.stated_as,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """What one source states of one model."""
-
-    source: str
-    rank: int
-    is_own_api: bool
-    """Whether the source is the API of the model's seller."""
-    card_id: str
-    state: PriceState
-    obtained_at: datetime
-    missing_syncs: int = 0
-    stated_since: datetime | None = None
-    """When the source first stated the card, if that was before `obtained_at`."""
-    stated_as: str | None = None
-    """The id under which the source states it, if that is another id of the same model."""
-    is_inferred: bool = False
-    """Whether it is our inference, and not the source's word, that the two ids are one model."""
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether the source still lists the model."""
-        return self.missing_syncs < MISSING_SYNCS_TO_DELIST
-
-    def is_own(self, source: str) -> bool:
-        """Whether it is what a source states under the model's own id."""
-        return self.source == source and self.stated_as is None
-
-    def is_covered_as(self, covered: Covered) -> bool:
-        """Whether it is the quote of a covered id, and of the one by which it is covered."""
-        return (self.stated_as, self.is_inferred) == (covered.stated_as, covered.is_inferred)
-
-    def covering(self, covered: Covered) -> Quote:
-        """The same as the quote of an id that it covers."""
-        return replace(self, stated_as=covered.stated_as, is_inferred=covered.is_inferred)
-
-    @property
-    def is_ended_override(self) -> bool:
-        """Whether it is what is left of an override: no price, and nobody's statement."""
-        return self.source == OVERRIDE and self.state is PriceState.UNPRICED
-
-
-@dataclass(frozen=True, slots=True)
-class Covered:
-    """A source states this id under another id of the same model."""
-
-    source: str
-    stated_as: str
-    is_inferred: bool
 
 
 @dataclass(frozen=True, slots=True)

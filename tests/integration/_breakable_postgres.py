@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psycopg
 
-from pricing_server.postgres.embedded_cluster import NAME as SUPERUSER
-from pricing_server.postgres.embedded_cluster import Cluster, port_is_free
-from pricing_server.postgres.embedded_host import Account, find_binaries, server_account
+from pricing_server.postgres.embedded.cluster import NAME as SUPERUSER
+from pricing_server.postgres.embedded.cluster import Cluster, port_is_free
+from pricing_server.postgres.embedded.host import Account, find_binaries, server_account
 from tests.integration._poll import until
 from tests.integration._postgres import wait_until_stopped
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 _USE = """
 import sys
 from pathlib import Path
-from pricing_server.postgres.embedded import embedded_postgres
+from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
 
 with embedded_postgres(Path(sys.argv[1])) as conninfo:
     print(conninfo, flush=True)

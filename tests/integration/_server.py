@@ -22,8 +22,8 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
 from pricing_server.app import running_server
 from pricing_server.cli import migrations_directory
+from pricing_server.domain.sync_run import COUNTS
 from pricing_server.settings import PREFIX, Settings
-from pricing_server.sync.run import COUNTS
 from tests.integration._feed import Feed
 from tests.integration._poll import eventually, until
 

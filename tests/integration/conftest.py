@@ -9,8 +9,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pricing_server.cli import migrations_directory
-from pricing_server.postgres.embedded import embedded_postgres
-from pricing_server.postgres.migrations import apply_migrations
+from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
+from pricing_server.postgres.maintenance.migrations import apply_migrations
 from tests.integration._database import copied_database, create_database
 from tests.integration._feed import Feed, serve_feed
 from tests.integration._grpcurl import Grpcurl, find_grpcurl

@@ -21,11 +21,11 @@ from google.protobuf import json_format
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
-from pricing_server.lookup.catalog import Catalog
-from pricing_server.matching.catalogue import clauses
-from pricing_server.matching.covering import CatalogueCoverage
+from pricing_server.domain.source import KeyUse
+from pricing_server.lookup.layers.catalogue import Catalog
+from pricing_server.lookup.matching.catalogue_clauses import clauses
+from pricing_server.lookup.matching.catalogue_coverage import CatalogueCoverage
 from pricing_server.providers import SOURCES, genai_prices
-from pricing_server.providers.source import KeyUse
 from tests._coverage import NOW, RECORDINGS
 from tests._recorded import recorded
 from tests.integration._database import copied_database

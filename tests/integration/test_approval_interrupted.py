@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.fault_points import FaultPoint
+from pricing_server.runtime.fault_points import FaultPoint
 from tests.integration._runs import Bench, ServerProcess, bench_on, cluster_with_catalogue, until
 
 pytestmark = pytest.mark.integration

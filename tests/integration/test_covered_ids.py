@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.postgres.verify import verify
+from pricing_server.postgres.maintenance.verify import verify
 from tests.integration._feed import Feed
 from tests.integration._poll import eventually
 from tests.integration._server import CALL_SECONDS, Server, in_process_server

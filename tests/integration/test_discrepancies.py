@@ -17,11 +17,11 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, Conditions, PriceState, Rate, RateCard, ThresholdScope
 from llmpricing.schedule import headline
 from llmpricing.units import EXACT
-from pricing_server.breaker import Breaker
-from pricing_server.evidence import Discrepancy, DiscrepancyCursor, DiscrepancyFilter
+from pricing_server.history.evidence import Discrepancy, DiscrepancyCursor, DiscrepancyFilter
 from pricing_server.postgres.connection import read_pool
-from pricing_server.postgres.evidence_reader import PostgresEvidenceReader
-from pricing_server.postgres.price_reader import head_of
+from pricing_server.postgres.readers.evidence_reader import PostgresEvidenceReader
+from pricing_server.postgres.readers.price_reader import head_of
+from pricing_server.runtime.breaker import Breaker
 from tests.integration._database import connected
 from tests.unit._strategies import EPOCH, conditions, few, priced_cards, prices, unique_rates
 

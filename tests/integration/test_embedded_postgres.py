@@ -17,8 +17,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pricing_server.postgres import embedded_host
-from pricing_server.postgres.embedded import EmbeddedPostgresError, embedded_postgres
+from pricing_server.postgres.embedded import host as embedded_host
+from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
+from pricing_server.postgres.embedded.host import EmbeddedPostgresError
 from tests.integration._postgres import (
     ROOT,
     postmaster_pid,

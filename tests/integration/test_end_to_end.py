@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pricing_server.postgres.embedded import embedded_postgres
+from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
 from pricing_server.providers.genai_prices import SOURCE
 from tests.integration import _catalogue
 from tests.integration._database import contents, prices_only, rows, value

@@ -25,8 +25,8 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
 from pricing_server.app import running_server
 from pricing_server.cli import migrations_directory
-from pricing_server.postgres.embedded import embedded_postgres
-from pricing_server.postgres.migrations import apply_migrations
+from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
+from pricing_server.postgres.maintenance.migrations import apply_migrations
 from pricing_server.settings import PREFIX, Settings, SettingsError
 from tests._recorded import recorded
 from tests.integration._postgres import ROOT, scratch_directory

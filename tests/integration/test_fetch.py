@@ -16,22 +16,19 @@ from functools import partial
 
 import pytest
 
-from pricing_server.api_key import BEARER, KeySent
-from pricing_server.fetch import (
+from pricing_server.domain.api_key import BEARER, KeySent
+from pricing_server.domain.fetch_errors import (
     BodyTooLarge,
     ConnectionFailed,
     DeadlineExceeded,
-    Fetcher,
     FetchError,
-    FetchPolicy,
-    FetchRequest,
     HttpStatusError,
-    NotModified,
-    Payload,
     PayloadError,
     RequestRefused,
-    Validators,
 )
+from pricing_server.domain.fetch_request import FetchPolicy, FetchRequest
+from pricing_server.domain.payload import NotModified, Payload, Validators
+from pricing_server.fetch.fetcher import Fetcher
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.postgres.verify import verify
+from pricing_server.postgres.maintenance.verify import verify
 from tests.integration._database import connected, contents, rows, tables_only, value
 from tests.integration._feed import Feed, payload, row
 from tests.integration._server import Server, in_process_server

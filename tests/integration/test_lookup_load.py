@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.lookup.catalog import Catalog
+from pricing_server.lookup.layers.catalogue import Catalog
 from pricing_server.providers import SOURCES, genai_prices
 from tests.integration._database import rows, value, wait_for_sessions_to_end
 from tests.integration._feed import Feed, payload, row

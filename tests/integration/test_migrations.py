@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from pricing_server.postgres.embedded import embedded_postgres
-from pricing_server.postgres.migrations import MigrationError, apply_migrations
+from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
+from pricing_server.postgres.maintenance.migrations import MigrationError, apply_migrations
 from tests.integration._postgres import ROOT, scratch_directory
 
 pytestmark = pytest.mark.integration
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 APPLY = """
 import sys
 from pathlib import Path
-from pricing_server.postgres.migrations import apply_migrations
+from pricing_server.postgres.maintenance.migrations import apply_migrations
 
 apply_migrations(sys.argv[1], Path(sys.argv[2]))
 """

@@ -25,7 +25,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from pricing_server.cli import migrations_directory
-from pricing_server.postgres.migrations import apply_migrations
+from pricing_server.postgres.maintenance.migrations import apply_migrations
 from tests.integration._breakable_postgres import LOGIN, Postgres, steady_port
 from tests.integration._load import Call, Load
 from tests.integration._poll import until

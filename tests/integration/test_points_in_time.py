@@ -11,7 +11,7 @@ import pytest
 
 from llmpricing.rate_card import RateCard
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.decoding import decode_json
+from pricing_server.domain.json_document import decode_json
 from pricing_server.providers import genai_prices, openrouter
 from tests._recorded import recorded
 from tests.integration._feed import Feed, recording, row

@@ -22,17 +22,11 @@ from psycopg.conninfo import conninfo_to_dict
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, Rate, RateCard
 from pricing_server.cli import migrations_directory
-from pricing_server.postgres.migrations import MigrationError, apply_migrations
-from pricing_server.postgres.sync_store import PostgresSyncStore
-from pricing_server.price_change import ADMIN, ChangeOrigin, OriginKind
-from pricing_server.providers.source import (
-    CATALOGUE_RANK,
-    OWN_API_RANK,
-    Evidence,
-    ListedModel,
-    Listing,
-    Source,
-)
+from pricing_server.domain.price_change import ADMIN, ChangeOrigin, OriginKind
+from pricing_server.domain.source import CATALOGUE_RANK, OWN_API_RANK, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
+from pricing_server.postgres.maintenance.migrations import MigrationError, apply_migrations
+from pricing_server.postgres.writers.sync_store import PostgresSyncStore
 from tests.integration._database import (
     connected,
     contents,
@@ -374,7 +368,7 @@ def _source(slug: str, seller: str, rank: int) -> Source:
         display_name=slug,
         rank=rank,
         read=unread,
-        evidence=Evidence.RECORDED,
+        evidence=SourceEvidence.RECORDED,
         proven_units=True,
         provider=own,
     )

@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from pricing_server.postgres.connection import connect_writer
-from pricing_server.postgres.reaper import Reaper
+from pricing_server.postgres.maintenance.reaper import Reaper
 from tests.integration._runs import Bench, bench_on, cluster_with_catalogue
 
 pytestmark = pytest.mark.integration

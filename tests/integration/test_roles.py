@@ -23,15 +23,19 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import InsufficientPrivilege
 
 from pricing_server.cli import migrations_directory
+from pricing_server.domain.sellers import ALIASES
 from pricing_server.postgres.connection import READER, WRITER, connect_writer, read_pool
-from pricing_server.postgres.embedded import embedded_postgres
-from pricing_server.postgres.embedded_cluster import Cluster
-from pricing_server.postgres.embedded_host import major_version, server_account
-from pricing_server.postgres.migrations import MigrationError, apply_migrations, check_access
+from pricing_server.postgres.embedded.cluster import Cluster
+from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
+from pricing_server.postgres.embedded.host import major_version, server_account
+from pricing_server.postgres.maintenance.migrations import (
+    MigrationError,
+    apply_migrations,
+    check_access,
+)
 from pricing_server.postgres.statements import statements
-from pricing_server.postgres.sync_store import PostgresSyncStore
+from pricing_server.postgres.writers.sync_store import PostgresSyncStore
 from pricing_server.providers import SOURCES
-from pricing_server.sellers import ALIASES
 from tests.integration._database import connected, contents, rows, tables, value
 from tests.integration._feed import Feed, payload, row
 from tests.integration._postgres import scratch_directory

@@ -20,13 +20,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from llmpricing.rate_card import UNPRICED
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.fault_points import FaultPoint
-from pricing_server.postgres.reaper import Reaper
-from pricing_server.postgres.sync_store import PostgresSyncStore
-from pricing_server.price_change import ADMIN, ChangeOrigin, OriginKind
+from pricing_server.domain.price_change import ADMIN, ChangeOrigin, OriginKind
+from pricing_server.domain.source_listing import ListedModel, Listing
+from pricing_server.postgres.maintenance.reaper import Reaper
+from pricing_server.postgres.writers.sync_store import PostgresSyncStore
 from pricing_server.providers import SOURCES
-from pricing_server.providers.source import ListedModel, Listing
-from pricing_server.sync.run import RunDeclaredDead
+from pricing_server.runtime.fault_points import FaultPoint
+from pricing_server.sync.sync_store import RunDeclaredDead
 from tests.integration._runs import Bench, bench_on, cluster_with_catalogue, refusal, until
 
 pytestmark = pytest.mark.integration

@@ -15,7 +15,8 @@ import grpc
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.scheduler.due import SourceLog, due_time
+from pricing_server.domain.source_log import SourceLog
+from pricing_server.scheduler.due import due_time
 from tests.integration._poll import until
 from tests.integration._runs import (
     CALL_SECONDS,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.sync.run import COUNTS
+from pricing_server.domain.sync_run import COUNTS
 from tests.integration._database import (
     contents,
     prices_only,

@@ -10,20 +10,20 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from pricing_server.errors import SyncInProgress
-from pricing_server.postgres.pruner import NEWEST_RUNS, Pruner
-from pricing_server.postgres.schedule_store import (
+from pricing_server.domain.errors import SyncInProgress
+from pricing_server.domain.price_change import SCHEDULER, ChangeOrigin, OriginKind
+from pricing_server.domain.source_log import SourceLog
+from pricing_server.domain.sync_run import RunOvertaken
+from pricing_server.fetch.webhook import HttpWebhook
+from pricing_server.postgres.maintenance.pruner import NEWEST_RUNS, Pruner
+from pricing_server.postgres.writers.schedule_store import (
     MOST_ATTEMPTS,
     PostgresNoticeStore,
     PostgresScheduleStore,
 )
-from pricing_server.postgres.sync_store import PostgresSyncStore
-from pricing_server.price_change import SCHEDULER, ChangeOrigin, OriginKind
+from pricing_server.postgres.writers.sync_store import PostgresSyncStore
 from pricing_server.providers import SOURCES
 from pricing_server.scheduler.alerts import IncidentChange, document_of
-from pricing_server.scheduler.due import SourceLog
-from pricing_server.sync.run import RunOvertaken
-from pricing_server.webhook import HttpWebhook
 from tests.integration._database import connected, contents, prices_only, rows, value
 from tests.integration._webhook import SECRET, serve_hook
 

@@ -15,9 +15,9 @@ from llmpricing.rate_card import PriceState
 from llmpricing.schedule import headline
 from llmpricing.units import same_price
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.fetch import decode_json
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source import KeyUse
 from pricing_server.providers import SOURCES
-from pricing_server.providers.source import KeyUse
 from tests._recorded import recorded
 from tests.integration._database import contents, prices_only, tables_only
 from tests.integration._feed import Feed

@@ -19,9 +19,9 @@ from psycopg.conninfo import conninfo_to_dict
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
 from pricing_server.cli import migrations_directory
-from pricing_server.postgres.embedded import embedded_postgres
-from pricing_server.postgres.embedded_cluster import port_is_free
-from pricing_server.postgres.migrations import apply_migrations
+from pricing_server.postgres.embedded.cluster import port_is_free
+from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
+from pricing_server.postgres.maintenance.migrations import apply_migrations
 from tests.integration._database import connected, rows, value
 from tests.integration._feed import Feed, payload, row
 from tests.integration._grpcurl import SERVICE, Grpcurl

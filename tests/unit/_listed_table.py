@@ -7,10 +7,11 @@ from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import replace
 
 from llmpricing.rate_card import RateCard
-from pricing_server.breaker import Breaker
-from pricing_server.errors import DatabaseUnavailable
-from pricing_server.lookup.price import Head, Price, PricePage
-from pricing_server.lookup.price_list import PriceLists
+from pricing_server.domain.errors import DatabaseUnavailable
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Price, PricePage
+from pricing_server.listing.price_list import PriceLists
+from pricing_server.runtime.breaker import Breaker
 
 
 class ListedTable:

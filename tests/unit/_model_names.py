@@ -12,8 +12,8 @@ import pytest
 
 from llmpricing.matching import ClauseIndex, Match, ModelIndex, Name, NoMatch, Standing
 from llmpricing.rate_card import PriceState, RateCard
-from pricing_server.matching.catalogue import clauses
-from pricing_server.matching.model_index import model_index
+from pricing_server.lookup.matching.catalogue_clauses import clauses
+from pricing_server.lookup.matching.model_index import model_index
 from pricing_server.providers import SOURCES
 from tests._coverage import listings
 from tests._recorded import RecordingMissing

@@ -12,14 +12,15 @@ from pathlib import Path
 from llmpricing.matching import Standing
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, Rate, RateCard
-from pricing_server.breaker import Breaker, quick_read
-from pricing_server.errors import DatabaseUnavailable
+from pricing_server.domain.errors import DatabaseUnavailable
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Layer, Name, Price, When
 from pricing_server.lookup.answer import Answer
 from pricing_server.lookup.last_good import LastGood
 from pricing_server.lookup.lookup import Lookup
-from pricing_server.lookup.price import Head, Layer, Name, Price, When
 from pricing_server.lookup.price_query import ALL_LAYERS, PriceQuery
-from pricing_server.lookup.table import PriceTable
+from pricing_server.lookup.price_table import PriceTable
+from pricing_server.runtime.breaker import Breaker, quick_read
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from pricing_server.fetch import decode_json
-from pricing_server.names import name_fault, printable
+from llmpricing.names import name_fault
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.names import printable
+from pricing_server.domain.sellers import canonical
+from pricing_server.domain.source_listing import Listing
 from pricing_server.providers import SOURCES, google, google_vertex, litellm
 from pricing_server.providers.google_skus import Meaning, Unread
 from pricing_server.providers.portkey import PARTS
-from pricing_server.providers.source import Listing
-from pricing_server.sellers import canonical
 from tests._recorded import recorded
 from tests.unit._sources import FIXTURES, NOW
 

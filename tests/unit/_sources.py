@@ -11,9 +11,9 @@ from typing import Any
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState
 from llmpricing.units import plain
-from pricing_server.fetch import decode_json
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.providers import SOURCES
-from pricing_server.providers.source import ListedModel, Listing
 from tests._recorded import recorded
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

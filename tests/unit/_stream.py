@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, TypeVar
 
-from pricing_server.errors import DatabaseUnavailable
-from pricing_server.lookup.price import Head, Price
-from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
-from pricing_server.stream.history import ChangePage, Cursor, PricePage, revision_of
+from pricing_server.domain.errors import DatabaseUnavailable
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Price, PricePage
+from pricing_server.domain.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
+from pricing_server.stream.change_history import ChangePage, Cursor, revision_of
 from pricing_server.stream.messages import EVERYTHING, Event, Filter
 from tests.unit._price_table import NOON, price, priced
 
@@ -90,7 +91,7 @@ class Outage:
 
 
 class History:
-    """See `pricing_server.stream.history.ChangeHistory`. Answers take some time, or fail."""
+    """See `pricing_server.stream.change_history.ChangeHistory`. Answers take some time, or fail."""
 
     def __init__(
         self, random: Random, page_rows: int = 500, outages: Sequence[Outage] = ()

@@ -12,11 +12,11 @@ from typing import Final
 import pytest
 from hypothesis import strategies as st
 
-from pricing_server.errors import DatabaseUnavailable, ShuttingDown
-from pricing_server.lookup.price import Head
+from pricing_server.domain.errors import DatabaseUnavailable, ShuttingDown
+from pricing_server.domain.head import Head
+from pricing_server.stream.change_streams import ChangeStreams
 from pricing_server.stream.feed import Feed
 from pricing_server.stream.messages import MAX_MESSAGE_BYTES, Event, Filter
-from pricing_server.stream.streams import ChangeStreams
 from pricing_server.stream.subscription import StreamRequest
 from tests.unit._stream import (
     MODELS,

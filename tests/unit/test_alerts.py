@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from pricing_server.errors import DatabaseUnavailable
-from pricing_server.providers.source import Source
+from pricing_server.domain.errors import DatabaseUnavailable
+from pricing_server.domain.source import Source
 from pricing_server.scheduler.alerts import (
     MAX_ERROR,
     AlertNotice,
@@ -24,7 +24,7 @@ from pricing_server.scheduler.alerts import (
     Noted,
     document_of,
 )
-from pricing_server.scheduler.schedule import Schedule
+from pricing_server.scheduler.sync_schedule import Schedule
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 FAILING = IncidentChange(

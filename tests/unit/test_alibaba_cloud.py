@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from llmpricing.rate_card import UNPRICED
-from pricing_server.fetch import decode_json
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source_listing import SourceError
 from pricing_server.providers.alibaba_cloud import read
-from pricing_server.providers.source import SourceError
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "alibaba_cloud.json"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

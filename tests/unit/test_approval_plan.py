@@ -8,18 +8,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from llmpricing.rate_card import RateCard
-from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
-from pricing_server.sync.approval import ApprovalPlan, DecidedHold, cards_of, plan_approval
-from pricing_server.sync.table_state import (
-    OVERRIDE,
-    Attribution,
-    Covered,
-    KnownModel,
-    ModelName,
-    Quote,
-    StatedHold,
-    TableState,
-)
+from pricing_server.domain.names import ModelName
+from pricing_server.domain.override import OVERRIDE
+from pricing_server.domain.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
+from pricing_server.domain.quote import Covered, Quote
+from pricing_server.sync.approval_plan import ApprovalPlan, DecidedHold, cards_of, plan_approval
+from pricing_server.sync.table_state import Attribution, KnownModel, StatedHold, TableState
 from tests.unit._price_table import priced
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

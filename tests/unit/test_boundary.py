@@ -10,7 +10,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.errors import DatabaseUnavailable
+from pricing_server.domain.errors import DatabaseUnavailable
 from pricing_server.grpc_api.boundary import Boundary
 
 

@@ -9,21 +9,21 @@ from datetime import UTC, datetime
 import pytest
 from structlog.testing import capture_logs
 
-from pricing_server.audit import (
+from pricing_server.domain.errors import DatabaseUnavailable
+from pricing_server.domain.price_change import PriceChange
+from pricing_server.domain.sync_run import NO_COUNTS, SyncRun, SyncStatus
+from pricing_server.history.audit import (
     AuditReader,
     ChangeCursor,
     ChangeFilter,
     ProviderCoverage,
     SourceHealth,
 )
-from pricing_server.breaker import Breaker, is_behind_breaker, slow_read
-from pricing_server.errors import DatabaseUnavailable
-from pricing_server.postgres.audit_reader import PostgresAuditReader
-from pricing_server.postgres.evidence_reader import PostgresEvidenceReader
-from pricing_server.postgres.held_reader import PostgresHeldReader
-from pricing_server.postgres.price_reader import PostgresPriceReader
-from pricing_server.price_change import PriceChange
-from pricing_server.sync.run import NO_COUNTS, SyncRun, SyncStatus
+from pricing_server.postgres.readers.audit_reader import PostgresAuditReader
+from pricing_server.postgres.readers.evidence_reader import PostgresEvidenceReader
+from pricing_server.postgres.readers.held_reader import PostgresHeldReader
+from pricing_server.postgres.readers.price_reader import PostgresPriceReader
+from pricing_server.runtime.breaker import Breaker, is_behind_breaker, slow_read
 
 PROBE = 0.001
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pricing_server.lookup.cache import PriceCache
-from pricing_server.lookup.price import Head
+from pricing_server.domain.head import Head
+from pricing_server.lookup.price_cache import PriceCache
 
 BEGIN = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ONE, TWO, THREE = (Head(revision, "epoch") for revision in (1, 2, 3))

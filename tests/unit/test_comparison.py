@@ -18,18 +18,20 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import DYNAMIC, UNPRICED, Conditions, PriceState, Rate, RateCard
 from llmpricing.units import plain
 from llmpricing.usage import InputConvention
-from pricing_server.comparison.comparison import Compared, Comparisons, PriceComparison
-from pricing_server.comparison.identity import Identity
-from pricing_server.costs import Costs, Used
-from pricing_server.errors import DatabaseUnavailable, InvalidArgument, ModelNotFound
+from pricing_server.costs.comparison import Compared, Comparisons, PriceComparison
+from pricing_server.costs.costs import Costs, Used
+from pricing_server.costs.model_identity import Identity
+from pricing_server.domain.errors import DatabaseUnavailable, InvalidArgument, ModelNotFound
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Layer, Price, When
+from pricing_server.domain.source import Release, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.lookup.answer import Answer, Freshness
-from pricing_server.lookup.catalog import Catalog
 from pricing_server.lookup.evaluated_price import evaluate
+from pricing_server.lookup.layers.catalogue import Catalog
+from pricing_server.lookup.layers.price_file import ManualPrices
 from pricing_server.lookup.lookup import Lookup
-from pricing_server.lookup.manual import ManualPrices
-from pricing_server.lookup.price import Head, Layer, Price, When
 from pricing_server.lookup.price_query import PriceQuery
-from pricing_server.providers.source import Evidence, ListedModel, Listing, Release, Source
 from tests.unit._price_table import (
     HOUR,
     NOON,
@@ -44,7 +46,9 @@ from tests.unit._strategies import many
 TOKENS = Used({Meter.INPUT_TOKENS: 1_000}, InputConvention.INCLUSIVE, {})
 FREE = RateCard.of(PriceState.FREE, [Rate(Meter.INPUT_TOKENS, Decimal(0))])
 LINE = CostLine(Meter.INPUT_TOKENS, Decimal(1), Rate(Meter.INPUT_TOKENS, Decimal(1)), Decimal(1))
-API = Source("api", "The API", 100, lambda document, at: Listing((), (), (), at), Evidence.RECORDED)
+API = Source(
+    "api", "The API", 100, lambda document, at: Listing((), (), (), at), SourceEvidence.RECORDED
+)
 
 
 @dataclass

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmpricing.rate_card import UNPRICED
+from pricing_server.domain.source_listing import ListedModel, Notice
 from pricing_server.providers import SOURCES
 from pricing_server.providers.context_length import MAX_CONTEXT_LENGTH, context_length
-from pricing_server.providers.source import ListedModel, ListingBuilder, Notice
+from pricing_server.providers.listing_builder import ListingBuilder
 from tests._recorded import recorded
 from tests.unit._strategies import many
 

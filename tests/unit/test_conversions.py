@@ -10,9 +10,9 @@ import pytest
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED
 from llmpricing.units import same_price
-from pricing_server.conversions import Conversion, conversions_of
+from pricing_server.domain.source_listing import ListedModel
+from pricing_server.history.conversions import Conversion, conversions_of
 from pricing_server.providers import SOURCES
-from pricing_server.providers.source import ListedModel
 from tests._coverage import listings
 from tests.unit._sources import by_id, read_fixture
 

@@ -17,9 +17,9 @@ from llmpricing.compiled_card import CompiledCard
 from llmpricing.cost import Cost, NotPriced
 from llmpricing.meters import Meter
 from llmpricing.usage import InputConvention, Quantity, UsageError
-from pricing_server.fetch import decode_json
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source_listing import Listing
 from pricing_server.providers.litellm import read
-from pricing_server.providers.source import Listing
 from tests._cost_cases import CostCase
 from tests._litellm_cases import NOW, litellm_cases
 from tests._recorded import recorded

@@ -15,7 +15,7 @@ from math import log10
 import pytest
 
 from llmpricing.schedule import Headline, headline
-from pricing_server.sellers import ALIASES, ANSWERS_LAST, canonical
+from pricing_server.domain.sellers import ALIASES, ANSWERS_LAST, canonical
 from tests._coverage import NOW, Coverage, coverage, listings, table
 
 CATALOGUES = ("genai-prices", "models-dev", "portkey", "litellm")

@@ -9,20 +9,16 @@ from decimal import Decimal
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import Conditions, PriceState, Rate, RateCard
-from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
-from pricing_server.providers.source import Evidence, ListedModel, Listing, Source
+from pricing_server.domain.disagreement import Disagreement
+from pricing_server.domain.names import ModelName
+from pricing_server.domain.override import OVERRIDE
+from pricing_server.domain.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
+from pricing_server.domain.quote import Covered, Quote
+from pricing_server.domain.source import Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.sync.coverage import Covers, with_coverage
-from pricing_server.sync.plan import ListingTerms, Plan, cards_to_compare, make_plan
-from pricing_server.sync.table_state import (
-    OVERRIDE,
-    Attribution,
-    Covered,
-    Disagreement,
-    KnownModel,
-    ModelName,
-    Quote,
-    TableState,
-)
+from pricing_server.sync.sync_plan import ListingTerms, Plan, make_plan
+from pricing_server.sync.table_state import Attribution, KnownModel, TableState, cards_to_compare
 from tests.unit._price_table import priced
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -47,7 +43,7 @@ RICH = batch(CHEAP)
 
 
 def source(slug: str, rank: int) -> Source:
-    return Source(slug, slug, rank, lambda document, at: listing(), Evidence.RECORDED)
+    return Source(slug, slug, rank, lambda document, at: listing(), SourceEvidence.RECORDED)
 
 
 CATALOGUE, FEED = source("catalogue", 1000), source("feed", 1100)

@@ -21,11 +21,11 @@ from llmpricing.rate_card import (
     Rate,
     RateCard,
 )
-from pricing_server.fetch import decode_json
-from pricing_server.lookup.cross_reference import cross_reference
-from pricing_server.lookup.price import Layer, Price
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.price import Layer, Price
+from pricing_server.domain.source_listing import Listing
+from pricing_server.lookup.layers.cross_reference import cross_reference
 from pricing_server.providers import featherless, openrouter
-from pricing_server.providers.source import Listing
 from tests._recorded import recorded
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

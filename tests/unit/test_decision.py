@@ -10,11 +10,9 @@ from datetime import UTC, datetime
 import pytest
 
 from llmpricing.rate_card import RateCard
-from pricing_server.errors import HeldChangeNotFound, HeldChangeNotOpen
-from pricing_server.lookup.price import Head
-from pricing_server.sync.approval import ApprovalPlan, DecidedHold
-from pricing_server.sync.decision import decide
-from pricing_server.sync.held import (
+from pricing_server.domain.errors import HeldChangeNotFound, HeldChangeNotOpen
+from pricing_server.domain.head import Head
+from pricing_server.domain.held_change import (
     HeldChange,
     HoldDecision,
     HoldReason,
@@ -22,7 +20,10 @@ from pricing_server.sync.held import (
     ResolveOutcome,
     ResolveRequest,
 )
-from pricing_server.sync.table_state import ModelName, StatedHold, TableState
+from pricing_server.domain.names import ModelName
+from pricing_server.sync.approval_plan import ApprovalPlan, DecidedHold
+from pricing_server.sync.decision import decide
+from pricing_server.sync.table_state import StatedHold, TableState
 from tests.unit._price_table import priced
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

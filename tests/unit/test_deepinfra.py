@@ -8,8 +8,8 @@ import pytest
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState
+from pricing_server.domain.source_listing import SourceError
 from pricing_server.providers.deepinfra import SOURCE
-from pricing_server.providers.source import SourceError
 from tests.unit._sources import (
     NOW,
     notices,

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pricing_server.domain.source_log import SourceLog
 from pricing_server.scheduler.due import (
     FIRST_BACKOFF,
     FIRST_DELAY,
     JITTER,
-    SourceLog,
     backoff,
     begins_at,
     due_time,

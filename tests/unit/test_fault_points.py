@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from pricing_server.fault_points import FaultPoint, arm, pass_fault_point
+from pricing_server.runtime.fault_points import FaultPoint, arm, pass_fault_point
 from pricing_server.settings import SettingsError, load_settings
 
 

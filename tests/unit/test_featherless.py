@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from llmpricing.rate_card import UNPRICED
-from pricing_server.fetch import decode_json
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source_listing import Listing, SourceError
 from pricing_server.providers.featherless import SOURCE, read
-from pricing_server.providers.source import Listing, SourceError
 from tests._recorded import recorded
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "featherless.json"

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pricing_server.decoding import MAX_VALUES
-from pricing_server.fetch import FetchPolicy, PayloadError, decode_json, safe_url
+from pricing_server.domain.fetch_errors import PayloadError
+from pricing_server.domain.fetch_request import FetchPolicy
+from pricing_server.domain.json_document import MAX_VALUES, decode_json
+from pricing_server.domain.urls import safe_url
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=15))

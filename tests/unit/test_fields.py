@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmpricing.meters import Meter
 from llmpricing.units import PriceError
-from pricing_server.providers.field import HOUR, MILLION, THOUSAND, US_CENT, USD, Field
+from pricing_server.domain.price_field import HOUR, MILLION, THOUSAND, US_CENT, USD, Field
 from tests.unit._strategies import many, prices
 
 PER = st.sampled_from([1, 10, THOUSAND, MILLION, 1_000 * MILLION, 60, HOUR])

@@ -33,6 +33,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
 from llmpricing.schedule import headline, last_change, next_change
 from llmpricing.units import EXACT
+from pricing_server.domain.source_listing import Listing, SourceError
 from pricing_server.providers.genai_prices import (
     FIELDS,
     RELEASED,
@@ -40,7 +41,6 @@ from pricing_server.providers.genai_prices import (
     read,
     release,
 )
-from pricing_server.providers.source import Listing, SourceError
 from tests._genai_edges import NOW, Context, asked_at, contexts, instants, token_counts
 
 PER_MILLION = Decimal("1E-6")

@@ -22,9 +22,9 @@ from genai_prices.types import (
 from llmpricing.compiled_card import CompiledCard
 from llmpricing.meters import Meter
 from llmpricing.rate_card import DayOfWeek, RateCard
+from pricing_server.domain.source_listing import Listing
 from pricing_server.providers.genai_prices import SOURCE, read
 from pricing_server.providers.genai_prices_corrections import DAYS_OF_HOURS, LEAST_BILLED, Key
-from pricing_server.providers.source import Listing
 from tests._genai_edges import NOW, OFF_ON_WEEKENDS, asked_at, constraints
 
 MILLION_EACH: Final = {Meter.INPUT_TOKENS: 10**6, Meter.OUTPUT_TOKENS: 10**6}

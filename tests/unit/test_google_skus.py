@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, Comparison
-from pricing_server.fetch import decode_json
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source_listing import Listing, SourceError
 from pricing_server.providers import google, google_vertex
 from pricing_server.providers.google_skus import Meaning, Unread
-from pricing_server.providers.source import Listing, SourceError
 from tests._recorded import recorded
 from tests.unit._strategies import many
 

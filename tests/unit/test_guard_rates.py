@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from pricing_server.sync.held import HoldReason
+from pricing_server.domain.held_change import HoldReason
 from tests._guard_rates import feeds, true_changes, true_first_syncs, wrong_feeds, wrong_rows
 
 CENTS_AND_MILLIONTHS = (Decimal(100), Decimal("1E-6"))

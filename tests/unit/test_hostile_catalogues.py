@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricing_server.fetch import decode_json
-from pricing_server.names import name_fault
+from llmpricing.names import name_fault
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source_listing import Listing, SourceError
 from pricing_server.providers import SOURCES
-from pricing_server.providers.source import Listing, SourceError
 from tests.unit._strategies import many
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

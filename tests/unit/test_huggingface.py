@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from llmpricing.rate_card import PriceState
+from pricing_server.domain.source_listing import Listing
 from pricing_server.providers.huggingface import SOURCE
-from pricing_server.providers.source import Listing
 from tests.unit._sources import (
     NOW,
     notices,

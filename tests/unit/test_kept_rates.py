@@ -22,7 +22,7 @@ from llmpricing.rate_card import (
     UtcWindow,
 )
 from llmpricing.schedule import headline
-from pricing_server.providers.source import PartialPrice
+from pricing_server.domain.source_listing import PartialPrice
 from pricing_server.sync.kept_rates import with_kept_rates
 from tests.unit._strategies import many
 

@@ -20,11 +20,12 @@ from structlog.testing import capture_logs
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, RateCard
+from pricing_server.domain.disagreement import Disagreement
+from pricing_server.domain.head import Head
+from pricing_server.domain.held_change import HoldReason, PendingChange
+from pricing_server.domain.price import Key, Layer, Price
 from pricing_server.lookup import last_good
 from pricing_server.lookup.last_good import LastGood, LastGoodPrice
-from pricing_server.lookup.price import Head, Key, Layer, Price
-from pricing_server.sync.held import HoldReason, PendingChange
-from pricing_server.sync.table_state import Disagreement
 from tests.unit._price_table import NOON, price, priced
 from tests.unit._strategies import cards, few
 

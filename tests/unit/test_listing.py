@@ -25,7 +25,10 @@ from llmpricing.rate_card import (
     Threshold,
     UtcWindow,
 )
-from pricing_server.listing import (
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Layer, Price
+from pricing_server.listing.in_effect import usd_per_one
+from pricing_server.listing.listing import (
     ListedPage,
     Position,
     PriceFilter,
@@ -33,10 +36,8 @@ from pricing_server.listing import (
     UnknownPosition,
     select,
 )
-from pricing_server.lookup.in_effect import usd_per_one
-from pricing_server.lookup.price import Head, Layer, Price
-from pricing_server.lookup.price_list import PriceList
-from pricing_server.sorted_runs import sorted_in_runs
+from pricing_server.listing.price_list import PriceList
+from pricing_server.runtime.sorted_runs import sorted_in_runs
 from tests.unit._listed_table import ListedTable, names, price_lists
 from tests.unit._price_table import HOUR, NOON, Clock, price, priced
 from tests.unit._strategies import few, many, prices

@@ -24,7 +24,8 @@ from llmpricing.rate_card import (
     Threshold,
 )
 from llmpricing.schedule import headline
-from pricing_server.fetch import decode_json
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers.litellm import SOURCE, model_id_of, read, seller_of
 from pricing_server.providers.litellm_prices import (
     FIELDS_BY_MODE,
@@ -32,7 +33,6 @@ from pricing_server.providers.litellm_prices import (
     TOKEN_FIELDS,
     is_price_key,
 )
-from pricing_server.providers.source import ListedModel, Listing, SourceError
 from tests._recorded import recorded
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "litellm.json"

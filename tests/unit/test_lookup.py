@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from llmpricing.matching import Standing
+from llmpricing.matching.outcome import MatchRule
 from llmpricing.meters import Meter
 from llmpricing.rate_card import (
     DYNAMIC,
@@ -24,25 +25,26 @@ from llmpricing.rate_card import (
     RateCard,
     UtcWindow,
 )
-from pricing_server.breaker import quick_read
-from pricing_server.errors import (
+from pricing_server.domain.errors import (
     DatabaseUnavailable,
     ModelNotFound,
     PricingError,
     ProviderNotFound,
     RevisionNotReached,
 )
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Key, Layer, Price
+from pricing_server.domain.source import Release, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.lookup.answer import Freshness
-from pricing_server.lookup.catalog import Catalog
-from pricing_server.lookup.evaluated_price import MatchRule
 from pricing_server.lookup.last_good import LastGood, LastGoodPrice
+from pricing_server.lookup.layers.catalogue import Catalog
+from pricing_server.lookup.layers.price_file import ManualPrices
 from pricing_server.lookup.lookup import Lookup
-from pricing_server.lookup.manual import ManualPrices
-from pricing_server.lookup.names import NameIndex
-from pricing_server.lookup.price import Head, Key, Layer, Price
+from pricing_server.lookup.name_index import NameIndex
 from pricing_server.lookup.price_query import ALL_LAYERS
-from pricing_server.lookup.table import PriceTable
-from pricing_server.providers.source import Evidence, ListedModel, Listing, Release, Source
+from pricing_server.lookup.price_table import PriceTable
+from pricing_server.runtime.breaker import quick_read
 from tests.unit._price_table import (
     HOUR,
     NOON,
@@ -60,7 +62,9 @@ RELEASED = datetime(2026, 11, 10, tzinfo=UTC)
 DATABASE_ONLY, CATALOG_ONLY = {Layer.DATABASE}, {Layer.CATALOG}
 
 
-API = Source("api", "The API", 100, lambda document, at: Listing((), (), (), at), Evidence.RECORDED)
+API = Source(
+    "api", "The API", 100, lambda document, at: Listing((), (), (), at), SourceEvidence.RECORDED
+)
 
 
 def bundled(*names: tuple[str, str], card: RateCard | None = None) -> Source:
@@ -71,7 +75,7 @@ def bundled(*names: tuple[str, str], card: RateCard | None = None) -> Source:
         "The bundled catalogue",
         1000,
         lambda document, at: Listing(models, (), (), at),
-        Evidence.RECORDED,
+        SourceEvidence.RECORDED,
         release=Release("1.0", RELEASED, lambda: None),
         fresh_for=timedelta(days=30),
     )

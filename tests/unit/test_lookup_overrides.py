@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from llmpricing.rate_card import UNPRICED, PriceState
-from pricing_server.errors import ModelNotFound
+from pricing_server.domain.errors import ModelNotFound
+from pricing_server.domain.price import Layer, Price
+from pricing_server.domain.source import Release, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.lookup.answer import Freshness
-from pricing_server.lookup.catalog import Catalog
-from pricing_server.lookup.cross_reference import cross_reference
 from pricing_server.lookup.evaluated_price import evaluate
 from pricing_server.lookup.last_good import LastGood
+from pricing_server.lookup.layers.catalogue import Catalog
+from pricing_server.lookup.layers.cross_reference import cross_reference
 from pricing_server.lookup.lookup import Lookup
-from pricing_server.lookup.price import Layer, Price
-from pricing_server.providers.source import Evidence, ListedModel, Listing, Release, Source
 from tests.unit._price_table import (
     HOUR,
     NOON,
@@ -36,7 +37,7 @@ CATALOGUE = Source(
     "The bundled catalogue",
     1000,
     lambda document, at: Listing((ListedModel("acme", "one", priced("9"), "{}"),), (), (), at),
-    Evidence.RECORDED,
+    SourceEvidence.RECORDED,
     release=Release("1.0", NOON, lambda: None),
     fresh_for=timedelta(days=30),
 )

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, Rate
-from pricing_server.lookup.manual_file import (
+from pricing_server.domain.price import Layer, Price
+from pricing_server.lookup.layers.price_file_format import (
     UNITS,
     ManualFile,
     ManualFileError,
     read_manual_file,
 )
-from pricing_server.lookup.price import Layer, Price
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MODIFIED = datetime(2026, 11, 3, tzinfo=UTC)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing_server.cli import main
-from pricing_server.lookup.manual_file import ManualFileError, read_manual_file
-from pricing_server.manual_import import ManualConversion, convert
+from pricing_server.lookup.layers.price_file_format import ManualFileError, read_manual_file
+from pricing_server.lookup.layers.price_file_import import ManualConversion, convert
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from pricing_server.lookup import manual
-from pricing_server.lookup.manual import CHECK_SECONDS, ManualPrices
-from pricing_server.lookup.manual_file import ManualFileError
-from pricing_server.lookup.price import Price
+from pricing_server.domain.price import Price
+from pricing_server.lookup.layers import price_file
+from pricing_server.lookup.layers.price_file import CHECK_SECONDS, ManualPrices
+from pricing_server.lookup.layers.price_file_format import ManualFileError
 
 
 def content(prompt: object = "1", **metadata: object) -> str:
@@ -117,7 +117,7 @@ async def test_an_unchanged_file_is_not_read_again(
 ) -> None:
     settled(path)
     prices = ManualPrices(path, timer=clock)
-    monkeypatch.setattr(manual, "read_manual_file", None)
+    monkeypatch.setattr(price_file, "read_manual_file", None)
     with capture_logs() as logs:
         for _ in range(3):
             clock.tick()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pricing_server.sellers import canonical
+from pricing_server.domain.sellers import canonical
 from tests.unit._model_names import (
     MUST_NOT_MATCH,
     Case,

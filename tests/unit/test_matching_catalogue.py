@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from llmpricing.matching import Match, Name
 from llmpricing.matching.clause import ModelClause
-from pricing_server.matching.catalogue import clauses
-from pricing_server.sellers import canonical
+from pricing_server.domain.sellers import canonical
+from pricing_server.lookup.matching.catalogue_clauses import clauses
 from tests.unit._model_names import (
     cards,
     cases,

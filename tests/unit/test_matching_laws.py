@@ -17,7 +17,7 @@ from llmpricing.matching import Match, MatchRule, ModelIndex, Name, NoMatch
 from llmpricing.matching.spelling import date_writings, dated, fold, punctuation_key, shortened
 from llmpricing.rate_card import PriceState, RateCard
 from llmpricing.schedule import headline
-from pricing_server.matching.model_index import model_index
+from pricing_server.lookup.matching.model_index import model_index
 from tests._coverage import NOW
 from tests.unit._model_names import (
     UNIVERSES,

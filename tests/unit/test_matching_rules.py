@@ -30,9 +30,9 @@ from llmpricing.matching.clause import (
     UnsafePattern,
     compiled,
 )
-from pricing_server.matching.aliases import OTHER_NAMES
-from pricing_server.matching.model_index import model_index
-from pricing_server.sellers import answer_order, is_maker
+from pricing_server.domain.sellers import answer_order, is_maker
+from pricing_server.lookup.matching.aliases import OTHER_NAMES
+from pricing_server.lookup.matching.model_index import model_index
 
 NAMES: list[Name] = [
     ("openai", "gpt-4o"),

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricing_server.comparison.families import Families
-from pricing_server.comparison.identity import Doubt, Identity, LeftOutReason, Offered, Same
+from pricing_server.costs.families import Families
+from pricing_server.costs.model_identity import Doubt, Identity, LeftOutReason, Offered, Same
 from tests._coverage import listings
 from tests._recorded import RecordingMissing
 from tests.unit._strategies import few

@@ -23,10 +23,10 @@ from llmpricing.rate_card import (
     Threshold,
 )
 from llmpricing.schedule import headline
-from pricing_server.fetch import decode_json
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.sellers import canonical
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers.models_dev import read
-from pricing_server.providers.source import ListedModel, Listing, SourceError
-from pricing_server.sellers import canonical
 from tests._recorded import recorded
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "models_dev.json"

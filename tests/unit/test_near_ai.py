@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState
-from pricing_server.fetch import decode_json
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers.near_ai import read
-from pricing_server.providers.source import ListedModel, Listing, SourceError
 from tests._recorded import recorded
 from tests.unit._strategies import many
 

@@ -17,8 +17,8 @@ from llmpricing.rate_card import (
     RateCard,
     Threshold,
 )
+from pricing_server.domain.source_listing import Listing
 from pricing_server.providers.novita import SOURCE
-from pricing_server.providers.source import Listing
 from tests.unit._sources import (
     NOW,
     by_id,

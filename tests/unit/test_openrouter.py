@@ -33,9 +33,11 @@ from llmpricing.rate_card import (
 )
 from llmpricing.schedule import headline
 from llmpricing.wire.rates import rate_message
-from pricing_server.fetch import PayloadError, decode_json
+from pricing_server.domain.fetch_errors import PayloadError
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source import KeyUse
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers.openrouter import SOURCE, read
-from pricing_server.providers.source import KeyUse, ListedModel, Listing, SourceError
 from tests.unit._strategies import many
 
 ROOT = Path(__file__).parents[2]

@@ -9,21 +9,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from llmpricing.rate_card import UNPRICED, RateCard
-from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind, PriceChange
-from pricing_server.providers.source import Evidence, ListedModel, Listing, Source
-from pricing_server.sync.override import ENDED, OverrideRequest
-from pricing_server.sync.plan import (
-    OVERRIDE,
-    KnownModel,
-    ListingTerms,
-    Plan,
-    Quote,
-    TableState,
-    make_plan,
-    precedence,
+from pricing_server.domain.override import OVERRIDE, OverrideRequest
+from pricing_server.domain.price_change import (
+    ADMIN,
+    ChangeKind,
+    ChangeOrigin,
+    OriginKind,
+    PriceChange,
 )
+from pricing_server.domain.quote import Quote, precedence
+from pricing_server.domain.source import Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
+from pricing_server.sync.override_plan import ENDED
 from pricing_server.sync.resolution import InForce, Resolver
-from pricing_server.sync.table_state import Attribution
+from pricing_server.sync.sync_plan import ListingTerms, Plan, make_plan
+from pricing_server.sync.table_state import Attribution, KnownModel, TableState
 from tests.unit._price_table import priced
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -32,7 +32,7 @@ ENDED_AT = NOW - timedelta(seconds=2)
 MINE, THEIRS, OTHERS = priced("7"), priced("1"), priced("2")
 SET = OverrideRequest("acme", "one", MINE, "{}", "a test", "ann")
 LISTING = Listing((), (), (), NOW)
-API = Source("api", "The API", 100, lambda document, at: LISTING, Evidence.RECORDED, "acme")
+API = Source("api", "The API", 100, lambda document, at: LISTING, SourceEvidence.RECORDED, "acme")
 
 
 def model(

@@ -14,11 +14,11 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState
 from llmpricing.units import EXACT, plain
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.conversions import conversions_of
-from pricing_server.errors import InvalidArgument
+from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.price_change import ADMIN, ChangeOrigin, OriginKind
 from pricing_server.grpc_api.methods.price_overrides import clear_request, override_request
 from pricing_server.grpc_api.wire.prices import UNITS
-from pricing_server.price_change import ADMIN, ChangeOrigin, OriginKind
+from pricing_server.history.conversions import conversions_of
 from tests.unit._strategies import many, prices
 
 RATE = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000001")

@@ -12,19 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricing_server.fetch import (
+from pricing_server.domain.fetch_errors import (
     DeadlineExceeded,
     FetchError,
-    FetchPolicy,
-    FetchRequest,
     HttpStatusError,
-    NotModified,
     PagingError,
-    Payload,
-    Validators,
 )
-from pricing_server.pages import MAX_PAGES, fetch_listing, fetch_parts
-from pricing_server.providers.source import Paging
+from pricing_server.domain.fetch_request import FetchPolicy, FetchRequest
+from pricing_server.domain.payload import NotModified, Payload, Validators
+from pricing_server.domain.source import Paging
+from pricing_server.sync.pages import MAX_PAGES, fetch_listing, fetch_parts
 from tests.unit._strategies import many
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -22,28 +22,19 @@ from llmpricing.rate_card import (
     RateCard,
     UtcWindow,
 )
-from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind, PriceChange
-from pricing_server.providers.source import (
-    CATALOGUE_RANK,
-    OWN_API_RANK,
-    Evidence,
-    Fault,
-    ListedModel,
-    Listing,
-    Notice,
-    PartialPrice,
-    Source,
+from pricing_server.domain.price_change import (
+    ADMIN,
+    ChangeKind,
+    ChangeOrigin,
+    OriginKind,
+    PriceChange,
 )
-from pricing_server.sync.plan import (
-    KnownModel,
-    ListingTerms,
-    Plan,
-    Quote,
-    TableState,
-    cards_to_compare,
-    make_plan,
-)
-from pricing_server.sync.run import COUNTS
+from pricing_server.domain.quote import Quote
+from pricing_server.domain.source import CATALOGUE_RANK, OWN_API_RANK, Source, SourceEvidence
+from pricing_server.domain.source_listing import Fault, ListedModel, Listing, Notice, PartialPrice
+from pricing_server.domain.sync_run import COUNTS
+from pricing_server.sync.sync_plan import ListingTerms, Plan, make_plan
+from pricing_server.sync.table_state import KnownModel, TableState, cards_to_compare
 
 DAY_0 = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -55,10 +46,10 @@ def unread(document: object, received_at: datetime) -> Listing:
     raise AssertionError("a plan is made of what was read")
 
 
-ACME = Source("acme", "Acme API", OWN_API_RANK, unread, Evidence.RECORDED, provider="acme")
-FIRST = Source("first-catalogue", "A catalogue", CATALOGUE_RANK, unread, Evidence.RECORDED)
+ACME = Source("acme", "Acme API", OWN_API_RANK, unread, SourceEvidence.RECORDED, provider="acme")
+FIRST = Source("first-catalogue", "A catalogue", CATALOGUE_RANK, unread, SourceEvidence.RECORDED)
 SECOND = Source(
-    "second-catalogue", "Another catalogue", CATALOGUE_RANK + 1, unread, Evidence.RECORDED
+    "second-catalogue", "Another catalogue", CATALOGUE_RANK + 1, unread, SourceEvidence.RECORDED
 )
 
 

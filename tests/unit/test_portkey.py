@@ -23,9 +23,9 @@ from llmpricing.rate_card import (
     Threshold,
 )
 from llmpricing.schedule import headline
-from pricing_server.fetch import decode_json
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers.portkey import PARTS, read
-from pricing_server.providers.source import ListedModel, Listing, SourceError
 from tests._recorded import recorded
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "portkey.json"

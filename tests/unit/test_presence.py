@@ -6,8 +6,8 @@ import pytest
 from genai_prices.data_snapshot import get_snapshot
 
 from llmpricing.rate_card import UNPRICED
+from pricing_server.domain.source import KeyUse
 from pricing_server.providers import SOURCES
-from pricing_server.providers.source import KeyUse
 from tests.unit._sources import NOW, by_id, notices, read_fixture, read_recorded
 
 SLUGS = ["groq", "fireworks"]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from llmpricing.meters import Meter
 from llmpricing.rate_card import Conditions, PriceState, Rate, RateCard
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.errors import InvalidArgument
+from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.grpc_api.wire.price_changes import check_view, price_change
-from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from tests.unit._strategies import cards, many
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -22,18 +22,11 @@ from llmpricing.rate_card import (
     RateCard,
     Threshold,
 )
-from pricing_server.price_change import ChangeKind
-from pricing_server.providers.source import (
-    CATALOGUE_RANK,
-    OWN_API_RANK,
-    Evidence,
-    Fault,
-    ListedModel,
-    Listing,
-    Source,
-)
-from pricing_server.sync.guard import Opinion, Row, feed_medians, judge_feed, judge_row
-from pricing_server.sync.held import HoldReason, HoldStatus
+from pricing_server.domain.held_change import HoldReason, HoldStatus
+from pricing_server.domain.price_change import ChangeKind
+from pricing_server.domain.source import CATALOGUE_RANK, OWN_API_RANK, Source, SourceEvidence
+from pricing_server.domain.source_listing import Fault, ListedModel, Listing
+from pricing_server.sync.guard.rules import Opinion, Row, feed_medians, judge_feed, judge_row
 from tests._held_table import ORIGIN, HeldTable
 from tests.unit._strategies import few, many, prices
 
@@ -46,13 +39,13 @@ def unread(document: object, received_at: datetime) -> Listing:
     raise NotImplementedError
 
 
-ACME = Source("acme", "Acme", OWN_API_RANK, unread, Evidence.RECORDED, provider="acme")
-FIRST = Source("first", "First", CATALOGUE_RANK, unread, Evidence.RECORDED, proven_units=True)
+ACME = Source("acme", "Acme", OWN_API_RANK, unread, SourceEvidence.RECORDED, provider="acme")
+FIRST = Source("first", "First", CATALOGUE_RANK, unread, SourceEvidence.RECORDED, proven_units=True)
 SECOND = Source(
-    "second", "Second", CATALOGUE_RANK + 1, unread, Evidence.RECORDED, proven_units=True
+    "second", "Second", CATALOGUE_RANK + 1, unread, SourceEvidence.RECORDED, proven_units=True
 )
 PROVEN = replace(ACME, proven_units=True)
-PAPER = replace(ACME, evidence=Evidence.DOCUMENTED)
+PAPER = replace(ACME, evidence=SourceEvidence.DOCUMENTED)
 
 
 def card(prompt: str, *others: Rate) -> RateCard:
@@ -170,7 +163,7 @@ def verdict(rows: Iterable[Row], source: Source = ACME, *, is_first: bool = Fals
     found = judge_feed(
         list(rows),
         is_first=is_first,
-        is_recorded=source.evidence is Evidence.RECORDED,
+        is_recorded=source.evidence is SourceEvidence.RECORDED,
         is_proven=source.proven_units,
         at=NOON,
     )

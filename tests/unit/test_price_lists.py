@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from pricing_server.errors import DatabaseUnavailable, EpochChanged, RevisionNotReached
-from pricing_server.lookup.price import Head
-from pricing_server.lookup.price_list import KEPT_OLDER, PriceList, PriceLists
+from pricing_server.domain.errors import DatabaseUnavailable, EpochChanged, RevisionNotReached
+from pricing_server.domain.head import Head
+from pricing_server.listing.price_list import KEPT_OLDER, PriceList, PriceLists
 from tests.unit._listed_table import ListedTable, names, price_lists
 from tests.unit._price_table import price, priced
 

@@ -11,12 +11,12 @@ import pytest
 
 from llmpricing.matching import Match, MatchRule, Outcome
 from llmpricing.rate_card import UNPRICED
-from pricing_server.errors import ModelNotFound
+from pricing_server.domain.errors import ModelNotFound
+from pricing_server.domain.price import Layer, Price
 from pricing_server.lookup.answer import Answer
-from pricing_server.lookup.catalog import Catalog
+from pricing_server.lookup.layers.catalogue import Catalog
+from pricing_server.lookup.layers.price_file import ManualPrices
 from pricing_server.lookup.lookup import Lookup
-from pricing_server.lookup.manual import ManualPrices
-from pricing_server.lookup.price import Layer, Price
 from pricing_server.lookup.price_query import ALL_LAYERS, PriceQuery
 from tests.unit._price_table import (
     NOON,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pricing_server.providers import SOURCES
-from pricing_server.providers.document import COMMAND, PATH, providers_document
+from pricing_server.providers.documentation import COMMAND, PATH, providers_document
 
 
 def test_the_page_is_what_the_declarations_say() -> None:

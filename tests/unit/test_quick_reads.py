@@ -10,9 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from llmpricing.matching import Standing
-from pricing_server.breaker import Breaker, quick_read
-from pricing_server.errors import DatabaseUnavailable
-from pricing_server.lookup.price import Head, Name, Price, When
+from pricing_server.domain.errors import DatabaseUnavailable
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Name, Price, When
+from pricing_server.runtime.breaker import Breaker, quick_read
 
 BOUND = 0.2
 PROBE = 0.005

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmpricing.matching.outcome import MatchRule
 from llmpricing.meters import Meter
 from llmpricing.rate_card import (
     ALWAYS,
@@ -36,8 +37,14 @@ from llmpricing.usage import InputConvention
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire import enums
 from llmpricing.wire.rates import rate_message
-from pricing_server.comparison.identity import Identity, LeftOutReason
-from pricing_server.costs import PriceProof
+from pricing_server.costs.costs import PriceProof
+from pricing_server.costs.model_identity import Identity, LeftOutReason
+from pricing_server.domain.held_change import HoldReason, HoldStatus
+from pricing_server.domain.price import Layer
+from pricing_server.domain.price_change import ChangeKind, OriginKind
+from pricing_server.domain.revert import RefusalReason
+from pricing_server.domain.source import SourceEvidence
+from pricing_server.domain.sync_run import SyncStatus
 from pricing_server.grpc_api.wire import (
     comparisons,
     costs,
@@ -49,13 +56,6 @@ from pricing_server.grpc_api.wire import (
     sync_runs,
 )
 from pricing_server.lookup.answer import Freshness
-from pricing_server.lookup.evaluated_price import MatchRule
-from pricing_server.lookup.price import Layer
-from pricing_server.price_change import ChangeKind, OriginKind
-from pricing_server.providers.source import Evidence
-from pricing_server.sync.held import HoldReason, HoldStatus
-from pricing_server.sync.revert import RefusalReason
-from pricing_server.sync.run import SyncStatus
 from tests.unit._strategies import cards, few
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -423,7 +423,7 @@ MAPPED: list[tuple[type[Enum], str, ProtoEnum, Mapping[Any, int]]] = [
     (HoldStatus, "HOLD_STATUS", pb.HoldStatus, held_changes.STATUSES),
     (Identity, "MODEL_IDENTITY", pb.ModelIdentity, comparisons.IDENTITIES),
     (LeftOutReason, "LEFT_OUT_REASON", pb.LeftOutReason, comparisons.LEFT_OUT_REASONS),
-    (Evidence, "SOURCE_EVIDENCE", pb.SourceEvidence, sources.EVIDENCE),
+    (SourceEvidence, "SOURCE_EVIDENCE", pb.SourceEvidence, sources.EVIDENCE),
     (InputConvention, "INPUT_CONVENTION", pb.InputConvention, enums.CONVENTIONS),
     (PriceProof, "PRICE_PROOF", pb.PriceProof, costs.PROOFS),
 ]

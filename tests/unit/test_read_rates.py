@@ -13,7 +13,7 @@ from llmpricing.rate_card import Rate
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire import rates as wire_rates
 from llmpricing.wire.rates import rate_message
-from pricing_server.errors import InvalidArgument
+from pricing_server.domain.errors import InvalidArgument
 from pricing_server.grpc_api.wire.requests import checked, point_in_time, rates_of
 from tests.unit._strategies import many, rates, unique_rates
 

@@ -10,9 +10,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.instants import timestamp
-from pricing_server.errors import InvalidArgument
+from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Layer, When
 from pricing_server.grpc_api.wire.reads import read_as, table_of
-from pricing_server.lookup.price import Head, Layer, When
 from pricing_server.lookup.price_query import ALL_LAYERS, PriceQuery
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

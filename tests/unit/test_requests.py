@@ -10,14 +10,11 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from llmpricing.names import MAX_NAME_LENGTH, name_fault
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.errors import InvalidArgument
-from pricing_server.evidence import (
-    Discrepancy,
-    DiscrepancyCursor,
-    DiscrepancyFilter,
-    PriceEvidence,
-)
+from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.names import printable
+from pricing_server.domain.override import PriceOverride
 from pricing_server.grpc_api.methods.evidence import list_discrepancies
 from pricing_server.grpc_api.wire.page_tokens import Pages
 from pricing_server.grpc_api.wire.requests import (
@@ -28,8 +25,12 @@ from pricing_server.grpc_api.wire.requests import (
     check_name,
     check_page_size,
 )
-from pricing_server.names import MAX_NAME_LENGTH, name_fault, printable
-from pricing_server.sync.override import PriceOverride
+from pricing_server.history.evidence import (
+    Discrepancy,
+    DiscrepancyCursor,
+    DiscrepancyFilter,
+    PriceEvidence,
+)
 from tests.unit._strategies import many
 
 NO_RATIOS = (
@@ -46,6 +47,7 @@ NO_RATIOS = (
     "2.",
     "\u0662",
 )
+
 
 # Names.
 

@@ -11,13 +11,11 @@ import pytest
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
-from pricing_server.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
-from pricing_server.sync.revert import (
+from pricing_server.domain.price_change import ADMIN, ChangeKind, ChangeOrigin, OriginKind
+from pricing_server.domain.revert import RefusalReason, Refused, RevertRequest
+from pricing_server.sync.revert_plan import (
     QuoteReset,
-    RefusalReason,
-    Refused,
     RevertPlan,
-    RevertRequest,
     RunChange,
     RunStatement,
     Told,

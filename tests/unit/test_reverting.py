@@ -9,21 +9,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pricing_server.errors import RunNotRevertible, SyncRunNotFound
-from pricing_server.lookup.price import Head
-from pricing_server.price_change import ChangeKind
-from pricing_server.sync.revert import (
-    RevertOutcome,
-    RevertPlan,
-    RevertRequest,
-    RunChange,
-    RunStatement,
-    StatedUnder,
-    Told,
-)
+from pricing_server.domain.errors import RunNotRevertible, SyncRunNotFound
+from pricing_server.domain.head import Head
+from pricing_server.domain.names import ModelName
+from pricing_server.domain.price_change import ChangeKind
+from pricing_server.domain.revert import RevertOutcome, RevertRequest
+from pricing_server.domain.sync_run import SyncStatus
+from pricing_server.sync.revert_plan import RevertPlan, RunChange, RunStatement, StatedUnder, Told
 from pricing_server.sync.reverting import LoggedRun, revert
-from pricing_server.sync.run import SyncStatus
-from pricing_server.sync.table_state import Attribution, ModelName
+from pricing_server.sync.table_state import Attribution
 from tests.unit._price_table import priced
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, PriceState, Rate, RateCard
-from pricing_server.errors import (
+from pricing_server.domain.errors import (
     DatabaseUnavailable,
     HeldChangeNotFound,
     HeldChangeNotOpen,
@@ -27,28 +27,10 @@ from pricing_server.errors import (
     SyncInProgress,
     SyncRunNotFound,
 )
-from pricing_server.fetch import (
-    ConnectionFailed,
-    FetchError,
-    FetchRequest,
-    NotModified,
-    Payload,
-    Validators,
-)
-from pricing_server.lookup.price import Head
-from pricing_server.price_change import SCHEDULER, ChangeKind, ChangeOrigin, OriginKind, PriceChange
-from pricing_server.providers.source import (
-    Evidence,
-    Fault,
-    KeyUse,
-    ListedModel,
-    Listing,
-    Notice,
-    Release,
-    Source,
-    SourceError,
-)
-from pricing_server.sync.held import (
+from pricing_server.domain.fetch_errors import ConnectionFailed, FetchError
+from pricing_server.domain.fetch_request import FetchRequest
+from pricing_server.domain.head import Head
+from pricing_server.domain.held_change import (
     HeldChange,
     HoldDecision,
     HoldReason,
@@ -56,22 +38,35 @@ from pricing_server.sync.held import (
     ResolveOutcome,
     ResolveRequest,
 )
-from pricing_server.sync.plan import ListingTerms, Plan, TableState, make_plan
-from pricing_server.sync.revert import RevertOutcome, RevertRequest
-from pricing_server.sync.run import (
+from pricing_server.domain.payload import NotModified, Payload, Validators
+from pricing_server.domain.price_change import (
+    SCHEDULER,
+    ChangeKind,
+    ChangeOrigin,
+    OriginKind,
+    PriceChange,
+)
+from pricing_server.domain.revert import RevertOutcome, RevertRequest
+from pricing_server.domain.source import KeyUse, Release, Source, SourceEvidence
+from pricing_server.domain.source_listing import Fault, ListedModel, Listing, Notice, SourceError
+from pricing_server.domain.sync_run import (
     NO_COUNTS,
+    RunOvertaken,
+    SyncOutcome,
+    SyncRequest,
+    SyncStatus,
+)
+from pricing_server.sync.runner import SyncRunner
+from pricing_server.sync.sync_plan import ListingTerms, Plan, make_plan
+from pricing_server.sync.sync_store import (
     AppliedPlan,
     LastAnswer,
     Named,
     RunDeclaredDead,
-    RunOvertaken,
     StartedRun,
-    SyncOutcome,
-    SyncRequest,
     SyncSession,
-    SyncStatus,
 )
-from pricing_server.sync.runner import SyncRunner
+from pricing_server.sync.table_state import TableState
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = NOON + timedelta(seconds=9)
@@ -92,7 +87,9 @@ def read(document: object, received_at: datetime) -> Listing:
     return Listing(models, faults, (Notice("zero:prompt", "zero", 1, "odd"),), received_at)
 
 
-ACME = Source("acme", "Acme", 100, read, Evidence.RECORDED, "acme", "https://acme.test/models")
+ACME = Source(
+    "acme", "Acme", 100, read, SourceEvidence.RECORDED, "acme", "https://acme.test/models"
+)
 KEYED = replace(ACME, slug="keyed-api", key_use=KeyUse.REQUIRED)
 HOMELESS = replace(ACME, slug="homeless", endpoint=None)
 BUNDLED = replace(

@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from pricing_server.errors import DatabaseUnavailable, SyncInProgress
-from pricing_server.price_change import SCHEDULER
-from pricing_server.providers.source import Evidence, Listing, Source
-from pricing_server.scheduler.due import SourceLog
-from pricing_server.scheduler.schedule import Schedule
+from pricing_server.domain.errors import DatabaseUnavailable, SyncInProgress
+from pricing_server.domain.price_change import SCHEDULER
+from pricing_server.domain.source import Source, SourceEvidence
+from pricing_server.domain.source_listing import Listing
+from pricing_server.domain.source_log import SourceLog
+from pricing_server.domain.sync_run import RunOvertaken, SyncOutcome, SyncRequest, SyncStatus
 from pricing_server.scheduler.scheduler import MOST_AT_ONCE, LogsRead, Scheduler
-from pricing_server.sync.run import RunOvertaken, SyncOutcome, SyncRequest, SyncStatus
+from pricing_server.scheduler.sync_schedule import Schedule
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -28,7 +29,9 @@ def read(document: object, received_at: datetime) -> Listing:
     raise NotImplementedError
 
 
-ACME = Source("acme", "Acme", 100, read, Evidence.RECORDED, "acme", "https://acme.test/models")
+ACME = Source(
+    "acme", "Acme", 100, read, SourceEvidence.RECORDED, "acme", "https://acme.test/models"
+)
 SOURCES = {slug: replace(ACME, slug=slug) for slug in ("acme", "best", "cheap", "dear")}
 
 

@@ -3,7 +3,7 @@ from collections.abc import Iterable
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 
-from pricing_server.sellers import ALIASES, MAKERS, SELLER_ORDER, answer_order, canonical
+from pricing_server.domain.sellers import ALIASES, MAKERS, SELLER_ORDER, answer_order, canonical
 
 
 @pytest.fixture(scope="module")

@@ -12,16 +12,16 @@ from typing import Any, cast
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, Rate, RateCard
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.audit import (
+from pricing_server.domain.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
+from pricing_server.domain.sync_run import SyncRun
+from pricing_server.grpc_api.service import Backend, PricingService
+from pricing_server.history.audit import (
     AuditReader,
     ChangeCursor,
     ChangeFilter,
     ProviderCoverage,
     SourceHealth,
 )
-from pricing_server.grpc_api.service import Backend, PricingService
-from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
-from pricing_server.sync.run import SyncRun
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CHANGE = PriceChange(

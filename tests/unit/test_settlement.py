@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from llmpricing.rate_card import UNPRICED, RateCard
-from pricing_server.price_change import ADMIN, SERVER, ChangeKind, ChangeOrigin, OriginKind
+from pricing_server.domain.override import OVERRIDE
+from pricing_server.domain.price_change import ADMIN, SERVER, ChangeKind, ChangeOrigin, OriginKind
+from pricing_server.domain.quote import Quote
 from pricing_server.sync.settlement import (
     ConcernedModel,
     Turn,
     cards_to_settle,
     plan_settlement,
 )
-from pricing_server.sync.table_state import OVERRIDE, Attribution, KnownModel, Quote
+from pricing_server.sync.table_state import Attribution, KnownModel
 from tests.unit._price_table import priced
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pricing_server.single_flight import NewestValue, SingleFlight
+from pricing_server.runtime.single_flight import NewestValue, SingleFlight
 
 
 class Maker:

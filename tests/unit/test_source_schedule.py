@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pricing_server.providers.source import Evidence, KeyUse, Listing, Release, Source
-from pricing_server.scheduler.due import SourceLog
-from pricing_server.scheduler.schedule import Schedule
+from pricing_server.domain.source import KeyUse, Release, Source, SourceEvidence
+from pricing_server.domain.source_listing import Listing
+from pricing_server.domain.source_log import SourceLog
+from pricing_server.scheduler.sync_schedule import Schedule
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -20,7 +21,9 @@ def read(document: object, received_at: datetime) -> Listing:
     raise NotImplementedError
 
 
-ACME = Source("acme", "Acme", 100, read, Evidence.RECORDED, "acme", "https://acme.test/models")
+ACME = Source(
+    "acme", "Acme", 100, read, SourceEvidence.RECORDED, "acme", "https://acme.test/models"
+)
 WISHES_KEY = replace(ACME, slug="wishes-key", key_use=KeyUse.OPTIONAL)
 NEEDS_KEY = replace(ACME, slug="needs-key", key_use=KeyUse.REQUIRED)
 HOMELESS = replace(ACME, slug="homeless", endpoint=None)

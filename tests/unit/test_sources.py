@@ -12,18 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from llmpricing.names import name_fault
 from llmpricing.rate_card import PriceState, RateCard
-from pricing_server.names import name_fault
+from pricing_server.domain.source import Source, SourceEvidence, ZeroMeans
+from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers import SOURCES
-from pricing_server.providers.source import (
-    MAX_NOTICES,
-    Evidence,
-    ListedModel,
-    Listing,
-    Source,
-    SourceError,
-    ZeroMeans,
-)
+from pricing_server.providers.listing_builder import MAX_NOTICES
 from tests.unit._shapes import SHAPES, Key, Placed, Shape
 from tests.unit._sources import NOW
 from tests.unit._strategies import many
@@ -346,7 +340,7 @@ def test_every_recorded_source_has_a_fixture_of_a_recording() -> None:
         slug
         for slug, source in SOURCES.items()
         # OpenRouter's own module holds its fixture against three recordings.
-        if source.endpoint and source.evidence is Evidence.RECORDED and slug != "openrouter"
+        if source.endpoint and source.evidence is SourceEvidence.RECORDED and slug != "openrouter"
     }
 
 

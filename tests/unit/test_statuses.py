@@ -8,9 +8,9 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server import errors
+from pricing_server.domain import errors
+from pricing_server.domain.head import Head
 from pricing_server.grpc_api.wire.statuses import DOMAIN, result_error, status_of
-from pricing_server.lookup.price import Head
 from tests.unit.test_contract import PROTO, examples
 
 HEAD = Head(40, "an epoch")

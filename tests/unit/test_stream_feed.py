@@ -8,12 +8,12 @@ from random import Random
 
 import pytest
 
-from pricing_server.errors import DatabaseUnavailable, EpochChanged
-from pricing_server.lookup.price import Head
+from pricing_server.domain.errors import DatabaseUnavailable, EpochChanged
+from pricing_server.domain.head import Head
+from pricing_server.stream.change_history import ChangePage, Cursor
+from pricing_server.stream.change_streams import ChangeStreams
 from pricing_server.stream.feed import Feed
-from pricing_server.stream.history import ChangePage, Cursor
 from pricing_server.stream.messages import EVERYTHING, Filter
-from pricing_server.stream.streams import ChangeStreams
 from pricing_server.stream.subscription import StreamRequest
 from tests.unit._stream import MODELS, History, LineEncoder, decoded, run
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.errors import InvalidArgument
+from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.head import Head
+from pricing_server.domain.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.grpc_api.methods.price_stream import MessageEncoder, stream_request
 from pricing_server.grpc_api.wire.price_changes import price_change
-from pricing_server.lookup.price import Head
-from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.stream.messages import Event, Filter, MessageCutter, RevisionEncoder
 from tests.unit._price_table import NOON, price
 from tests.unit._strategies import cards, few, many

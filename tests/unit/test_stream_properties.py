@@ -13,8 +13,8 @@ from typing import Any, Final
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pricing_server.errors import EpochChanged, ShuttingDown
-from pricing_server.lookup.price import Head
+from pricing_server.domain.errors import EpochChanged, ShuttingDown
+from pricing_server.domain.head import Head
 from tests.unit._strategies import few
 from tests.unit._stream import decoded, now, run
 from tests.unit._stream_world import (

@@ -10,14 +10,15 @@ from typing import NoReturn
 import grpc
 import pytest
 
-from pricing_server.errors import ShuttingDown
+from pricing_server.domain.errors import ShuttingDown
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import PricePage
 from pricing_server.grpc_api.methods.price_stream import serve_stream
 from pricing_server.grpc_api.server import STREAM_GRACE_SECONDS
-from pricing_server.lookup.price import Head
+from pricing_server.stream.change_history import ChangePage, Cursor
+from pricing_server.stream.change_streams import READERS, ChangeStreams
 from pricing_server.stream.feed import Feed
-from pricing_server.stream.history import ChangePage, Cursor, PricePage
 from pricing_server.stream.messages import EVERYTHING, Event, Filter
-from pricing_server.stream.streams import READERS, ChangeStreams
 from pricing_server.stream.subscription import StreamRequest, Subscription
 
 EPOCH = "epoch"

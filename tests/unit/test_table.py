@@ -11,16 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from llmpricing.matching.outcome import MatchRule
 from llmpricing.meters import Meter
 from llmpricing.rate_card import UNPRICED, Conditions, Rate
-from pricing_server.breaker import quick_read
-from pricing_server.errors import DatabaseUnavailable, RevisionNotReached
-from pricing_server.lookup.evaluated_price import EvaluatedPrice, MatchRule
+from pricing_server.domain.errors import DatabaseUnavailable, RevisionNotReached
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Layer, Price
+from pricing_server.lookup.evaluated_price import EvaluatedPrice
 from pricing_server.lookup.last_good import LastGood
-from pricing_server.lookup.price import Head, Layer, Price
 from pricing_server.lookup.price_query import PriceQuery
+from pricing_server.lookup.price_table import PriceTable, UnknownName
 from pricing_server.lookup.snapshot import TableRead
-from pricing_server.lookup.table import PriceTable, UnknownName
+from pricing_server.runtime.breaker import quick_read
 from tests.unit._price_table import (
     HOUR,
     NOON,

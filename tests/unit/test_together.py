@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from llmpricing.rate_card import PriceState
-from pricing_server.providers.source import KeyUse, SourceError
+from pricing_server.domain.source import KeyUse
+from pricing_server.domain.source_listing import SourceError
 from pricing_server.providers.together import SOURCE
 from tests.unit._sources import (
     NOW,

@@ -10,8 +10,8 @@ import pytest
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import DYNAMIC, UNPRICED, PriceState, RateCard
-from pricing_server.fetch import decode_json
-from pricing_server.providers.source import Listing, SourceError
+from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.source_listing import Listing, SourceError
 from pricing_server.providers.vercel_ai_gateway import read
 from tests._recorded import recorded
 

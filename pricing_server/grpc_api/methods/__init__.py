@@ -1,1 +1,1 @@
-"""The methods of the contract, one file a subject: check the request, ask, convert the answer."""
+"""The methods of the contract, by subject: check the request, ask, answer."""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.comparison.comparison import Comparisons
-from pricing_server.errors import InvalidArgument
+from pricing_server.costs.comparison import Comparisons
+from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.price import Layer
 from pricing_server.grpc_api.wire.comparisons import compare_prices_response
 from pricing_server.grpc_api.wire.costs import used_of
 from pricing_server.grpc_api.wire.reads import read_as
 from pricing_server.grpc_api.wire.requests import check_name, optional_name
-from pricing_server.lookup.price import Layer
 from pricing_server.lookup.price_query import PriceQuery
 
 MAX_MODELS: Final = 100

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.costs import CostAnswer, CostRequest, Costs
-from pricing_server.errors import InvalidArgument, PricingError
+from pricing_server.costs.costs import CostAnswer, CostRequest, Costs
+from pricing_server.domain.errors import InvalidArgument, PricingError
 from pricing_server.grpc_api.wire.costs import (
     PROOFS,
     cost_message,

@@ -10,20 +10,20 @@ from typing import Final
 from llmpricing.units import PriceError, parse_price
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.rates import DECIMAL
-from pricing_server.errors import InvalidArgument
-from pricing_server.evidence import (
+from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.sellers import canonical
+from pricing_server.domain.source import Source
+from pricing_server.grpc_api.wire.evidence import discrepancy_message, explain_price_response
+from pricing_server.grpc_api.wire.page_tokens import Pages
+from pricing_server.grpc_api.wire.reads import read_as
+from pricing_server.grpc_api.wire.requests import check_name, check_page_size, optional_name
+from pricing_server.history.evidence import (
     DiscrepancyCursor,
     DiscrepancyFilter,
     EvidenceReader,
     Explainer,
 )
-from pricing_server.grpc_api.wire.evidence import discrepancy_message, explain_price_response
-from pricing_server.grpc_api.wire.page_tokens import Pages
-from pricing_server.grpc_api.wire.reads import read_as
-from pricing_server.grpc_api.wire.requests import check_name, check_page_size, optional_name
-from pricing_server.held_changes import HeldFilter, HeldReader
-from pricing_server.providers.source import Source
-from pricing_server.sellers import canonical
+from pricing_server.history.held_changes import HeldFilter, HeldReader
 
 MIN_RATIO: Final = Decimal("1.01")
 

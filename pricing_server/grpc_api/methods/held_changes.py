@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Iterable
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.errors import HeldChangeNotFound, InvalidArgument
+from pricing_server.domain.errors import HeldChangeNotFound, InvalidArgument
+from pricing_server.domain.head import Head
+from pricing_server.domain.held_change import HoldStatus, ResolveOutcome, ResolveRequest
+from pricing_server.domain.sellers import canonical
 from pricing_server.grpc_api.wire.held_changes import DECISION_OF, STATUS_OF, held_change_message
 from pricing_server.grpc_api.wire.page_tokens import Pages
 from pricing_server.grpc_api.wire.price_changes import check_view, price_changes
@@ -21,10 +24,7 @@ from pricing_server.grpc_api.wire.requests import (
     optional_name,
 )
 from pricing_server.grpc_api.wire.results import fitting
-from pricing_server.held_changes import HeldFilter, HeldReader
-from pricing_server.lookup.price import Head
-from pricing_server.sellers import canonical
-from pricing_server.sync.held import HoldStatus, ResolveOutcome, ResolveRequest
+from pricing_server.history.held_changes import HeldFilter, HeldReader
 from pricing_server.sync.runner import SyncRunner
 
 MAX_NOTE = 1_000

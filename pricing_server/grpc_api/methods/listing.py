@@ -13,7 +13,9 @@ from llmpricing.rate_card import PriceState
 from llmpricing.units import PricingFormat
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import METER_OF, STATE_OF
-from pricing_server.errors import InvalidArgument
+from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.head import Head
+from pricing_server.domain.sellers import canonical
 from pricing_server.grpc_api.wire.page_tokens import Pages, foreign_token
 from pricing_server.grpc_api.wire.prices import format_of, model_pricing
 from pricing_server.grpc_api.wire.reads import ReadAs, read_as, table_of
@@ -26,9 +28,13 @@ from pricing_server.grpc_api.wire.requests import (
     price_of,
 )
 from pricing_server.grpc_api.wire.results import fitting
-from pricing_server.listing import ListedPage, Position, PriceFilter, PriceLister, UnknownPosition
-from pricing_server.lookup.price import Head
-from pricing_server.sellers import canonical
+from pricing_server.listing.listing import (
+    ListedPage,
+    Position,
+    PriceFilter,
+    PriceLister,
+    UnknownPosition,
+)
 
 MAX_PROVIDERS: Final = 1_000
 MAX_TEXT: Final = 512

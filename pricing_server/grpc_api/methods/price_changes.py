@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import by_number
-from pricing_server.audit import AuditReader, ChangeFilter
-from pricing_server.errors import InvalidArgument, SyncRunNotFound
+from pricing_server.domain.errors import InvalidArgument, SyncRunNotFound
+from pricing_server.domain.price_change import ChangeKind
+from pricing_server.domain.sellers import canonical
 from pricing_server.grpc_api.wire.page_tokens import Pages
 from pricing_server.grpc_api.wire.price_changes import CHANGE_KINDS, check_view, price_changes
 from pricing_server.grpc_api.wire.requests import (
@@ -22,8 +23,7 @@ from pricing_server.grpc_api.wire.requests import (
     point_in_time,
     price_of,
 )
-from pricing_server.price_change import ChangeKind
-from pricing_server.sellers import canonical
+from pricing_server.history.audit import AuditReader, ChangeFilter
 
 _KIND_OF: Final[Mapping[int, ChangeKind]] = by_number(CHANGE_KINDS)
 

@@ -11,8 +11,9 @@ from typing import Any, Final
 from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, PriceState, Rate, RateCard
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.errors import InvalidArgument
-from pricing_server.evidence import EvidenceReader
+from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.override import ClearRequest, OverrideRequest
+from pricing_server.domain.sellers import canonical
 from pricing_server.grpc_api.wire.page_tokens import Pages
 from pricing_server.grpc_api.wire.price_changes import check_view
 from pricing_server.grpc_api.wire.price_overrides import (
@@ -34,8 +35,7 @@ from pricing_server.grpc_api.wire.requests import (
     rates_of,
 )
 from pricing_server.grpc_api.wire.results import fitting
-from pricing_server.sellers import canonical
-from pricing_server.sync.override import ClearRequest, OverrideRequest
+from pricing_server.history.evidence import EvidenceReader
 from pricing_server.sync.override_runner import OverrideRunner
 
 MAX_REASON: Final = 1_000

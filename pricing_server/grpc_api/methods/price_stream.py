@@ -11,20 +11,21 @@ from typing import Any, Final
 import grpc
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.errors import InvalidArgument, SlowReader
+from pricing_server.domain.errors import InvalidArgument, SlowReader
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Price
+from pricing_server.domain.price_change import PriceChange
+from pricing_server.domain.sellers import canonical
+from pricing_server.domain.source import Source
 from pricing_server.grpc_api.wire.price_changes import price_change
 from pricing_server.grpc_api.wire.prices import model_pricing
 from pricing_server.grpc_api.wire.reads import table_of
 from pricing_server.grpc_api.wire.requests import check_name
 from pricing_server.lookup.answer import answer_of
-from pricing_server.lookup.cache import utc_now
 from pricing_server.lookup.evaluated_price import evaluate
-from pricing_server.lookup.price import Head, Price
-from pricing_server.price_change import PriceChange
-from pricing_server.providers.source import Source
-from pricing_server.sellers import canonical
+from pricing_server.runtime.clock import utc_now
+from pricing_server.stream.change_streams import ChangeStreams
 from pricing_server.stream.messages import Event, Filter
-from pricing_server.stream.streams import ChangeStreams
 from pricing_server.stream.subscription import StreamRequest
 
 MAX_FILTER_NAMES: Final = 1_000

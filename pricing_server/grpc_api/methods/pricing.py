@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.errors import InvalidArgument, PricingError
+from pricing_server.domain.errors import InvalidArgument, PricingError
 from pricing_server.grpc_api.wire.prices import get_pricing_response
 from pricing_server.grpc_api.wire.reads import read_as
 from pricing_server.grpc_api.wire.requests import check_enum, check_name, optional_name

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.audit import AuditReader
-from pricing_server.fetch import safe_url
+from pricing_server.domain.source import Source
+from pricing_server.domain.urls import safe_url
 from pricing_server.grpc_api.wire.page_tokens import Pages
 from pricing_server.grpc_api.wire.requests import check_page_size
 from pricing_server.grpc_api.wire.sources import provider_message, source_message
-from pricing_server.lookup.cache import utc_now
-from pricing_server.providers.source import Source
-from pricing_server.scheduler.schedule import Schedule
+from pricing_server.history.audit import AuditReader
+from pricing_server.runtime.clock import utc_now
+from pricing_server.scheduler.sync_schedule import Schedule
 
 
 async def list_providers(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.audit import AuditReader
-from pricing_server.errors import SyncRunNotFound
+from pricing_server.domain.errors import SyncRunNotFound
+from pricing_server.domain.revert import RevertRequest
+from pricing_server.domain.sync_run import SyncRequest
 from pricing_server.grpc_api.wire.page_tokens import Pages
 from pricing_server.grpc_api.wire.price_changes import check_view
 from pricing_server.grpc_api.wire.requests import (
@@ -22,8 +23,7 @@ from pricing_server.grpc_api.wire.sync_runs import (
     sync_provider_response,
     sync_run_message,
 )
-from pricing_server.sync.revert import RevertRequest
-from pricing_server.sync.run import SyncRequest
+from pricing_server.history.audit import AuditReader
 from pricing_server.sync.runner import SyncRunner
 
 

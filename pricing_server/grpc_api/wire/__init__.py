@@ -1,1 +1,1 @@
-"""Messages of the contract as domain objects, and the other way round; cards: llmpricing.wire."""
+"""Messages of the contract from domain objects, and back."""

@@ -7,9 +7,9 @@ from typing import Final
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import STATES
 from llmpricing.wire.instants import timestamp
-from pricing_server.comparison.comparison import Compared, PriceComparison
-from pricing_server.comparison.families import LeftOut
-from pricing_server.comparison.identity import Identity, LeftOutReason
+from pricing_server.costs.comparison import Compared, PriceComparison
+from pricing_server.costs.families import LeftOut
+from pricing_server.costs.model_identity import Identity, LeftOutReason
 from pricing_server.grpc_api.wire.costs import cost_message
 from pricing_server.grpc_api.wire.prices import match_message
 from pricing_server.grpc_api.wire.reads import FRESHNESS, LAYERS, table_of

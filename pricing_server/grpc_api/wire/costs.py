@@ -17,8 +17,9 @@ from llmpricing.wire.enums import CONVENTION_OF, CONVENTIONS, METERS
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.quantities import quantity_messages
 from llmpricing.wire.rates import rate_card_message, rate_message
-from pricing_server.costs import CostAnswer, PriceProof, Receipt, Used
-from pricing_server.errors import InvalidArgument, RulesUnknown
+from pricing_server.costs.costs import CostAnswer, PriceProof, Receipt, Used
+from pricing_server.domain.errors import InvalidArgument, RulesUnknown
+from pricing_server.domain.head import Head
 from pricing_server.grpc_api.wire.prices import MATCH_RULES, match_message, pending_change
 from pricing_server.grpc_api.wire.reads import FRESHNESS, LAYER_OF, LAYERS, table_of
 from pricing_server.grpc_api.wire.requests import (
@@ -28,7 +29,6 @@ from pricing_server.grpc_api.wire.requests import (
     known_value,
     usage_of,
 )
-from pricing_server.lookup.price import Head
 
 PROOFS: Final = {one: pb.PriceProof.Value(f"PRICE_PROOF_{one.name}") for one in PriceProof}
 _FLAVOURS: Final[Mapping[int, ApiFlavour]] = {

@@ -15,16 +15,16 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import METERS
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import rate_card_message
-from pricing_server.conversions import Conversion, conversions_of
-from pricing_server.evidence import Discrepancy, ExplainedPrice, StatedQuote
+from pricing_server.domain.held_change import HeldChange
+from pricing_server.domain.price import Layer
+from pricing_server.domain.source import Source
 from pricing_server.grpc_api.wire.held_changes import held_change_message
 from pricing_server.grpc_api.wire.price_changes import price_change
 from pricing_server.grpc_api.wire.price_overrides import price_override_message
 from pricing_server.grpc_api.wire.prices import match_message, model_pricing
 from pricing_server.grpc_api.wire.reads import table_of
-from pricing_server.lookup.price import Layer
-from pricing_server.providers.source import Source
-from pricing_server.sync.held import HeldChange
+from pricing_server.history.conversions import Conversion, conversions_of
+from pricing_server.history.evidence import Discrepancy, ExplainedPrice, StatedQuote
 
 MAX_FRAGMENT_BYTES: Final = 256 * 1024
 """Of a statement in an answer, of which there are a few; recorded ones have up to 20 kB."""

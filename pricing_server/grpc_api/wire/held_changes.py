@@ -10,8 +10,8 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import METERS, by_number
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import rate_card_message
+from pricing_server.domain.held_change import HeldChange, HoldDecision, HoldEvidence, HoldStatus
 from pricing_server.grpc_api.wire.prices import HOLD_REASONS
-from pricing_server.sync.held import HeldChange, HoldDecision, HoldEvidence, HoldStatus
 
 STATUSES: Final = {
     status: pb.HoldStatus.Value(f"HOLD_STATUS_{status.name}") for status in HoldStatus

@@ -8,7 +8,7 @@ import hashlib
 import json
 
 from llmpricing.names import name_fault
-from pricing_server.errors import InvalidArgument
+from pricing_server.domain.errors import InvalidArgument
 
 
 class Pages:

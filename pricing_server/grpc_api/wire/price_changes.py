@@ -12,9 +12,9 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import METERS, STATES
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import conditions_message, rate_card_message
+from pricing_server.domain.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.grpc_api.wire.requests import check_enum
 from pricing_server.grpc_api.wire.results import fitting
-from pricing_server.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 
 CHANGE_KINDS: Final = {kind: pb.ChangeKind.Value(f"CHANGE_KIND_{kind.name}") for kind in ChangeKind}
 ORIGIN_KINDS: Final = {kind: pb.OriginKind.Value(f"ORIGIN_KIND_{kind.name}") for kind in OriginKind}

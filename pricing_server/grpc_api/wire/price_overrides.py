@@ -5,10 +5,10 @@ from __future__ import annotations
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import rate_card_message
+from pricing_server.domain.head import Head
+from pricing_server.domain.override import OverrideOutcome, PriceOverride
 from pricing_server.grpc_api.wire.price_changes import price_change
 from pricing_server.grpc_api.wire.reads import table_of
-from pricing_server.lookup.price import Head
-from pricing_server.sync.override import OverrideOutcome, PriceOverride
 
 
 def price_override_message(override: PriceOverride) -> pb.PriceOverride:

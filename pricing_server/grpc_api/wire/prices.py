@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 from decimal import Context
 from typing import Final
 
+from llmpricing.matching.outcome import MatchRule
 from llmpricing.schedule import headline
 from llmpricing.units import PricingFormat, format_price, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import METERS, STATES
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import rate_message
+from pricing_server.domain.disagreement import Disagreement
+from pricing_server.domain.held_change import HoldReason, PendingChange
 from pricing_server.grpc_api.wire.reads import FRESHNESS, LAYERS, table_of
 from pricing_server.lookup.answer import Answer
-from pricing_server.lookup.evaluated_price import EvaluatedPrice, MatchRule
-from pricing_server.sync.held import HoldReason, PendingChange
-from pricing_server.sync.table_state import Disagreement
+from pricing_server.lookup.evaluated_price import EvaluatedPrice
 
 MATCH_RULES: Final = {rule: pb.MatchRule.Value(f"MATCH_RULE_{rule.name}") for rule in MatchRule}
 HOLD_REASONS: Final = {

@@ -9,12 +9,13 @@ from typing import Final
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import by_number
-from pricing_server.errors import InvalidArgument
+from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.head import Head
+from pricing_server.domain.price import Layer, When
 from pricing_server.grpc_api.wire.requests import point_in_time
 from pricing_server.lookup.answer import Freshness
-from pricing_server.lookup.cache import utc_now
-from pricing_server.lookup.price import Head, Layer, When
 from pricing_server.lookup.price_query import ALL_LAYERS, PriceQuery
+from pricing_server.runtime.clock import utc_now
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """By how much a caller's clock may be ahead of this server's."""

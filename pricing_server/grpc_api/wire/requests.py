@@ -13,9 +13,9 @@ from llmpricing.rate_card import Rate
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire import enums, instants, quantities, rates
 from llmpricing.wire.fault import WireFault
-from pricing_server.errors import InvalidArgument
-from pricing_server.price_change import SCHEDULER
-from pricing_server.providers.source import MAX_RATES
+from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.price_change import SCHEDULER
+from pricing_server.domain.source_listing import MAX_RATES
 
 DEFAULT_PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 1_000

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Final, Protocol, TypeVar
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.errors import BatchTooLarge, InvalidArgument
+from pricing_server.domain.errors import BatchTooLarge, InvalidArgument
 from pricing_server.grpc_api.wire.statuses import result_error
 
 MAX_BATCH: Final = 1_000

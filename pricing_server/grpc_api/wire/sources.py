@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Final
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.audit import ProviderCoverage, SourceHealth
+from pricing_server.domain.source import KeyUse, Source, SourceEvidence
 from pricing_server.grpc_api.wire.sync_runs import sync_run_message
-from pricing_server.providers.source import Evidence, KeyUse, Source
-from pricing_server.scheduler.schedule import Schedule
+from pricing_server.history.audit import ProviderCoverage, SourceHealth
+from pricing_server.scheduler.sync_schedule import Schedule
 
-EVIDENCE: Final = {one: pb.SourceEvidence.Value(f"SOURCE_EVIDENCE_{one.name}") for one in Evidence}
+EVIDENCE: Final = {
+    one: pb.SourceEvidence.Value(f"SOURCE_EVIDENCE_{one.name}") for one in SourceEvidence
+}
 
 
 def provider_message(coverage: ProviderCoverage) -> pb.Provider:

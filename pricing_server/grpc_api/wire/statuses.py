@@ -19,8 +19,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server import errors
-from pricing_server.lookup.price import Head
+from pricing_server.domain import errors
+from pricing_server.domain.head import Head
 
 DOMAIN: Final = "llmpricing"
 

@@ -8,12 +8,12 @@ from typing import Final
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.instants import timestamp
+from pricing_server.domain.head import Head
+from pricing_server.domain.revert import RefusalReason, Refused, RevertOutcome
+from pricing_server.domain.source_listing import Fault, Notice
+from pricing_server.domain.sync_run import SyncOutcome, SyncRun, SyncStatus
 from pricing_server.grpc_api.wire.price_changes import price_changes
 from pricing_server.grpc_api.wire.reads import table_of
-from pricing_server.lookup.price import Head
-from pricing_server.providers.source import Fault, Notice
-from pricing_server.sync.revert import RefusalReason, Refused, RevertOutcome
-from pricing_server.sync.run import SyncOutcome, SyncRun, SyncStatus
 
 MAX_ERROR_DETAILS: Final = 1_000
 

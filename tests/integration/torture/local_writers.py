@@ -18,23 +18,19 @@ from typing import Any
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, Rate, RateCard
 from llmpricing.units import parse_price
-from pricing_server.errors import DatabaseUnavailable, PricingError
-from pricing_server.fetch import FetchError, FetchRequest, Payload
-from pricing_server.postgres.listing_work import PostgresListingWork
-from pricing_server.postgres.sync_session import PostgresSyncSession
-from pricing_server.postgres.sync_store import PostgresSyncStore
-from pricing_server.providers.source import (
-    CATALOGUE_RANK,
-    OWN_API_RANK,
-    Evidence,
-    ListedModel,
-    Listing,
-    ListingBuilder,
-    Source,
-    fragment_text,
-)
-from pricing_server.sync.run import Named, StartedRun, SyncRequest
+from pricing_server.domain.errors import DatabaseUnavailable, PricingError
+from pricing_server.domain.fetch_errors import FetchError
+from pricing_server.domain.fetch_request import FetchRequest
+from pricing_server.domain.payload import Payload
+from pricing_server.domain.source import CATALOGUE_RANK, OWN_API_RANK, Source, SourceEvidence
+from pricing_server.domain.source_listing import ListedModel, Listing
+from pricing_server.domain.sync_run import SyncRequest
+from pricing_server.postgres.writers.listing_work import PostgresListingWork
+from pricing_server.postgres.writers.sync_session import PostgresSyncSession
+from pricing_server.postgres.writers.sync_store import PostgresSyncStore
+from pricing_server.providers.listing_builder import ListingBuilder, fragment_text
 from pricing_server.sync.runner import SyncRunner
+from pricing_server.sync.sync_store import Named, StartedRun
 from tests.integration.torture.shelf import Shelf
 
 ROLLED_BACK = 0.06
@@ -76,7 +72,7 @@ def _source(slug: str, provider: str | None, rank: int) -> Source:
         slug.title(),
         rank,
         read,
-        Evidence.RECORDED,
+        SourceEvidence.RECORDED,
         provider=provider,
         endpoint=f"local:{slug}",
         proven_units=True,  # What nothing else prices need not be approved first.

@@ -5,7 +5,10 @@ clauses is given to it as data. A near miss matches nothing: it becomes a sugges
 """
 
 from llmpricing.matching.alias import Aliases, SameModel
-from llmpricing.matching.answer import (
+from llmpricing.matching.clause_index import ClauseIndex
+from llmpricing.matching.index import MAX_NAME_LENGTH, ModelIndex
+from llmpricing.matching.listed import ListedModels
+from llmpricing.matching.outcome import (
     Explanation,
     Match,
     MatchRule,
@@ -15,9 +18,6 @@ from llmpricing.matching.answer import (
     Standing,
     Tried,
 )
-from llmpricing.matching.clause_index import ClauseIndex
-from llmpricing.matching.index import MAX_NAME_LENGTH, ModelIndex
-from llmpricing.matching.listed import ListedModels
 from llmpricing.matching.prefix import Prefixes
 
 __all__ = [

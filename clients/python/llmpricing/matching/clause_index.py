@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from llmpricing.matching.answer import Name
 from llmpricing.matching.clause import (
     Clause,
     Contains,
@@ -19,6 +18,7 @@ from llmpricing.matching.clause import (
     gate,
     test_of,
 )
+from llmpricing.matching.outcome import Name
 from llmpricing.matching.same_model import can_be
 from llmpricing.matching.spelling import fold
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from llmpricing.matching.alias import Aliases
-from llmpricing.matching.answer import (
+from llmpricing.matching.clause_index import ClauseIndex
+from llmpricing.matching.listed import ListedModels
+from llmpricing.matching.outcome import (
     Explanation,
     Match,
     MatchRule,
@@ -16,8 +18,6 @@ from llmpricing.matching.answer import (
     Standing,
     Tried,
 )
-from llmpricing.matching.clause_index import ClauseIndex
-from llmpricing.matching.listed import ListedModels
 from llmpricing.matching.own_price import is_priced_apart
 from llmpricing.matching.prefix import Prefixes, Read
 from llmpricing.matching.spelling import date_writings, fold, punctuation_key, shortened

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from llmpricing.matching.answer import Name, Standing
+from llmpricing.matching.outcome import Name, Standing
 from llmpricing.matching.spelling import dated_parts, fold, has_revision, punctuation_key
 
 Order: TypeAlias = Callable[[str, str], Any]

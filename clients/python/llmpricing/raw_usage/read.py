@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from llmpricing.raw_usage import (
-    anthropic,
-    bedrock,
-    cohere,
-    deepseek,
-    gemini,
-    mistral,
-    openai,
-    openrouter,
-    xai,
+    anthropic_usage,
+    bedrock_usage,
+    cohere_usage,
+    deepseek_usage,
+    gemini_usage,
+    mistral_usage,
+    openai_usage,
+    openrouter_usage,
+    xai_usage,
 )
 from llmpricing.raw_usage.document import parse
 from llmpricing.raw_usage.flavour import ApiFlavour, looks_like
@@ -44,21 +44,27 @@ _CHAT: Final = frozenset({ApiFlavour.OPENAI_CHAT})
 _EITHER: Final = frozenset({ApiFlavour.OPENAI_CHAT, ApiFlavour.OPENAI_RESPONSES})
 
 _READERS: Final[Mapping[ApiFlavour, _Reader]] = {
-    ApiFlavour.OPENAI_CHAT: _Reader(openai.read_chat, openai.CHAT_COUNTS),
-    ApiFlavour.OPENAI_RESPONSES: _Reader(openai.read_responses, openai.RESPONSES_COUNTS),
-    ApiFlavour.ANTHROPIC: _Reader(anthropic.read, anthropic.COUNTS),
-    ApiFlavour.GEMINI: _Reader(gemini.read, gemini.COUNTS, ("usageMetadata", "usage_metadata")),
+    ApiFlavour.OPENAI_CHAT: _Reader(openai_usage.read_chat, openai_usage.CHAT_COUNTS),
+    ApiFlavour.OPENAI_RESPONSES: _Reader(
+        openai_usage.read_responses, openai_usage.RESPONSES_COUNTS
+    ),
+    ApiFlavour.ANTHROPIC: _Reader(anthropic_usage.read, anthropic_usage.COUNTS),
+    ApiFlavour.GEMINI: _Reader(
+        gemini_usage.read, gemini_usage.COUNTS, ("usageMetadata", "usage_metadata")
+    ),
     ApiFlavour.BEDROCK: _Reader(
-        bedrock.read,
-        bedrock.COUNTS,
+        bedrock_usage.read,
+        bedrock_usage.COUNTS,
         ("usage", "amazon-bedrock-invocationMetrics"),
         frozenset({ApiFlavour.ANTHROPIC, ApiFlavour.OPENAI_CHAT}),
     ),
-    ApiFlavour.MISTRAL: _Reader(mistral.read, mistral.COUNTS, ("usage", "usage_info"), _CHAT),
-    ApiFlavour.COHERE: _Reader(cohere.read, cohere.COUNTS, ("usage", "meta")),
-    ApiFlavour.OPENROUTER: _Reader(openrouter.read, openrouter.COUNTS, also=_EITHER),
-    ApiFlavour.XAI: _Reader(xai.read, xai.COUNTS, also=_EITHER),
-    ApiFlavour.DEEPSEEK: _Reader(deepseek.read, deepseek.COUNTS, also=_CHAT),
+    ApiFlavour.MISTRAL: _Reader(
+        mistral_usage.read, mistral_usage.COUNTS, ("usage", "usage_info"), _CHAT
+    ),
+    ApiFlavour.COHERE: _Reader(cohere_usage.read, cohere_usage.COUNTS, ("usage", "meta")),
+    ApiFlavour.OPENROUTER: _Reader(openrouter_usage.read, openrouter_usage.COUNTS, also=_EITHER),
+    ApiFlavour.XAI: _Reader(xai_usage.read, xai_usage.COUNTS, also=_EITHER),
+    ApiFlavour.DEEPSEEK: _Reader(deepseek_usage.read, deepseek_usage.COUNTS, also=_CHAT),
 }
 
 

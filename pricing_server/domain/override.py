@@ -1,0 +1,76 @@
+"""Prices that admins set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from llmpricing.rate_card import RateCard
+from pricing_server.domain.price_change import ADMIN, ChangeOrigin, OriginKind, PriceChange
+
+OVERRIDE: Final = "override"
+"""The source of prices that admins set. It ranks before all others and lists no model."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideRequest:
+    """A price as an admin gives it."""
+
+    provider: str
+    model_id: str
+    card: RateCard
+    statement: str
+    """What was given, as JSON text: the evidence for the card."""
+    reason: str
+    set_by: str
+    until: datetime | None = None
+    actor: str = ADMIN
+
+    @property
+    def origin(self) -> ChangeOrigin:
+        """Where the change comes from; the override has its id once it is stored."""
+        return ChangeOrigin(OriginKind.OVERRIDE_SET, self.actor, self.set_by)
+
+
+@dataclass(frozen=True, slots=True)
+class ClearRequest:
+    """An override to end, and who ends it."""
+
+    provider: str
+    model_id: str
+    cleared_by: str
+    actor: str = ADMIN
+
+    @property
+    def origin(self) -> ChangeOrigin:
+        """Where the change comes from, but for the id of the override."""
+        return ChangeOrigin(OriginKind.OVERRIDE_CLEARED, self.actor, self.cleared_by)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceOverride:
+    """A price of an admin's that is in force."""
+
+    override_id: int
+    provider: str
+    model_id: str
+    card: RateCard
+    reason: str
+    set_by: str
+    set_at: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideOutcome:
+    """What setting or clearing an override did, and the state of the price table after it."""
+
+    revision: int
+    epoch: str
+    change: PriceChange | None
+    """None if the price is the same."""
+    price_override: PriceOverride | None = None
+    """The one that was set; None after clearing."""
+    covered_model_ids: tuple[str, ...] = ()
+    """Other listed ids of the seller for which it holds as well."""

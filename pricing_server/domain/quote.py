@@ -1,0 +1,74 @@
+"""What one source states of one model, and which of several quotes is in force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from llmpricing.rate_card import PriceState
+from pricing_server.domain.override import OVERRIDE
+
+MISSING_SYNCS_TO_DELIST: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What one source states of one model."""
+
+    source: str
+    rank: int
+    is_own_api: bool
+    """Whether the source is the API of the model's seller."""
+    card_id: str
+    state: PriceState
+    obtained_at: datetime
+    missing_syncs: int = 0
+    stated_since: datetime | None = None
+    """When the source first stated the card, if that was before `obtained_at`."""
+    stated_as: str | None = None
+    """The id under which the source states it, if that is another id of the same model."""
+    is_inferred: bool = False
+    """Whether it is our inference, and not the source's word, that the two ids are one model."""
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the source still lists the model."""
+        return self.missing_syncs < MISSING_SYNCS_TO_DELIST
+
+    def is_own(self, source: str) -> bool:
+        """Whether it is what a source states under the model's own id."""
+        return self.source == source and self.stated_as is None
+
+    def is_covered_as(self, covered: Covered) -> bool:
+        """Whether it is the quote of a covered id, and of the one by which it is covered."""
+        return (self.stated_as, self.is_inferred) == (covered.stated_as, covered.is_inferred)
+
+    def covering(self, covered: Covered) -> Quote:
+        """The same as the quote of an id that it covers."""
+        return replace(self, stated_as=covered.stated_as, is_inferred=covered.is_inferred)
+
+    @property
+    def is_ended_override(self) -> bool:
+        """Whether it is what is left of an override: no price, and nobody's statement."""
+        return self.source == OVERRIDE and self.state is PriceState.UNPRICED
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A source states this id under another id of the same model."""
+
+    source: str
+    stated_as: str
+    is_inferred: bool
+
+
+def precedence(quote: Quote) -> tuple[bool, bool, bool, int, str]:
+    """Sort key: of a model's quotes the smallest is in force."""
+    return (
+        quote.is_ended_override,
+        quote.state is PriceState.UNPRICED,
+        not quote.is_listed and not quote.is_own_api,
+        quote.rank,
+        quote.source,
+    )

@@ -1,0 +1,1 @@
+"""HTTP: fetching payloads and posting alerts. The only package that knows httpx."""

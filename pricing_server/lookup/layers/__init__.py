@@ -1,0 +1,1 @@
+"""What answers where the price table has no price, or cannot be asked."""

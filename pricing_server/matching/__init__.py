@@ -1,1 +1,0 @@
-"""What matching is given as data: sellers' prefixes, other names, the catalogue's clauses."""

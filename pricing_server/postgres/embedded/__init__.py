@@ -1,0 +1,1 @@
+"""A private PostgreSQL server, for machines where nobody runs one."""

@@ -1,0 +1,1 @@
+"""Migrations, checks, and what a server keeps in order by itself."""

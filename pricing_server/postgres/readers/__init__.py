@@ -1,0 +1,1 @@
+"""Reads of the price table, its history and the log."""

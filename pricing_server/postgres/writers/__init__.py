@@ -1,0 +1,1 @@
+"""Writes to the price table and the log, in their caller's transaction."""

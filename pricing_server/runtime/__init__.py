@@ -1,0 +1,1 @@
+"""What the parts of a process share: clock, bounded waits, breaker, fault points."""

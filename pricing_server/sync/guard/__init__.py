@@ -1,0 +1,1 @@
+"""The guard: which stated prices are suspicious, and what becomes of them."""
