@@ -33,7 +33,7 @@ class Disagreement:
 
     @classmethod
     def from_document(cls, document: Mapping[str, str]) -> Self:
-        """Read what `to_document` wrote. Raises ValueError or KeyError if it is none."""
+        """Read what `to_document` wrote. Raises ValueError or KeyError if it is not one."""
         return cls(
             document["source"],
             Meter(document["meter"]),

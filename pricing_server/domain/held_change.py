@@ -90,7 +90,7 @@ class PendingChange:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_document` wrote. Raises ValueError or KeyError if it is none."""
+        """Read what `to_document` wrote. Raises ValueError or KeyError if it is not one."""
         return cls(
             held_change_id=document["held_change_id"],
             source=document["source"],

@@ -111,7 +111,7 @@ class ListingBuilder:
 
 
 def rows_under(document: object, key: str = "data") -> list[object]:
-    """The rows of an envelope such as {"data": [...]}. Raises SourceError if it is none."""
+    """The rows of an envelope such as {"data": [...]}. Raises SourceError if it is not one."""
     rows = document.get(key) if isinstance(document, Mapping) else None
     if not isinstance(rows, list):
         raise SourceError(f"the payload is not an object with a list of models under '{key}'")

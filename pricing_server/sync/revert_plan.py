@@ -213,7 +213,7 @@ def _with_statements(
 
 def _is_covered_by_another(change: RunChange, run_source: str) -> bool:
     """Whether the run only was the first to list an id that another source prices under another
-    id: that price is none of the run's."""
+    id: that price does not come from the run."""
     return change.kind is ChangeKind.ADDED and change.source != run_source and change.is_covered
 
 

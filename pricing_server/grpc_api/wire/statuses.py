@@ -48,7 +48,7 @@ class _Row:
 
 
 def status_of(error: Exception) -> status_pb2.Status:
-    """The status a caller gets. An error that is none of ours stays in the log."""
+    """The status a caller gets. A foreign error stays in the log."""
     row = next((_ROWS[kind] for kind in type(error).__mro__ if kind in _ROWS), None)
     if row is None:
         return _internal(error)
