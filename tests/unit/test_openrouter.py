@@ -690,7 +690,7 @@ def test_midnight_may_be_written_as_2400() -> None:
 
 # The recordings, every day of them, against the raw JSON.
 
-DAYS = sorted(RECORDED.glob("openrouter_*.json"))
+DAYS = sorted(RECORDED.glob("openrouter_20*.json"))
 
 PER_ONE = {"image", "request", "web_search"}
 METER_OF = {
