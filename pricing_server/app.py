@@ -170,7 +170,7 @@ async def _start_reads(
     pool = await stack.enter_async_context(
         read_pool(logins.reader, size=settings.database_connections)
     )
-    breaker = Breaker(partial(head_of, pool))
+    breaker = Breaker(partial(head_of, pool), turns=settings.database_connections)
     stack.push_async_callback(breaker.aclose)
     last_good = await stack.enter_async_context(LastGood(settings.data_dir / "last_good.sqlite"))
     table = PriceTable(

@@ -21,6 +21,9 @@ ANSWER_SECONDS: Final = 1.5
 PROBE_SECONDS: Final = 0.25
 """How long after a failed probe the next one begins."""
 
+MANY: Final = 1_000_000
+"""More questions than anybody asks at once."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -37,11 +40,14 @@ class Breaker:
         *,
         answer_seconds: float = ANSWER_SECONDS,
         probe_seconds: float = PROBE_SECONDS,
+        turns: int = MANY,
     ) -> None:
-        """`probe` is the cheapest question; it raises DatabaseUnavailable."""
+        """`probe` is the cheapest question; it raises DatabaseUnavailable. `turns` is how many
+        quick questions the database is asked at once: to wait for a turn is no outage."""
         self._ask_probe = probe
         self._answer_seconds = answer_seconds
         self._probe_seconds = probe_seconds
+        self._turns = asyncio.Semaphore(turns)
         self._is_down = False
         self._probe: asyncio.Task[None] | None = None
 
@@ -54,12 +60,16 @@ class Breaker:
         """The answer to a quick question. Raises DatabaseUnavailable, at once if it is down."""
         if self._is_down:
             raise DatabaseUnavailable
-        try:
-            return await self._in_time(question, self._answer_seconds)
-        except DatabaseUnavailable:
-            self._declare_down()
-            self._begin_probe()
-            raise
+        async with self._turns:
+            # It may have gone down while others had their turn.
+            if self._is_down:
+                raise DatabaseUnavailable
+            try:
+                return await self._in_time(question, self._answer_seconds)
+            except DatabaseUnavailable:
+                self._declare_down()
+                self._begin_probe()
+                raise
 
     async def ask_slow(self, question: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
         """The answer to a question that may take up to `seconds`.

@@ -157,7 +157,7 @@ def test_damage_is_named(bench: Bench, damage: str, promise: str) -> None:
 
 
 def test_a_database_without_the_schema_is_told_apart(cluster: str, bench: Bench) -> None:
-    bench.rows("DROP TABLE model_pricing_history")
+    bench.rows("DROP TABLE model_pricing_history CASCADE")
     code, output = bench.verify()
     assert code == 1
     assert output.startswith("pricing-server: not the price table of this build (")

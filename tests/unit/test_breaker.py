@@ -183,3 +183,30 @@ def test_every_read_of_the_database_is_behind_the_breaker(reader: type) -> None:
     assert reads
     for name, method in reads.items():
         assert is_behind_breaker(method), name
+
+
+async def test_to_wait_for_a_turn_is_no_outage() -> None:
+    async def probe() -> None:
+        raise AssertionError("nothing failed")
+
+    async def question() -> int:
+        await asyncio.sleep(0.02)
+        return 1
+
+    breaker = Breaker(probe, answer_seconds=0.5, turns=1)
+    # All of them take twice as long as one of them may.
+    answers = await asyncio.gather(*(breaker.ask(question) for _ in range(50)))
+    assert answers == [1] * 50
+    assert not breaker.is_down
+
+
+async def test_who_waits_for_a_turn_hears_of_an_outage_with_the_one_whose_turn_it_is() -> None:
+    async def hangs() -> None:
+        await asyncio.Event().wait()
+
+    breaker = Breaker(hangs, answer_seconds=0.05, probe_seconds=60, turns=1)
+    asked = [breaker.ask(hangs) for _ in range(50)]
+    async with asyncio.timeout(2):
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(answer, DatabaseUnavailable) for answer in answers)
+    await breaker.aclose()
