@@ -486,7 +486,7 @@ async def test_a_dry_run_tells_what_a_real_one_does_and_writes_nothing(
     assert (dry.run.sync_run_id, real.run.sync_run_id != "") == ("", True)
     assert dry.run.revision == real.run.revision - 1
     for name in COUNTS:
-        assert getattr(dry, name) == getattr(real, name), name
+        assert getattr(dry.run, name) == getattr(real.run, name), name
     assert kinds(dry) == kinds(real) == {"acme/one": "CHANGED", "acme/new": "ADDED"}
     assert list(dry.run.error_details) == list(real.run.error_details)
     assert list(dry.run.notices) == list(real.run.notices)
