@@ -466,50 +466,6 @@ async def test_the_epoch_lasts_as_long_as_the_database_and_a_restored_one_gets_a
     assert await head(database) == first
 
 
-# A database of an earlier build ------------------------------------------------------------------
-
-BEFORE_CONFIRMATION = """
-INSERT INTO providers VALUES ('maker', 'Maker');
-INSERT INTO sources VALUES ('own', 'Own', 'maker', 100), ('other', 'Other', NULL, 1000);
-INSERT INTO models (provider, model_id)
-SELECT 'maker', unnest(ARRAY['stated', 'kept', 'missing', 'told by the other']);
-INSERT INTO rate_cards VALUES (repeat('0', 64), 'unpriced', 'USD', '[]');
-INSERT INTO pricing_sync_log (source, triggered_by) VALUES ('own', ''), ('other', ''), ('own', '');
-UPDATE pricing_sync_log SET status = 'success', completed_at = now(), revision = 0,
-       obtained_at = '2026-01-01'::date + sync_run_id::integer;
-INSERT INTO pricing_sync_log (source, triggered_by) VALUES ('own', '');
-UPDATE pricing_sync_log SET status = 'failed', completed_at = now(), error_message = 'it broke'
-WHERE status = 'in_progress';
-INSERT INTO price_quotes
-SELECT model_key, log.source, repeat('0', 64), '{}', log.obtained_at, log.sync_run_id,
-       (model_id = 'missing')::integer
-FROM models JOIN pricing_sync_log AS log ON log.sync_run_id = CASE model_id
-    WHEN 'stated' THEN 3 WHEN 'kept' THEN 1 WHEN 'missing' THEN 3 ELSE 2 END;
-"""
-
-
-def test_quotes_of_an_earlier_build_are_confirmed_where_the_last_sync_stated_them(
-    cluster: str, tmp_path: Path
-) -> None:
-    for file in sorted(migrations_directory().glob("*.sql"))[:2]:
-        shutil.copy(file, tmp_path)
-    with copied_database(cluster, "template0") as conninfo:
-        apply_migrations(conninfo, tmp_path)
-        with connected(conninfo) as connection:
-            connection.execute(BEFORE_CONFIRMATION)
-        assert apply_migrations(conninfo, migrations_directory())
-        assert rows(
-            conninfo,
-            "SELECT model_id, is_confirmed FROM price_quotes JOIN models USING (model_key)"
-            " ORDER BY model_key",
-        ) == [
-            {"model_id": "stated", "is_confirmed": True},
-            {"model_id": "kept", "is_confirmed": False},
-            {"model_id": "missing", "is_confirmed": False},
-            {"model_id": "told by the other", "is_confirmed": True},
-        ]
-
-
 # Migrations with psql ----------------------------------------------------------------------------
 
 

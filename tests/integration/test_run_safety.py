@@ -125,7 +125,7 @@ def test_a_second_sync_of_a_source_is_refused_at_once_on_every_process(bench: Be
     assert refused.value.code() == grpc.StatusCode.ABORTED
     bench.feed.opened.set()
     response = call.result()
-    assert response.status == pb.SYNC_STATUS_SUCCESS
+    assert response.run.status == pb.SYNC_STATUS_SUCCESS
     reason, metadata = refusal(refused.value)
     assert reason == "SYNC_IN_PROGRESS"
     assert metadata == {"source": "openrouter", "sync_run_id": response.run.sync_run_id}
@@ -152,9 +152,12 @@ def test_a_frozen_process_loses_its_source_and_cannot_commit_when_it_wakes(bench
     bench.feed.prices = {"acme/one": 4}
     frozen.process.send_signal(signal.SIGCONT)
     late = call.result()
-    assert late.status == pb.SYNC_STATUS_FAILED
-    assert f"sync run {dead.sync_run_id} was declared dead" in late.error_message
-    assert (before.run.revision + 1, late.revision) == (between.run.revision, between.run.revision)
+    assert late.run.status == pb.SYNC_STATUS_FAILED
+    assert f"sync run {dead.sync_run_id} was declared dead" in late.run.error_message
+    assert (before.run.revision + 1, late.run.revision) == (
+        between.run.revision,
+        between.run.revision,
+    )
     assert other.prompt("acme/one") == frozen.prompt("acme/one") == "3.00"
     assert frozen.synced().run.models_updated == 1
     bench.assert_whole()
@@ -177,7 +180,7 @@ def test_a_process_frozen_inside_its_transaction_gives_the_price_table_free(benc
     bench.feed.prices = {"acme/one": 3}
     other.synced()
     frozen.process.send_signal(signal.SIGCONT)
-    assert call.result().status == pb.SYNC_STATUS_FAILED
+    assert call.result().run.status == pb.SYNC_STATUS_FAILED
     assert other.prompt("acme/one") == "3.00"
     bench.assert_whole()
 
@@ -197,7 +200,7 @@ def test_a_run_that_waits_long_keeps_its_lease(bench: Bench) -> None:
             time.sleep(5)
             assert server.newest_run().status == pb.SYNC_STATUS_IN_PROGRESS
             blocker.rollback()
-            assert call.result().status == pb.SYNC_STATUS_SUCCESS
+            assert call.result().run.status == pb.SYNC_STATUS_SUCCESS
 
 
 async def test_a_run_declared_dead_cannot_commit_even_with_its_session_alive(bench: Bench) -> None:
@@ -286,8 +289,8 @@ def test_a_commit_whose_answer_was_lost_is_reported_as_what_it_was(bench: Bench)
         bench.feed.opened.set()
         response = call.result()
         assert not way.armed
-        assert response.status == pb.SYNC_STATUS_SUCCESS
-        assert server.newest_run().revision == response.revision
+        assert response.run.status == pb.SYNC_STATUS_SUCCESS
+        assert server.newest_run().revision == response.run.revision
         assert server.prompt("acme/one") == "1.00"
     finally:
         bench.stack.close()

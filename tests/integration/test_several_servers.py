@@ -219,7 +219,7 @@ def test_while_a_source_is_synced_every_other_process_refuses_to_sync_it(
         assert second.value.code() == grpc.StatusCode.ABORTED
         refused.append(refusal(second.value))
     bench.feed.opened.set()
-    run = running.result()
+    run = running.result().run
     metadata = {"source": "openrouter", "sync_run_id": run.sync_run_id}
     assert refused == [("SYNC_IN_PROGRESS", metadata)] * 2
     for other in others:
