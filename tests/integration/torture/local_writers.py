@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -112,7 +113,8 @@ class Shelves:
         await asyncio.sleep(dice.uniform(0, LONGEST_FETCH))
         if dice.random() < FAILED:
             raise FetchError("the torture let it fail")
-        return Payload(document, datetime.now(UTC), "", request.url, 0)
+        digest = sha256(repr(document).encode()).hexdigest()
+        return Payload(document, datetime.now(UTC), digest, request.url, 0)
 
     def url_of(self, source: Source) -> str | None:
         return source.endpoint
