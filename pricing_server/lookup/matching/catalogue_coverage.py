@@ -57,11 +57,12 @@ class _Index:
     """The catalogue's names, and the rules that lead to them."""
 
     def __init__(self, catalog: Catalog) -> None:
-        standings = catalog.standings()
-        self.names = frozenset(standings)
+        # Not by its prices: to read all of them takes ten times as long.
+        clauses = list(catalog.clauses())
+        self.names = frozenset((each.provider, each.model_id) for each in clauses)
         self.sellers = frozenset(seller for seller, _ in self.names)
-        self._clauses = ClauseIndex(catalog.clauses())
-        self.models: ModelIndex = model_index(standings, self._clauses)
+        self._clauses = ClauseIndex(clauses)
+        self.models: ModelIndex = model_index(self.names, self._clauses)
 
     def is_given(self, covering: Name, model_id: str) -> bool:
         """Whether a clause gives the id to the model that another rule led to as well."""
