@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
-from llmpricing.matching import Name, Standing
-from llmpricing.matching.clause import ModelClause
+from llmpricing.matching import ClauseIndex, Name, Standing
 from pricing_server.domain.price import Layer, Price
 from pricing_server.lookup.evaluated_price import EvaluatedPrice, evaluate
 from pricing_server.lookup.layers.catalogue import Catalog
@@ -58,9 +57,9 @@ class LayersBelow:
         """All names of the catalogue, and whether it has a price; slow when first asked."""
         return self._catalogue.standings()
 
-    def clauses(self) -> Iterable[ModelClause]:
-        """By which names the catalogue knows its models; slow."""
-        return self._catalogue.clauses()
+    def clause_index(self) -> ClauseIndex:
+        """By which names the catalogue knows its models; slow when first asked."""
+        return self._catalogue.clause_index()
 
 
 def _at(prices: Sequence[Price], sellers: Collection[str] | None) -> Sequence[Price]:

@@ -12,7 +12,7 @@ The rules:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from llmpricing.rate_card import RateCard
@@ -111,5 +111,5 @@ def _resolve_covered(
             continue
         covering = approved.get((key[0], own.stated_as))
         if covering is not None:
-            covering = replace(covering, stated_as=own.stated_as, is_inferred=own.is_inferred)
-            resolver.resolve(model, {**quotes, source: covering}.values(), {source})
+            quotes[source] = covering.covering(Covered(source, own.stated_as, own.is_inferred))
+            resolver.resolve(model, quotes.values(), {source})

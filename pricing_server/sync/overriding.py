@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from llmpricing.rate_card import RateCard
 from pricing_server.domain.errors import InvalidArgument, OverrideNotFound
@@ -19,10 +19,9 @@ from pricing_server.domain.override import (
     OverrideRequest,
     PriceOverride,
 )
-from pricing_server.domain.price_change import ChangeOrigin
+from pricing_server.domain.price_change import SERVER, ChangeOrigin, OriginKind
 from pricing_server.domain.quote import Covered
 from pricing_server.sync.coverage import Covers
-from pricing_server.sync.override_plan import ENDED
 from pricing_server.sync.settlement import (
     ConcernedModel,
     Settlement,
@@ -30,6 +29,9 @@ from pricing_server.sync.settlement import (
     cards_to_settle,
     plan_settlement,
 )
+
+ENDED: Final = ChangeOrigin(OriginKind.OVERRIDE_ENDED, SERVER)
+"""Where a change comes from when an override ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ class _Planner:
     ) -> None:
         self.state = state
         self.listing = listing
+        self.listed = frozenset(model.key for model in listing.models)
         self.source = source
         self.cards = cards
         self.changed_at = terms.changed_at
@@ -246,10 +247,9 @@ class _Planner:
         self.covered += [(key, covered) for covered in self.state.covered.get(key, ())]
 
     def plan_missing(self, faulty: Collection[tuple[str, str]]) -> None:
-        listed = {model.key for model in self.listing.models}
         for model in self.state.models.values():
             before = self.state.quote_by(self.source.slug, model.key)
-            if before is None or model.key in listed:
+            if before is None or model.key in self.listed:
                 continue
             if model.key in faulty:
                 self.unreadable.append(model.model_key)
@@ -270,7 +270,7 @@ class _Planner:
         for key in self.state.holds.own:
             if key in faulty:
                 self.holding.leave(key)
-            elif key not in listed:
+            elif key not in self.listed:
                 self.holding.end(key, is_applied=False)
 
     def plan_covered(self) -> None:
@@ -290,9 +290,8 @@ class _Planner:
                     quotes[override.source] = override
             stated = {slug} if covering in self.applied else ()
             self.resolver.resolve(model, quotes.values(), stated)
-        listed = {model.key for model in self.listing.models}
         for key, model in self.state.models.items():
-            if key in listed or key in self.state.covers:
+            if key in self.listed or key in self.state.covers:
                 continue
             quotes = {each.source: each for each in self.state.quotes_of(model)}
             before = quotes.pop(slug, None)

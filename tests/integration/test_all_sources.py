@@ -6,13 +6,9 @@ The recordings are not part of this repository; without them beside it the tests
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -30,6 +26,7 @@ from tests._coverage import NOW, RECORDINGS
 from tests._recorded import recorded
 from tests.integration._database import copied_database
 from tests.integration._postgres import scratch_directory
+from tests.integration._recordings import recordings_served
 from tests.integration._server import server_process
 
 FILES: Final = {
@@ -53,25 +50,6 @@ CALL_SECONDS: Final = 60.0
 CATALOGUE: Final = SOURCES["genai-prices"]
 
 Name: TypeAlias = tuple[str, str]
-
-
-class Recordings(SimpleHTTPRequestHandler):
-    """Serves the recorded files."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing of it is of interest."""
-
-
-@contextmanager
-def recordings_served() -> Iterator[str]:
-    directory = str(recorded("litellm.json").parent)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Recordings, directory=directory))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
-from tests._recorded import recorded
+from tests.integration._recordings import recordings_served
 from tests.integration._server import Server, in_process_server
 
 FILES = {
@@ -33,23 +30,10 @@ CONTRADICTED = {
 """Rows of litellm whose price is over 30 times off what better sources state."""
 
 
-class Recordings(SimpleHTTPRequestHandler):
-    """Serves the recorded files."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing of it is of interest."""
-
-
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    directory = str(recorded("litellm.json").parent)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Recordings, directory=directory))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with recordings_served() as address:
+        yield address
 
 
 @pytest.fixture

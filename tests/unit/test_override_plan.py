@@ -20,7 +20,7 @@ from pricing_server.domain.price_change import (
 from pricing_server.domain.quote import Quote, precedence
 from pricing_server.domain.source import Source, SourceEvidence
 from pricing_server.domain.source_listing import ListedModel, Listing
-from pricing_server.sync.override_plan import ENDED
+from pricing_server.sync.overriding import ENDED
 from pricing_server.sync.resolution import InForce, Resolver
 from pricing_server.sync.sync_plan import ListingTerms, Plan, make_plan
 from pricing_server.sync.table_state import Attribution, KnownModel, TableState

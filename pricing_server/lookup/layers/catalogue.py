@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from llmpricing.matching import Name, Standing
+from llmpricing.matching import ClauseIndex, Name, Standing
 from llmpricing.matching.clause import ModelClause
 from llmpricing.rate_card import PriceState
 from pricing_server.domain.price import Layer, Price
@@ -22,6 +22,7 @@ class Catalog:
         self._source = source
         self._clauses = clauses
         self._by_model_id: dict[str, list[Price]] | None = None
+        self._clause_index: ClauseIndex | None = None
         self._loading = threading.Lock()
 
     def prices_of(self, model_id: str) -> Sequence[Price]:
@@ -41,6 +42,13 @@ class Catalog:
     def clauses(self) -> Iterable[ModelClause]:
         """By which names the catalogue knows its models."""
         return self._clauses(self._release().load()) if self._clauses is not None else ()
+
+    def clause_index(self) -> ClauseIndex:
+        """The clauses, arranged for looking up names; made once."""
+        with self._loading:
+            if self._clause_index is None:
+                self._clause_index = ClauseIndex(self.clauses())
+            return self._clause_index
 
     def _prices(self) -> dict[str, list[Price]]:
         with self._loading:

@@ -6,7 +6,7 @@ import threading
 from functools import lru_cache
 from typing import Final
 
-from llmpricing.matching import ClauseIndex, MatchRule, ModelIndex, Name, NoMatch
+from llmpricing.matching import MatchRule, ModelIndex, Name, NoMatch
 from llmpricing.matching.spelling import fold
 from pricing_server.domain.quote import Covered
 from pricing_server.lookup.layers.catalogue import Catalog
@@ -58,10 +58,9 @@ class _Index:
 
     def __init__(self, catalog: Catalog) -> None:
         # Not by its prices: to read all of them takes ten times as long.
-        clauses = list(catalog.clauses())
-        self.names = frozenset((each.provider, each.model_id) for each in clauses)
+        self.names = frozenset((each.provider, each.model_id) for each in catalog.clauses())
         self.sellers = frozenset(seller for seller, _ in self.names)
-        self._clauses = ClauseIndex(clauses)
+        self._clauses = catalog.clause_index()
         self.models: ModelIndex = model_index(self.names, self._clauses)
 
     def is_given(self, covering: Name, model_id: str) -> bool:

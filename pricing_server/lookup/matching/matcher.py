@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from llmpricing.matching import (
-    ClauseIndex,
     Explanation,
     Match,
     MatchRule,
@@ -39,7 +38,6 @@ class Matcher:
     def __init__(self, table: PriceTable, below: LayersBelow) -> None:
         self._table = table
         self._below = below
-        self._clauses: ClauseIndex | None = None
         self._index: NewestValue[ModelIndex] = NewestValue()
 
     async def match(self, seller: str | None, name: str) -> Match | NoMatch:
@@ -65,8 +63,6 @@ class Matcher:
         return self._index.value
 
     def _make(self, names: NameIndex, by_hand: Sequence[Name]) -> ModelIndex:
-        if self._clauses is None:
-            self._clauses = ClauseIndex(self._below.clauses())
         standings = _merged(
             names.standings,
             self._below.catalogue_standings(),
@@ -77,7 +73,7 @@ class Matcher:
             for name, standing in standings.items()
             if standing is not Standing.PRICED
         }
-        return model_index(standings, self._clauses, standings=unpriced)
+        return model_index(standings, self._below.clause_index(), standings=unpriced)
 
 
 def is_exact(match: Match) -> bool:

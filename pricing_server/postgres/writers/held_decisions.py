@@ -15,14 +15,13 @@ from pricing_server.postgres.connection import (
     ORIGIN,
     Connection,
     connect_writer,
-    only,
     translated_errors,
 )
 from pricing_server.postgres.readers.held_reader import read_held_change
 from pricing_server.postgres.readers.holds import stated_hold
 from pricing_server.postgres.readers.table_state import known_model, read_cards, read_quotes
 from pricing_server.postgres.statements import statements
-from pricing_server.postgres.writers.price_table import write_approval
+from pricing_server.postgres.writers.price_table import lock_head, write_approval
 from pricing_server.postgres.writers.validators import drop_validators
 from pricing_server.sync.approval_plan import ApprovalPlan, DecidedHold
 from pricing_server.sync.table_state import KnownModel, TableState
@@ -36,10 +35,8 @@ async def deciding(conninfo: str) -> AsyncIterator[PostgresDecisionWork]:
     """See `pricing_server.sync.decision.DecisionStore`."""
     with translated_errors():
         async with await connect_writer(conninfo) as connection, connection.transaction():
-            cursor = await connection.execute(_SYNC_SQL["lock_head"])
-            # Critical section: no sync opens or ends a held change until the commit.
-            row = only(await cursor.fetchone())
-            yield PostgresDecisionWork(connection, Head(row["revision"], row["epoch"]))
+            # From here on no sync opens or ends a held change either.
+            yield PostgresDecisionWork(connection, await lock_head(connection))
 
 
 class PostgresDecisionWork:

@@ -25,7 +25,7 @@ from pricing_server.postgres.connection import (
 )
 from pricing_server.postgres.readers.table_state import known_model, read_cards, read_quotes
 from pricing_server.postgres.statements import statements
-from pricing_server.postgres.writers.price_table import write_changes
+from pricing_server.postgres.writers.price_table import lock_head, write_changes
 from pricing_server.sync.coverage import NOTHING_COVERED, Covers
 from pricing_server.sync.overriding import StandingOverride, clear_override, set_override
 from pricing_server.sync.settlement import ConcernedModel, Settlement
@@ -63,10 +63,7 @@ async def overriding(connection: Connection) -> AsyncIterator[PostgresOverrideWo
     """One transaction of overrides on this connection. Raises DatabaseUnavailable."""
     with translated_errors():
         async with connection.transaction():
-            cursor = await connection.execute(_SYNC_SQL["lock_head"])
-            # Critical section: no other process can change a price until the commit.
-            row = only(await cursor.fetchone())
-            yield PostgresOverrideWork(connection, Head(row["revision"], row["epoch"]))
+            yield PostgresOverrideWork(connection, await lock_head(connection))
 
 
 async def seconds_to_next_end(connection: Connection) -> float | None:

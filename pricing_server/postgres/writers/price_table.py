@@ -13,12 +13,13 @@ from psycopg.types.json import Jsonb
 
 from llmpricing.rate_card import RateCard
 from llmpricing.schedule import headline
+from pricing_server.domain.head import Head
 from pricing_server.domain.names import ModelName
 from pricing_server.domain.price_change import ChangeOrigin, PriceChange
 from pricing_server.domain.quote import Covered
 from pricing_server.domain.source import Source
 from pricing_server.domain.source_listing import Listing
-from pricing_server.postgres.connection import Connection
+from pricing_server.postgres.connection import Connection, only
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.writers.holds import write_holds
 from pricing_server.postgres.writers.staging import stage_rows
@@ -54,6 +55,13 @@ _APPLY_CHANGES: Final = (
     "apply_attributions",
     "apply_activity",
 )
+
+
+async def lock_head(connection: Connection) -> Head:
+    """The state of the price table, which nobody else can change until the commit."""
+    cursor = await connection.execute(_SQL["lock_head"])
+    row = only(await cursor.fetchone())
+    return Head(row["revision"], row["epoch"])
 
 
 async def write_plan(

@@ -16,13 +16,13 @@ from pricing_server.postgres.connection import (
     Connection,
     Row,
     connect_writer,
-    only,
     translated_errors,
 )
+from pricing_server.postgres.readers.price_reader import read_head
 from pricing_server.postgres.readers.table_state import read_cards
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.writers.overrides import keep_card
-from pricing_server.postgres.writers.price_table import write_changes
+from pricing_server.postgres.writers.price_table import lock_head, write_changes
 from pricing_server.postgres.writers.validators import drop_validators
 from pricing_server.sync.revert_plan import (
     QuoteReset,
@@ -48,12 +48,10 @@ async def reverting(conninfo: str, dry_run: bool) -> AsyncIterator[PostgresRever
                 await connection.execute(
                     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
                 )
-                lock_or_read = statements("lookup")["read_head"]
+                head = await read_head(connection)
             else:
-                lock_or_read = _SYNC_SQL["lock_head"]
-            cursor = await connection.execute(lock_or_read)
-            row = only(await cursor.fetchone())
-            yield PostgresRevertWork(connection, Head(row["revision"], row["epoch"]))
+                head = await lock_head(connection)
+            yield PostgresRevertWork(connection, head)
 
 
 class PostgresRevertWork:

@@ -28,6 +28,7 @@ from pricing_server.postgres.connection import (
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.writers.lease import renewed_lease
 from pricing_server.postgres.writers.listing_work import PostgresListingWork, RunEnding, finish_run
+from pricing_server.postgres.writers.price_table import lock_head
 from pricing_server.postgres.writers.validators import confirm_quotes, read_validators
 from pricing_server.runtime.fault_points import FaultPoint, pass_fault_point
 from pricing_server.sync.applying import SourceListing, apply_listing, preview_listing
@@ -171,10 +172,7 @@ class PostgresSyncSession:
         try:
             with translated_errors():
                 async with self._connection.transaction():
-                    cursor = await self._connection.execute(_SQL["lock_head"])
-                    # Critical section: no other process can change a price until the commit.
-                    row = only(await cursor.fetchone())
-                    yield Head(row["revision"], row["epoch"])
+                    yield await lock_head(self._connection)
                     is_done = True
         except DatabaseUnavailable:
             if not is_done or await self._status(run) is not SyncStatus.SUCCESS:
