@@ -11,6 +11,7 @@ import pytest
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.runtime.fault_points import FaultPoint
 from tests.integration._runs import Bench, ServerProcess, bench_on, cluster_with_catalogue, until
+from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -31,7 +32,9 @@ def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 
 def held_feed(server: ServerProcess) -> pb.HeldChange:
-    (entry,) = server.stub.ListHeldChanges(pb.ListHeldChangesRequest(), timeout=10).held_changes
+    (entry,) = server.stub.ListHeldChanges(
+        pb.ListHeldChangesRequest(), timeout=CALL_SECONDS
+    ).held_changes
     return entry
 
 
@@ -39,7 +42,7 @@ def approve(server: ServerProcess, held_change_id: str) -> pb.ResolveHeldChangeR
     request = pb.ResolveHeldChangeRequest(
         held_change_id=held_change_id, decision=pb.HOLD_DECISION_APPROVE, resolved_by="ann"
     )
-    return server.stub.ResolveHeldChange(request, timeout=30)
+    return server.stub.ResolveHeldChange(request, timeout=CALL_SECONDS)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from pricing_server.postgres.maintenance.migrations import apply_migrations
 from pricing_server.settings import PREFIX, Settings, SettingsError
 from tests._recorded import recorded
 from tests.integration._postgres import ROOT, scratch_directory
+from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -72,7 +73,7 @@ class Service:
             pb.GetPricingRequest(
                 model_id=model_id, provider=provider, read=pb.ReadOptions(accept_sources=accept)
             ),
-            timeout=30,
+            timeout=CALL_SECONDS,
         )
 
     async def price(self, model_id: str, *arguments: Any, **fields: Any) -> pb.ModelPricing:

@@ -17,6 +17,7 @@ from tests.integration._runs import (
     cluster_with_catalogue,
     refusal,
 )
+from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -46,18 +47,18 @@ def override(server: ServerProcess, model_id: str) -> pb.SetPriceOverrideRespons
     request = pb.SetPriceOverrideRequest(
         provider="openrouter", model_id=model_id, prompt="7", reason="a test", set_by="ann"
     )
-    return server.stub.SetPriceOverride(request, timeout=10)
+    return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
 
 
 def clear_override(server: ServerProcess, model_id: str) -> pb.ClearPriceOverrideResponse:
     request = pb.ClearPriceOverrideRequest(provider="openrouter", model_id=model_id)
-    return server.stub.ClearPriceOverride(request, timeout=10)
+    return server.stub.ClearPriceOverride(request, timeout=CALL_SECONDS)
 
 
 def confirmed_by_source(server: ServerProcess, model_id: str) -> dict[str, bool]:
     """Whether each source's statement of a model is confirmed."""
     request = pb.ExplainPriceRequest(provider="openrouter", model_id=model_id)
-    quotes = server.stub.ExplainPrice(request, timeout=10).quotes
+    quotes = server.stub.ExplainPrice(request, timeout=CALL_SECONDS).quotes
     return {quote.source: quote.is_confirmed for quote in quotes}
 
 
@@ -69,7 +70,7 @@ def quotes_and_validators(bench: Bench) -> list[dict[str, Any]]:
 
 def changes_of(server: ServerProcess, model_id: str) -> list[pb.PriceChange]:
     request = pb.ListPriceChangesRequest(provider="openrouter", model_id=model_id, **FULL)
-    return list(server.stub.ListPriceChanges(request, timeout=10).changes)
+    return list(server.stub.ListPriceChanges(request, timeout=CALL_SECONDS).changes)
 
 
 def test_the_prices_before_the_run_are_in_force_again(bench: Bench, server: ServerProcess) -> None:

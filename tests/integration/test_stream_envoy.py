@@ -17,7 +17,7 @@ from tests.integration._database import rows
 from tests.integration._envoy import envoy, find_envoy, free_ports
 from tests.integration._feed import Feed, payload, row
 from tests.integration._poll import eventually
-from tests.integration._server import ServerProcess, StartProcess
+from tests.integration._server import CALL_SECONDS, ServerProcess, StartProcess
 from tests.integration._stream import Key, Saved, key_of, stream
 
 MODELS = [f"stream/model-{number}" for number in range(5)]
@@ -73,7 +73,7 @@ class Writer:
             self._feed.answer(payload(*prices))
             try:
                 run = await self._stub.SyncProvider(
-                    pb.SyncProviderRequest(provider="openrouter"), timeout=30
+                    pb.SyncProviderRequest(provider="openrouter"), timeout=CALL_SECONDS
                 )
                 self.revision = max(self.revision, run.run.revision)
             except grpc.aio.AioRpcError:

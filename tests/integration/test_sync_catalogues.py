@@ -8,7 +8,7 @@ import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._recordings import recordings_served
-from tests.integration._server import Server, in_process_server
+from tests.integration._server import CALL_SECONDS, Server, in_process_server
 
 FILES = {
     "models-dev": "models_dev_api.json",
@@ -56,7 +56,7 @@ async def test_every_recorded_catalogue_is_synced_and_synced_again_without_a_cha
         assert again.run.models_held == first.run.models_held
         assert list(again.price_changes) == []
         assert again.run.revision == first.run.revision
-    held = await catalogues.stub.ListHeldChanges(pb.ListHeldChangesRequest(), timeout=30)
+    held = await catalogues.stub.ListHeldChanges(pb.ListHeldChangesRequest(), timeout=CALL_SECONDS)
     assert {(one.provider, one.model_id) for one in held.held_changes} == CONTRADICTED
 
 
