@@ -127,7 +127,7 @@ SOURCE: Final = Source(
         "(`together-ai-4.1b-8b`) and `-commitment/` rows are named (`not_a_model`).",
         "`_above_Nk_tokens`: once more than N thousand tokens are input (at xAI: that many or "
         "more), cached ones included, all tokens cost that price. `tiered_pricing` likewise: "
-        "above the range's start.",
+        "above the range's start; its first tier may repeat the price without tiers.",
         "`_batches` is `processing=batch`; `_flex`, `_priority`, `_balanced` and `_ultrafast` are "
         "that `service_tier`. What these do not state costs what is standard. `_decisions` is "
         "another seller's (`openai-decisions`), and is named.",
@@ -138,8 +138,9 @@ SOURCE: Final = Source(
         "Prices per image, character, second or page beside a price of tokens restate it, and "
         "those per image depend on the size where there are keys for sizes: named "
         "(`unit_in_doubt:...`), as is a key in a mode that is not declared here.",
-        "A row with `off_peak_pricing` by weekday is a fault: a rate card has no weekdays, and "
-        "the price is wrong by half at any other hour.",
+        "`off_peak_pricing`: its prices hold in its `windows`, hours in UTC on days of the week "
+        "(in `weekday_timezone`, which may be `Asia/Shanghai`). Beside tiers or modes it is a "
+        "fault: nothing says which price holds.",
         "Several names of one seller may list a model: agreeing rows are one (`repeated_row`), "
         "at different prices they are a fault.",
         "No context length is read: `max_input_tokens` is the limit of the input alone (272,000 "
