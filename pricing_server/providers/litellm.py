@@ -94,7 +94,7 @@ def _listed_model(
         listing.notice("not_read:copied_list", "prices copied from another region's seller", name)
         card = UNPRICED
     else:
-        rates = settled_reasoning(list(rates_of(name, row, seller, listing)))
+        rates = settled_reasoning(rates_of(name, row, seller, listing))
         card = RateCard.of(PriceState.PRICED, rates) if rates else UNPRICED
     return ListedModel(seller, model_id, card, fragment_text({name: evidence}))
 
@@ -131,6 +131,11 @@ SOURCE: Final = Source(
         "`_batches` is `processing=batch`; `_flex`, `_priority`, `_balanced` and `_ultrafast` are "
         "that `service_tier`. What these do not state costs what is standard. `_decisions` is "
         "another seller's (`openai-decisions`), and is named.",
+        "Multipliers become rates in their context, of everything but calls of tools: "
+        "`regional_endpoint_uplift_multiplier` with `geography` `regional` or `data_zone`, "
+        "`regional_processing_uplift_multiplier_eu` (`_us`) and Anthropic's "
+        "`provider_specific_entry.us` with `geography=data_zone` and that `region`, its `fast` "
+        "with `speed=fast`. A row whose name says the place (`us.anthropic...`) has none.",
         "A price of reasoning tokens that equals that of output tokens adds no rate.",
         "`search_context_cost_per_query` is per web search, by `search_context_size` where the "
         "sizes differ. At Google it is per prompt unless `web_search_billing_unit` is "

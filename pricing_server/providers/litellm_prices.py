@@ -7,7 +7,7 @@ looks like a price becomes a rate or is named in the run's notices.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
@@ -17,6 +17,7 @@ from llmpricing.rate_card import ALWAYS, Comparison, Conditions, Rate, Threshold
 from pricing_server.domain.names import printable
 from pricing_server.domain.price_field import Field
 from pricing_server.providers.listing_builder import ListingBuilder, RowError
+from pricing_server.providers.litellm_multipliers import MULTIPLIER_KEYS, multiplied
 from pricing_server.providers.litellm_off_peak import OFF_PEAK, off_peak_rates
 
 TOKEN_FIELDS: Final[Mapping[str, Field]] = {
@@ -57,7 +58,7 @@ FIELDS_BY_MODE: Final[Mapping[tuple[str, str], Field]] = {
 SEARCH_SIZES: Final = "search_context_cost_per_query"
 SEARCH: Final = Field(Meter.WEB_SEARCHES, 1)
 
-_READ_APART: Final = frozenset({"tiered_pricing", OFF_PEAK})
+_READ_APART: Final = frozenset({"tiered_pricing", OFF_PEAK, *MULTIPLIER_KEYS})
 _KEYS_BY_MODE: Final = frozenset(key for key, _ in FIELDS_BY_MODE)
 _INSTEAD_OF_TOKENS: Final = {
     # Stated beside a price of tokens, these restate it: both would charge twice.
@@ -90,8 +91,14 @@ def is_price_key(key: str) -> bool:
 
 def rates_of(
     name: str, row: Mapping[str, object], seller: str, listing: ListingBuilder
+) -> Sequence[Rate]:
+    """The rates of a row in order of precedence, multiplied ones first. Raises RowError."""
+    return multiplied(_stated_rates(name, row, seller, listing), name, row, seller, listing)
+
+
+def _stated_rates(
+    name: str, row: Mapping[str, object], seller: str, listing: ListingBuilder
 ) -> Iterator[Rate]:
-    """The rates of a row in order of precedence. Raises RowError."""
     rates = _untiered_rates(name, row, seller, listing)
     for rate in _tier_rates(name, row.get("tiered_pricing"), listing):
         # The first tier may repeat the price without tiers.

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from llmpricing.compiled_card import CompiledCard
 from llmpricing.meters import Meter
 from llmpricing.rate_card import (
     ALWAYS,
@@ -553,6 +554,66 @@ def test_a_payload_without_models_is_refused(document: object) -> None:
         read(document, NOW)
 
 
+# Multipliers.
+
+
+def context_of(**pairs: str) -> Conditions:
+    return Conditions(context=tuple(sorted(pairs.items())))
+
+
+def test_a_multiplier_of_a_place_multiplies_every_rate() -> None:
+    listing = read_row(
+        regional_processing_uplift_multiplier_eu=Decimal("1.1"),
+        input_cost_per_token_batches=Decimal("5E-7"),
+    )
+    eu = {"geography": "data_zone", "region": "eu"}
+    assert card_of(listing).rates == (
+        Rate(Meter.INPUT_TOKENS, Decimal("5.5E-7"), context_of(processing="batch", **eu)),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.0000011"), context_of(**eu)),
+        Rate(Meter.INPUT_TOKENS, Decimal("5E-7"), BATCH),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000001")),
+    )
+    assert codes(listing) == {}
+
+
+def test_a_multiplier_of_endpoints_holds_everywhere_but_globally() -> None:
+    listing = read_row(regional_endpoint_uplift_multiplier=Decimal("1.1"))
+    assert [rate.conditions for rate in card_of(listing).rates] == [
+        context_of(geography="regional"),
+        context_of(geography="data_zone"),
+        ALWAYS,
+    ]
+
+
+def test_a_place_is_charged_on_top_of_the_fast_mode() -> None:
+    entry = {"us": Decimal("1.1"), "fast": Decimal(6)}
+    row = {**SOUND, "litellm_provider": "anthropic", "provider_specific_entry": entry}
+    us = {"geography": "data_zone", "region": "us"}
+    assert card_of(read({"m": row}, NOW)).rates == (
+        Rate(Meter.INPUT_TOKENS, Decimal("0.0000066"), context_of(speed="fast", **us)),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.0000011"), context_of(**us)),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000006"), context_of(speed="fast")),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000001")),
+    )
+
+
+def test_a_row_whose_name_says_the_place_is_not_multiplied() -> None:
+    listing = read_row("acme/us.m", regional_processing_uplift_multiplier_us=Decimal("1.1"))
+    assert card_of(listing, "us.m").rates == (Rate(Meter.INPUT_TOKENS, Decimal("0.000001")),)
+    assert codes(listing) == {"not_read:multiplier": 1}
+
+
+def test_a_number_that_is_no_multiplier_we_know_is_named() -> None:
+    listing = read_row(provider_specific_entry={"us": Decimal("1.1"), "schema": "titan"})
+    assert codes(listing) == {"unknown_key:provider_specific_entry.us": 1}
+
+
+@pytest.mark.parametrize("multiplier", [0, "much", True, Decimal("-1"), Decimal("NaN")])
+def test_what_is_no_multiplier_is_a_fault(multiplier: object) -> None:
+    key = "regional_endpoint_uplift_multiplier"
+    assert fault_of(read_row(**{key: multiplier})).startswith(f"{key} is ")
+
+
 # The recorded file.
 
 
@@ -596,6 +657,31 @@ def test_off_peak_prices_of_the_recording_hold_but_in_the_peak_of_working_days(
         ):
             assert headline(cards[key], at).prompt == Decimal(price), (key, at)
     assert cards["tencent", "deepseek-v4.1-flash"] == cards["deepseek", "deepseek-v4-flash"]
+
+
+def test_the_multipliers_of_the_recording_are_rates(full: Listing) -> None:
+    cards = {model.key: model.card for model in full.models}
+    us = {"geography": "data_zone", "region": "us"}
+    usage = {Meter.INPUT_TOKENS: 1_000, Meter.OUTPUT_TOKENS: 100}
+    for key, context, total in (
+        (("anthropic", "claude-opus-4-6"), us, "0.00825"),
+        (("anthropic", "claude-opus-5"), {"speed": "fast"}, "0.015"),
+        (("anthropic", "claude-opus-5"), {"speed": "fast", **us}, "0.0165"),
+        (("anthropic", "claude-opus-5"), {"processing": "batch", **us}, "0.004125"),
+        (("google-vertex", "claude-opus-4-6"), {"geography": "regional"}, "0.00825"),
+        (("google-vertex", "claude-opus-4-6"), {"geography": "global"}, "0.0075"),
+        (("openai", "gpt-5.4"), us, "0.0044"),
+        (("openai", "gpt-5.4"), {"service_tier": "flex", **us}, "0.0022"),
+    ):
+        cost = CompiledCard(cards[key]).evaluate(usage, at=NOW, context=context)
+        assert cost.total == Decimal(total), (key, context)
+    placed = [
+        model.key
+        for model in full.models
+        if any("geography" in dict(rate.conditions.context) for rate in model.card.rates)
+    ]
+    assert len(placed) == 38 + 22 + 16
+    assert max(len(model.card.rates) for model in full.models) < 200
 
 
 def test_every_numeric_key_of_the_recording_that_speaks_of_cost_is_a_rate_or_named(
