@@ -19,7 +19,13 @@ from pricing_server.domain.sellers import canonical
 from pricing_server.domain.source import CATALOGUE_RANK, Source, SourceEvidence
 from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers.catalogue_rows import Read, add_rows, settled_reasoning
-from pricing_server.providers.listing_builder import ListingBuilder, RowError, fragment_text
+from pricing_server.providers.lifecycle import retirement_time
+from pricing_server.providers.listing_builder import (
+    ListingBuilder,
+    RowError,
+    fragment_text,
+    optional_name,
+)
 from pricing_server.providers.litellm_prices import (
     FIELDS_BY_MODE,
     SEARCH,
@@ -29,7 +35,14 @@ from pricing_server.providers.litellm_prices import (
     rates_of,
 )
 
-_EVIDENCE: Final = ("litellm_provider", "mode", "source", "web_search_billing_unit")
+_RETIREMENT: Final = "deprecation_date"
+_EVIDENCE: Final = (
+    "litellm_provider",
+    "mode",
+    "source",
+    "web_search_billing_unit",
+    _RETIREMENT,
+)
 _NO_MODELS: Final = frozenset({"sample_spec", "fallback_generalizations"})
 _SIZE_CLASS: Final = re.compile(r"(?:together|fireworks)-ai-[a-z0-9.-]+")
 _FAMILY: Final = re.compile(r"vertex_ai-.+")
@@ -96,7 +109,22 @@ def _listed_model(
     else:
         rates = settled_reasoning(rates_of(name, row, seller, listing))
         card = RateCard.of(PriceState.PRICED, rates) if rates else UNPRICED
-    return ListedModel(seller, model_id, card, fragment_text({name: evidence}))
+    return ListedModel(
+        seller,
+        model_id,
+        card,
+        fragment_text({name: evidence}),
+        retirement_time=retirement_time(row.get(_RETIREMENT), _RETIREMENT, listing, name),
+        successor=_successor(row, seller),
+    )
+
+
+def _successor(row: Mapping[str, object], seller: str) -> str | None:
+    """The seller's id of the model to move to, where the row names one."""
+    metadata = row.get("metadata")
+    stated = metadata.get("successor") if isinstance(metadata, Mapping) else None
+    named = optional_name(stated)
+    return None if named is None else model_id_of(named, str(row["litellm_provider"]), seller)
 
 
 SOURCE: Final = Source(
@@ -148,6 +176,7 @@ SOURCE: Final = Source(
         "fault: nothing says which price holds.",
         "Several names of one seller may list a model: agreeing rows are one (`repeated_row`), "
         "at different prices they are a fault.",
+        "`deprecation_date` is when the model retires, `metadata.successor` the model to move to.",
         "No context length is read: `max_input_tokens` is the limit of the input alone (272,000 "
         "of 400,000 tokens for `gpt-5`), in some rows and not in others, and `max_tokens` that of "
         "the output.",

@@ -554,6 +554,26 @@ def test_a_payload_without_models_is_refused(document: object) -> None:
         read(document, NOW)
 
 
+# Lifecycle.
+
+
+def test_a_deprecation_date_is_the_beginning_of_the_day_on_which_a_model_retires() -> None:
+    (model, _) = read_row(deprecation_date="2026-12-31").models
+    assert model.retirement_time == datetime(2026, 12, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("stated", ["soon", "2026-13-01", "0001-01-01", 20261231, ["2026-12-31"]])
+def test_what_is_no_date_is_named_and_retires_nothing(stated: object) -> None:
+    listing = read_row(deprecation_date=stated)
+    assert [model.retirement_time for model in listing.models] == [None, None]
+    assert codes(listing) == {"retirement:deprecation_date": 1}
+
+
+def test_a_successor_has_the_id_that_it_has_at_the_seller() -> None:
+    (model, _) = read_row(metadata={"successor": "acme/org/m-2"}).models
+    assert model.successor == "org/m-2"
+
+
 # Multipliers.
 
 
@@ -657,6 +677,24 @@ def test_off_peak_prices_of_the_recording_hold_but_in_the_peak_of_working_days(
         ):
             assert headline(cards[key], at).prompt == Decimal(price), (key, at)
     assert cards["tencent", "deepseek-v4.1-flash"] == cards["deepseek", "deepseek-v4-flash"]
+
+
+def test_the_retirements_of_the_recording_are_read(full: Listing, raw: Mapping[str, Row]) -> None:
+    assert "retirement:deprecation_date" not in codes(full)
+    stated = {model.key: model.retirement_time for model in full.models if model.retirement_time}
+    assert len(stated) > 800
+    compared = 0
+    for name, fields in raw.items():
+        if "deprecation_date" in fields and fields["litellm_provider"] == "openai":
+            retires = datetime.fromisoformat(fields["deprecation_date"]).replace(tzinfo=UTC)
+            assert stated["openai", name.removeprefix("openai/")] == retires
+            compared += 1
+    assert compared > 20
+    assert {model.key: model.successor for model in full.models if model.successor} == {
+        ("together", "deepseek-ai/DeepSeek-V3"): "deepseek-ai/DeepSeek-V4-Pro-0813",
+        ("together", "moonshotai/Kimi-K2-Instruct"): "moonshotai/Kimi-K3",
+        ("together", "zai-org/GLM-4.6"): "zai-org/GLM-5.2",
+    }
 
 
 def test_the_multipliers_of_the_recording_are_rates(full: Listing) -> None:
