@@ -105,6 +105,8 @@ class Source:
     """How long its data counts as confirmed after it was obtained."""
     fields: Mapping[str, Field] = field(default_factory=dict)
     """Every price field that is read, by its path within a row as the source writes it."""
+    multipliers: tuple[str, ...] = ()
+    """Numbers of a row that multiply its prices in some context, by their path within the row."""
     context_length_field: str = ""
     """Where a row states the context length, in tokens; empty if it does not."""
     zero_means: ZeroMeans = ZeroMeans.NO_PRICE

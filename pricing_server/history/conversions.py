@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import combinations, islice
 from typing import Final
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
-from llmpricing.units import PriceError, same_price
+from llmpricing.units import EXACT, PriceError, canonical, parse_price, same_price
 from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.price_field import MILLION, THOUSAND, Field
 from pricing_server.domain.source import Source
@@ -59,7 +60,8 @@ def conversions_of(
     """The numbers of a statement whose units are declared, in the order of the statement.
 
     This includes prices under conditions and in tiers, with the unit of their field. A number
-    that is on no rate of the card, such as a zero that means no price, has no price here.
+    that is on no rate of the card, such as a zero that means no price, has no price here. Last
+    come products of a price and stated multipliers that are on a rate.
     `declared` is None for a source that this build does not know; the result is empty then.
     """
     document = _statement(fragment)
@@ -67,10 +69,44 @@ def conversions_of(
         found = _of_override(document)
     else:
         found = _of_source(declared.fields if declared else {}, document, card)
-    return [
+    read = list(islice(found, MAX_CONVERSIONS))
+    conversions = [
         Conversion(leaf.path, leaf.value, field.unit, field.meter, _price(leaf, field, card))
-        for _, (leaf, field) in zip(range(MAX_CONVERSIONS), found, strict=False)
+        for leaf, field in read
     ]
+    multipliers = _multipliers(declared.multipliers if declared else (), document)
+    products = _products(read, multipliers, card)
+    return [*conversions, *islice(products, MAX_CONVERSIONS - len(conversions))]
+
+
+def _multipliers(paths: Sequence[str], document: object) -> Sequence[_Leaf]:
+    keys = {tuple(path.split(".")) for path in paths}
+    return [
+        leaf
+        for leaf in (_leaves(document) if keys else ())
+        if any(leaf.keys[-len(each) :] == each for each in keys)
+    ]
+
+
+def _products(
+    read: Sequence[tuple[_Leaf, Field]], multipliers: Sequence[_Leaf], card: RateCard
+) -> Iterator[Conversion]:
+    """Of each price with one multiplier and with two: a place's comes on top of a mode's."""
+    chosen = [*combinations(multipliers, 1), *combinations(multipliers, 2)]
+    for leaf, field in read:
+        for factors in chosen:
+            try:
+                price = field.read(leaf.value)
+                for factor in factors:
+                    price = EXACT.multiply(price, parse_price(factor.value))
+            except PriceError:
+                continue
+            if price and _is_on(card, field, price):
+                path, stated = (
+                    " * ".join(getattr(each, name) for each in (leaf, *factors))
+                    for name in ("path", "value")
+                )
+                yield Conversion(path, stated, field.unit, field.meter, canonical(price))
 
 
 def _statement(fragment: str) -> object:
@@ -86,11 +122,14 @@ def _price(leaf: _Leaf, field: Field, card: RateCard) -> Decimal | None:
         price = field.read(leaf.value)
     except PriceError:
         return None
-    became_a_rate = any(
+    return price if _is_on(card, field, price) else None
+
+
+def _is_on(card: RateCard, field: Field, price: Decimal) -> bool:
+    return any(
         rate.meter is field.meter and rate.per == field.rate_per and same_price(rate.price, price)
         for rate in card.rates
     )
-    return price if became_a_rate else None
 
 
 def _of_source(

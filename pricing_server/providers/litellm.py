@@ -26,6 +26,7 @@ from pricing_server.providers.listing_builder import (
     fragment_text,
     optional_name,
 )
+from pricing_server.providers.litellm_multipliers import MULTIPLIERS
 from pricing_server.providers.litellm_prices import (
     FIELDS_BY_MODE,
     SEARCH,
@@ -142,6 +143,7 @@ SOURCE: Final = Source(
         **{f"{key} (mode {mode})": declared for (key, mode), declared in FIELDS_BY_MODE.items()},
         SEARCH_SIZES: SEARCH,
     },
+    multipliers=MULTIPLIERS,
     facts=(
         "The file of 2026-10-28 with 4,241 rows, and litellm's cost calculation. The last of "
         "the catalogues: it has rows that are wrong by factors of 1,000 and more."

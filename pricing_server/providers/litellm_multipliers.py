@@ -30,6 +30,8 @@ _OF_ENTRY: Final[Mapping[str, Context]] = {
 _FAST: Final[Context] = {"speed": "fast"}
 
 MULTIPLIER_KEYS: Final = frozenset({*_BY_KEY, _ENTRY})
+MULTIPLIERS: Final = (*_BY_KEY, *(f"{_ENTRY}.{key}" for key in (*_OF_ENTRY, "fast")))
+"""Their paths within a row."""
 
 
 def multiplied(

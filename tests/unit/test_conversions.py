@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -48,6 +49,26 @@ def test_a_number_is_shown_as_it_stands_with_its_unit_and_what_it_became() -> No
     assert (shown.stated, shown.unit) == (stated["prompt"], "USD per token")
     assert shown.meter is Meter.INPUT_TOKENS
     assert shown.price == Decimal(stated["prompt"])
+
+
+def test_a_multiplied_price_is_shown_with_its_multipliers() -> None:
+    row = {
+        "litellm_provider": "anthropic",
+        "input_cost_per_token": Decimal("5E-6"),
+        "provider_specific_entry": {"us": Decimal("1.1"), "fast": Decimal(2)},
+    }
+    (model,) = SOURCES["litellm"].read({"m": row}, datetime(2026, 11, 20, tzinfo=UTC)).models
+    entry = "m.provider_specific_entry"
+    shown = explained("litellm", model)
+    assert {path: (one.stated, one.price) for path, one in shown.items()} == {
+        "m.input_cost_per_token": ("0.000005", Decimal("0.000005")),
+        f"m.input_cost_per_token * {entry}.us": ("0.000005 * 1.1", Decimal("0.0000055")),
+        f"m.input_cost_per_token * {entry}.fast": ("0.000005 * 2", Decimal("0.00001")),
+        f"m.input_cost_per_token * {entry}.us * {entry}.fast": (
+            "0.000005 * 1.1 * 2",
+            Decimal("0.000011"),
+        ),
+    }
 
 
 def test_prices_under_conditions_are_listed_with_the_unit_of_their_field() -> None:
