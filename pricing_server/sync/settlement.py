@@ -53,6 +53,8 @@ class Settlement:
     attributions: Mapping[ModelName, Attribution]
     """Whose the price in force is: of models whose price changes, or is attributed anew."""
     in_force: Mapping[ModelName, InForce]
+    cards: Mapping[str, RateCard]
+    """The cards that changes and attributions point to."""
 
     def change_of(self, key: ModelName) -> PriceChange | None:
         """The change of one model; None if its price is the same."""
@@ -82,13 +84,15 @@ def plan_settlement(
     changes: list[PriceChange] = []
     attributions: dict[ModelName, Attribution] = {}
     in_force: dict[ModelName, InForce] = {}
+    known, kept = dict(cards), set[str]()
     for one in concerned:
         turn = turns[one.turned_key]
-        resolver = Resolver(cards, turn.origin, changed_at)
+        resolver = Resolver(known, turn.origin, changed_at)
         in_force[one.model.key] = resolver.settle(one.model, one.quotes, turn.at)
         changes += resolver.changes
         attributions |= resolver.attributions
-    return Settlement(tuple(changes), attributions, in_force)
+        kept |= resolver.cards_to_keep
+    return Settlement(tuple(changes), attributions, in_force, {key: known[key] for key in kept})
 
 
 def cards_to_settle(concerned: Sequence[ConcernedModel]) -> set[str]:
