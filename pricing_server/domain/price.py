@@ -66,6 +66,8 @@ class Price:
     """How many tokens of input and output it takes together."""
     stated_as: str | None = None
     """The id under which the source states it, if that is another id of the model."""
+    rate_sources: tuple[str, ...] = ()
+    """Who states each rate of the card; empty where it is all of `source`."""
     disagreements: tuple[Disagreement, ...] = ()
     """Where other sources state another price."""
     canonical_slug: str | None = None
@@ -84,6 +86,11 @@ class Price:
     """What a source states of the model now and the guard holds."""
     superseded_at: datetime | None = None
     """Set for a price of the past: when the next one took its place."""
+
+    @property
+    def stated_by(self) -> tuple[str, ...]:
+        """Who states each rate of the card."""
+        return self.rate_sources or (self.source,) * len(self.card.rates)
 
     @property
     def without_override(self) -> Price:

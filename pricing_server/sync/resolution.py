@@ -48,6 +48,7 @@ class InForce:
             rate_sources=self.completed.sources,
             beneath=(beneath.source, beneath.stated_as) if beneath is not None else None,
             beneath_card_id=without.card.card_id if without is not None else None,
+            beneath_rate_sources=without.sources if without is not None else None,
             disagreements=self.disagreements,
         )
 
@@ -206,7 +207,7 @@ class Resolver:
         elif model.is_completed or found.attribution.is_completed:
             # What completes it, or does so no more, is news of now.
             news = [quote.since for quote in quotes if quote.source in stated]
-            found = replace(found, since=max(news, default=self._changed_at))
+            found = replace(found, since=max(found.since, *(news or [self._changed_at])))
         if not model.is_active:
             self._change(ChangeKind.RESTORED, model.key, model, found)
         elif model.card_id is None:
@@ -245,7 +246,7 @@ class Resolver:
 
     def _in_force(self, quotes: Collection[Quote], model: KnownModel | None = None) -> InForce:
         known = model.attribution if model is not None else None
-        filling = known.rate_sources if known is not None else ()
+        filling = known.filling if known is not None else frozenset()
         found = in_force(quotes, self._cards, self._changed_at, filling)
         for made in (found.completed, found.beneath_completed):
             if made is not None:

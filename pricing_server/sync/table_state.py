@@ -31,7 +31,14 @@ class Attribution:
     """The same as `source` and `stated_as` of what would be in force without an override."""
     beneath_card_id: str | None = None
     """The card that would be in force without an override."""
+    beneath_rate_sources: tuple[str, ...] | None = None
+    """Who states each rate of that card."""
     disagreements: tuple[Disagreement, ...] = ()
+
+    @property
+    def filling(self) -> frozenset[str]:
+        """Who completes the card, or the one beneath an override."""
+        return frozenset((*self.rate_sources, *(self.beneath_rate_sources or ())))
 
     @property
     def is_completed(self) -> bool:
