@@ -109,6 +109,22 @@ def completed(winner: StatedCard, others: Iterable[StatedCard], at: datetime) ->
     return draft.finished()
 
 
+def is_stated(rate: Rate, card: RateCard) -> bool:
+    """Whether a card states a rate, for the whole of its period or for longer."""
+    conditions = rate.conditions
+    return any(
+        one.meter is rate.meter
+        and one.same_price_as(rate)
+        and replace(one.conditions, effective_from=None, effective_until=None)
+        == replace(conditions, effective_from=None, effective_until=None)
+        and conditions.effective_from
+        == _latest(conditions.effective_from, one.conditions.effective_from)
+        and conditions.effective_until
+        == _earliest(conditions.effective_until, one.conditions.effective_until)
+        for one in card.rates
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Period:
     """From when until when base prices hold; None is without end."""

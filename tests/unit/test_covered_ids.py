@@ -152,7 +152,9 @@ def test_an_id_that_a_lower_source_lists_has_the_better_sources_card() -> None:
     plan = table.sync(FEED, (DATED, CHEAP))
     (change,) = plan.changes
     assert (change.kind, change.model_id, change.new) == (ChangeKind.ADDED, DATED[1], RICH)
-    assert table.attribution(DATED) == Attribution("catalogue", FAMILY[1], ("catalogue", "catalogue"))
+    assert table.attribution(DATED) == Attribution(
+        "catalogue", FAMILY[1], ("catalogue", "catalogue")
+    )
 
 
 def test_the_order_of_syncs_does_not_matter() -> None:
@@ -164,7 +166,9 @@ def test_the_order_of_syncs_does_not_matter() -> None:
         FAMILY[1]: RICH,
         DATED[1]: RICH,
     }
-    assert table.attribution(DATED) == Attribution("catalogue", FAMILY[1], ("catalogue", "catalogue"))
+    assert table.attribution(DATED) == Attribution(
+        "catalogue", FAMILY[1], ("catalogue", "catalogue")
+    )
     assert table.sync(CATALOGUE, (FAMILY, RICH)).changes == ()
     assert table.sync(FEED, (DATED, CHEAP)).changes == ()
 
