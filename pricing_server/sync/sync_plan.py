@@ -161,6 +161,9 @@ class _Planner:
 
     def _plan(self, candidate: Candidate, verdicts: Verdicts) -> None:
         key = candidate.listed.key
+        if self.state.is_as_before(candidate.listed, self.source.slug):
+            self._confirm(candidate)
+            return
         if candidate.model is not None:
             self._keep_covered(key)
         rejected = self.state.holds.rejected.get(key)
@@ -178,6 +181,13 @@ class _Planner:
             self._hold(candidate, suspicion)
         else:
             self._apply(candidate)
+
+    def _confirm(self, candidate: Candidate) -> None:
+        """Confirm the quote of a row that changes nothing."""
+        self.quoted.append(candidate.quoted)
+        self.quotes_now[candidate.listed.key] = candidate.quote
+        self.applied.add(candidate.listed.key)
+        self.counts["unchanged"] += 1
 
     def _hold(self, candidate: Candidate, suspicion: Suspicion | None = None) -> None:
         """Leave a model's quote as it is; without a suspicion it is as somebody decided."""
@@ -212,15 +222,7 @@ class _Planner:
             if is_applied:
                 quote = replace(quote, stated_since=own.obtained_at)
         quotes = {quote.source: quote}
-        self.quoted.append(
-            QuotedModel(
-                listed,
-                quote.card_id,
-                quote.obtained_at,
-                candidate.is_confirmed,
-                quote.stated_since,
-            )
-        )
+        self.quoted.append(replace(candidate, quote=quote).quoted)
         self.quotes_now[listed.key] = quote
         self.applied.add(listed.key)
         for hold in self.judge.confirmed(candidate):

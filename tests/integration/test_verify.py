@@ -99,6 +99,11 @@ def test_what_is_held_is_whole_and_counted(bench: Bench) -> None:
             "models are listed or delisted as the history says",
         ),
         (
+            "UPDATE model_pricing SET rate_sources[1] = 'litellm' "
+            "WHERE cardinality(rate_sources) > 0",
+            "each rate of a completed card is stated by the source it names",
+        ),
+        (
             "UPDATE price_table_head SET revision = 3",
             "revisions are dense and each has changes",
         ),

@@ -145,6 +145,7 @@ WHERE known.provider = ANY(%(providers)s)
 -- What each source states of models, under their own ids and under those that cover them.
 SELECT quotes.model_key, quotes.source, sources.rank, sources.provider AS own_provider,
        sources.coverage, quotes.card_id, cards.state, quotes.obtained_at, quotes.stated_since,
+       cards.rates @? '$[*] ? (exists(@.effective_from) || exists(@.effective_until))' AS is_dated,
        quotes.missing_syncs, quotes.stated_as, quotes.is_inferred
 FROM stated_quotes AS quotes
 JOIN sources USING (source)

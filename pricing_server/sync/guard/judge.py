@@ -14,6 +14,7 @@ from pricing_server.domain.quote import Quote
 from pricing_server.domain.source import Source, SourceEvidence
 from pricing_server.domain.source_listing import ListedModel
 from pricing_server.sync.guard.rules import Opinion, Row, judge_feed, judge_row
+from pricing_server.sync.quoted_model import QuotedModel
 from pricing_server.sync.table_state import KnownModel, StatedHold, TableState
 
 
@@ -32,6 +33,14 @@ class Candidate:
     def is_unchanged(self) -> bool:
         """Whether the quote keeps its card."""
         return self.before is not None and self.before.card_id == self.quote.card_id
+
+    @property
+    def quoted(self) -> QuotedModel:
+        """The row as it is written where it is not held."""
+        quote = self.quote
+        return QuotedModel(
+            self.listed, quote.card_id, quote.obtained_at, self.is_confirmed, quote.stated_since
+        )
 
 
 @dataclass(frozen=True, slots=True)
