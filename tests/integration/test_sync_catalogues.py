@@ -10,6 +10,8 @@ from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._recordings import recordings_served
 from tests.integration._server import CALL_SECONDS, Server, in_process_server
 
+pytestmark = pytest.mark.recorded
+
 FILES = {
     "models-dev": "models_dev_api.json",
     "portkey": "portkey_{part}.json",

@@ -220,6 +220,7 @@ def raw() -> Mapping[str, Any]:
     return found
 
 
+@pytest.mark.recorded
 def test_every_price_of_the_recording_is_told_exactly(raw: Mapping[str, Any]) -> None:
     full = read(raw, NOW)
     assert full.faults == ()
@@ -241,6 +242,7 @@ def test_every_price_of_the_recording_is_told_exactly(raw: Mapping[str, Any]) ->
     assert compared > 8_000
 
 
+@pytest.mark.recorded
 def test_the_older_form_of_a_tier_says_nothing_that_the_tiers_do_not(
     raw: Mapping[str, Any],
 ) -> None:
