@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from llmpricing.rate_card import RateCard
@@ -48,9 +49,24 @@ class ClearRequest:
         return ChangeOrigin(OriginKind.OVERRIDE_CLEARED, self.actor, self.cleared_by)
 
 
+class OverrideState(StrEnum):
+    """Whether an override is in force."""
+
+    IN_FORCE = "in_force"
+    PAST = "past"
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideEnd:
+    """How an override ended: another one replaced it, it was cleared, or it reached its end."""
+
+    origin: ChangeOrigin
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class PriceOverride:
-    """A price of an admin's that is in force."""
+    """A price of an admin's that is, or was, in force."""
 
     override_id: int
     provider: str
@@ -60,6 +76,13 @@ class PriceOverride:
     set_by: str
     set_at: datetime
     until: datetime | None
+    end: OverrideEnd | None = None
+    """None while it is in force."""
+
+    @property
+    def state(self) -> OverrideState:
+        """Whether it is in force."""
+        return OverrideState.IN_FORCE if self.end is None else OverrideState.PAST
 
 
 @dataclass(frozen=True, slots=True)

@@ -423,34 +423,68 @@ def test_a_run_that_came_after_an_override_ended_unseen_is_reverted_to_a_source(
 # Listed.
 
 
-def test_overrides_in_force_are_listed_by_seller_and_model_page_by_page(
+def listed(server: ServerProcess, **fields: Any) -> list[pb.PriceOverride]:
+    """All overrides of a list, read page by page."""
+    found: list[pb.PriceOverride] = []
+    token = ""
+    while True:
+        request = pb.ListPriceOverridesRequest(page_size=2, page_token=token, **fields)
+        response = server.stub.ListPriceOverrides(request, timeout=CALL_SECONDS)
+        found += response.price_overrides
+        token = response.next_page_token
+        if not token:
+            return found
+
+
+def test_overrides_in_force_are_listed_newest_first_page_by_page(
     bench: Bench, server: ServerProcess
 ) -> None:
-    def listed(**fields: Any) -> list[pb.PriceOverride]:
-        found: list[pb.PriceOverride] = []
-        token = ""
-        while True:
-            request = pb.ListPriceOverridesRequest(page_size=2, page_token=token, **fields)
-            response = server.stub.ListPriceOverrides(request, timeout=CALL_SECONDS)
-            found += response.price_overrides
-            token = response.next_page_token
-            if not token:
-                return found
-
-    assert listed() == []
-    wanted = [("acme", "b"), ("acme", "a"), ("openrouter", "acme/one"), ("x-ai", "c")]
+    assert listed(server) == []
+    wanted = [("acme", "b"), ("acme", "a"), ("openrouter", "acme/one"), ("x-ai", "a")]
     done = {
         (provider, model): override(server, model, provider, until_time=in_seconds(3_600))
         for provider, model in wanted
     }
-    assert listed() == [done[name].price_override for name in sorted(done)]
-    assert listed(provider="XAI") == [done["x-ai", "c"].price_override]
-    assert listed(provider="nobody") == []
+    assert listed(server) == [done[name].price_override for name in reversed(wanted)]
+    assert listed(server, provider="XAI") == [done["x-ai", "a"].price_override]
+    assert listed(server, provider="nobody") == []
+    assert [each.provider for each in listed(server, model_id="a")] == ["x-ai", "acme"]
+    assert [each.provider for each in listed(server, model_id="a", provider="acme")] == ["acme"]
     again = override(server, "a", "acme", prompt="8").price_override
-    assert listed(provider="acme")[0] == again
+    assert listed(server, provider="acme")[0] == again
     assert again.override_id != done["acme", "a"].price_override.override_id
+    assert again.state == pb.PRICE_OVERRIDE_STATE_IN_FORCE
     clear(server, "b", "acme")
-    assert [each.model_id for each in listed(provider="acme")] == ["a"]
+    assert [each.model_id for each in listed(server, provider="acme")] == ["a"]
+
+
+def test_past_overrides_are_listed_with_how_each_ended(bench: Bench, server: ServerProcess) -> None:
+    replaced = override(server, prompt="6").price_override
+    cleared = override(server, set_by="eve").price_override
+    clear(server)
+    ended = override(server, until_time=in_seconds(1)).price_override
+    override(server, "acme/two")
+    past = [pb.PRICE_OVERRIDE_STATE_PAST]
+    until(lambda: len(listed(server, states=past)) == 3, "the end", 5)
+    found = listed(server, states=past)
+    assert [each.override_id for each in found] == [
+        each.override_id for each in (ended, cleared, replaced)
+    ]
+    assert [(each.end.kind, each.end.actor, each.end.note) for each in found] == [
+        (pb.ORIGIN_KIND_OVERRIDE_ENDED, "server", ""),
+        (pb.ORIGIN_KIND_OVERRIDE_CLEARED, "admin", "bob"),
+        (pb.ORIGIN_KIND_OVERRIDE_SET, "admin", "eve"),
+    ]
+    assert found[2].end.end_time == cleared.set_time
+    assert ended.until_time.ToDatetime() <= found[0].end.end_time.ToDatetime()
+    for each in found:
+        assert each.state == pb.PRICE_OVERRIDE_STATE_PAST
+        assert each.set_time.ToDatetime() <= each.end.end_time.ToDatetime()
+    assert (found[2].rate_card, found[2].reason) == (replaced.rate_card, replaced.reason)
+    both = listed(server, states=[*past, pb.PRICE_OVERRIDE_STATE_IN_FORCE])
+    assert [each.model_id for each in both] == ["acme/two", *["acme/one"] * 3]
+    assert [each.state for each in both][:2] == [pb.PRICE_OVERRIDE_STATE_IN_FORCE, *past]
+    assert not both[0].HasField("end")
 
 
 # Ends.

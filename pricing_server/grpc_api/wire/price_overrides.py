@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import rate_card_message
 from pricing_server.domain.head import Head
-from pricing_server.domain.override import OverrideOutcome, PriceOverride
-from pricing_server.grpc_api.wire.price_changes import price_change
+from pricing_server.domain.override import (
+    OverrideEnd,
+    OverrideOutcome,
+    OverrideState,
+    PriceOverride,
+)
+from pricing_server.grpc_api.wire.price_changes import ORIGIN_KINDS, price_change
 from pricing_server.grpc_api.wire.reads import table_of
+
+OVERRIDE_STATES: Final = {
+    state: pb.PriceOverrideState.Value(f"PRICE_OVERRIDE_STATE_{state.name}")
+    for state in OverrideState
+}
 
 
 def price_override_message(override: PriceOverride) -> pb.PriceOverride:
-    """An override that is in force."""
+    """An override, with its end if it has ended."""
     return pb.PriceOverride(
         override_id=str(override.override_id),
         provider=override.provider,
@@ -22,6 +34,17 @@ def price_override_message(override: PriceOverride) -> pb.PriceOverride:
         set_by=override.set_by,
         set_time=timestamp(override.set_at),
         until_time=timestamp(override.until) if override.until else None,
+        state=OVERRIDE_STATES[override.state],
+        end=_end(override.end) if override.end else None,
+    )
+
+
+def _end(end: OverrideEnd) -> pb.PriceOverrideEnd:
+    return pb.PriceOverrideEnd(
+        kind=ORIGIN_KINDS[end.origin.kind],
+        actor=end.origin.actor,
+        note=end.origin.note or None,
+        end_time=timestamp(end.at),
     )
 
 

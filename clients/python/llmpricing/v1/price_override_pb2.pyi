@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from llmpricing.v1 import price_change_pb2 as _price_change_pb2
 from llmpricing.v1 import price_pb2 as _price_pb2
 from llmpricing.v1 import rate_card_pb2 as _rate_card_pb2
@@ -23,9 +24,73 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _PriceOverrideState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriceOverrideStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceOverrideState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRICE_OVERRIDE_STATE_UNSPECIFIED: _PriceOverrideState.ValueType  # 0
+    """PRICE_OVERRIDE_STATE_UNSPECIFIED is never sent."""
+    PRICE_OVERRIDE_STATE_IN_FORCE: _PriceOverrideState.ValueType  # 1
+    """PRICE_OVERRIDE_STATE_IN_FORCE: it is before every source. A model has at most one."""
+    PRICE_OVERRIDE_STATE_PAST: _PriceOverrideState.ValueType  # 2
+    """PRICE_OVERRIDE_STATE_PAST: it was replaced or cleared, or reached its end."""
+
+class PriceOverrideState(_PriceOverrideState, metaclass=_PriceOverrideStateEnumTypeWrapper):
+    """PriceOverrideState says whether an override is in force."""
+
+PRICE_OVERRIDE_STATE_UNSPECIFIED: PriceOverrideState.ValueType  # 0
+"""PRICE_OVERRIDE_STATE_UNSPECIFIED is never sent."""
+PRICE_OVERRIDE_STATE_IN_FORCE: PriceOverrideState.ValueType  # 1
+"""PRICE_OVERRIDE_STATE_IN_FORCE: it is before every source. A model has at most one."""
+PRICE_OVERRIDE_STATE_PAST: PriceOverrideState.ValueType  # 2
+"""PRICE_OVERRIDE_STATE_PAST: it was replaced or cleared, or reached its end."""
+Global___PriceOverrideState: _TypeAlias = PriceOverrideState  # noqa: Y015
+
+@_typing.final
+class PriceOverrideEnd(_message.Message):
+    """PriceOverrideEnd says how an override ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    kind: _price_change_pb2.OriginKind.ValueType
+    """kind is ORIGIN_KIND_OVERRIDE_SET if another override replaced it,
+    ORIGIN_KIND_OVERRIDE_CLEARED or ORIGIN_KIND_OVERRIDE_ENDED.
+    """
+    actor: _builtins.str
+    """actor is who is known to have acted; see ChangeOrigin."""
+    note: _builtins.str
+    """note is what the caller typed as set_by or cleared_by; absent if nothing."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """end_time is when it ended."""
+
+    def __init__(
+        self,
+        *,
+        kind: _price_change_pb2.OriginKind.ValueType = ...,
+        actor: _builtins.str = ...,
+        note: _builtins.str | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_note", b"_note", "end_time", b"end_time", "note", b"note"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_note", b"_note", "actor", b"actor", "end_time", b"end_time", "kind", b"kind", "note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__note: _TypeAlias = _typing.Literal["note"]  # noqa: Y015
+    _WhichOneofArgType__note: _TypeAlias = _typing.Literal["_note", b"_note"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__note) -> _WhichOneofReturnType__note | None: ...
+
+Global___PriceOverrideEnd: _TypeAlias = PriceOverrideEnd  # noqa: Y015
+
 @_typing.final
 class PriceOverride(_message.Message):
-    """PriceOverride is a price of a curator's that is in force before every source."""
+    """PriceOverride is a price of a curator's, which is or was in force before every source."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -37,6 +102,8 @@ class PriceOverride(_message.Message):
     SET_BY_FIELD_NUMBER: _builtins.int
     SET_TIME_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
     override_id: _builtins.str
     """override_id identifies it, as ChangeOrigin.override_id does."""
     provider: _builtins.str
@@ -47,6 +114,8 @@ class PriceOverride(_message.Message):
     """reason the curator gave."""
     set_by: _builtins.str
     """set_by is who set it, as the caller typed it."""
+    state: Global___PriceOverrideState.ValueType
+    """state says whether it is in force."""
     @_builtins.property
     def rate_card(self) -> _rate_card_pb2.RateCard:
         """rate_card is the price."""
@@ -59,6 +128,10 @@ class PriceOverride(_message.Message):
     def until_time(self) -> _timestamp_pb2.Timestamp:
         """until_time is when it ends by itself; absent if open."""
 
+    @_builtins.property
+    def end(self) -> Global___PriceOverrideEnd:
+        """end says how it ended; absent while it is in force."""
+
     def __init__(
         self,
         *,
@@ -70,13 +143,20 @@ class PriceOverride(_message.Message):
         set_by: _builtins.str = ...,
         set_time: _timestamp_pb2.Timestamp | None = ...,
         until_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___PriceOverrideState.ValueType = ...,
+        end: Global___PriceOverrideEnd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_until_time", b"_until_time", "rate_card", b"rate_card", "set_time", b"set_time", "until_time", b"until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end", b"_end", "_until_time", b"_until_time", "end", b"end", "rate_card", b"rate_card", "set_time", b"set_time", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_until_time", b"_until_time", "model_id", b"model_id", "override_id", b"override_id", "provider", b"provider", "rate_card", b"rate_card", "reason", b"reason", "set_by", b"set_by", "set_time", b"set_time", "until_time", b"until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end", b"_end", "_until_time", b"_until_time", "end", b"end", "model_id", b"model_id", "override_id", b"override_id", "provider", b"provider", "rate_card", b"rate_card", "reason", b"reason", "set_by", b"set_by", "set_time", b"set_time", "state", b"state", "until_time", b"until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end: _TypeAlias = _typing.Literal["end"]  # noqa: Y015
+    _WhichOneofArgType__end: _TypeAlias = _typing.Literal["_end", b"_end"]  # noqa: Y015
     _WhichOneofReturnType__until_time: _TypeAlias = _typing.Literal["until_time"]  # noqa: Y015
     _WhichOneofArgType__until_time: _TypeAlias = _typing.Literal["_until_time", b"_until_time"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end) -> _WhichOneofReturnType__end | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__until_time) -> _WhichOneofReturnType__until_time | None: ...
 
 Global___PriceOverride: _TypeAlias = PriceOverride  # noqa: Y015
@@ -280,8 +360,8 @@ Global___ClearPriceOverrideResponse: _TypeAlias = ClearPriceOverrideResponse  # 
 
 @_typing.final
 class ListPriceOverridesRequest(_message.Message):
-    """ListPriceOverridesRequest pages through the overrides in force. An unknown name yields an
-    empty list, and that is no error.
+    """ListPriceOverridesRequest pages through overrides. An unknown name yields an empty list,
+    and that is no error.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -289,29 +369,43 @@ class ListPriceOverridesRequest(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider narrows to one seller, by name or alias."""
     page_size: _builtins.int
     """page_size is at most 1000; 50 if absent."""
     page_token: _builtins.str
     """page_token: see ListSyncRunsRequest."""
+    model_id: _builtins.str
+    """model_id narrows to one id, at one seller or at all of them."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___PriceOverrideState.ValueType]:
+        """states are those to list; the ones in force alone if empty."""
+
     def __init__(
         self,
         *,
         provider: _builtins.str | None = ...,
         page_size: _builtins.int | None = ...,
         page_token: _builtins.str | None = ...,
+        model_id: _builtins.str | None = ...,
+        states: _abc.Iterable[Global___PriceOverrideState.ValueType] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "_page_token", b"_page_token", "_provider", b"_provider", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_id", b"_model_id", "_page_size", b"_page_size", "_page_token", b"_page_token", "_provider", b"_provider", "model_id", b"model_id", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "_page_token", b"_page_token", "_provider", b"_provider", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_id", b"_model_id", "_page_size", b"_page_size", "_page_token", b"_page_token", "_provider", b"_provider", "model_id", b"model_id", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__model_id: _TypeAlias = _typing.Literal["model_id"]  # noqa: Y015
+    _WhichOneofArgType__model_id: _TypeAlias = _typing.Literal["_model_id", b"_model_id"]  # noqa: Y015
     _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
     _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
     _WhichOneofReturnType__page_token: _TypeAlias = _typing.Literal["page_token"]  # noqa: Y015
     _WhichOneofArgType__page_token: _TypeAlias = _typing.Literal["_page_token", b"_page_token"]  # noqa: Y015
     _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
     _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_id) -> _WhichOneofReturnType__model_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
     @_typing.overload
@@ -323,7 +417,7 @@ Global___ListPriceOverridesRequest: _TypeAlias = ListPriceOverridesRequest  # no
 
 @_typing.final
 class ListPriceOverridesResponse(_message.Message):
-    """ListPriceOverridesResponse is one page of overrides, by provider and model_id."""
+    """ListPriceOverridesResponse is one page of overrides, those set last first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

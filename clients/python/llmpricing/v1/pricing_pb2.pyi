@@ -172,7 +172,12 @@ from llmpricing.v1.price_override_pb2 import ClearPriceOverrideRequest as ClearP
 from llmpricing.v1.price_override_pb2 import ClearPriceOverrideResponse as ClearPriceOverrideResponse
 from llmpricing.v1.price_override_pb2 import ListPriceOverridesRequest as ListPriceOverridesRequest
 from llmpricing.v1.price_override_pb2 import ListPriceOverridesResponse as ListPriceOverridesResponse
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_IN_FORCE as PRICE_OVERRIDE_STATE_IN_FORCE
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_PAST as PRICE_OVERRIDE_STATE_PAST
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_UNSPECIFIED as PRICE_OVERRIDE_STATE_UNSPECIFIED
 from llmpricing.v1.price_override_pb2 import PriceOverride as PriceOverride
+from llmpricing.v1.price_override_pb2 import PriceOverrideEnd as PriceOverrideEnd
+from llmpricing.v1.price_override_pb2 import PriceOverrideState as PriceOverrideState
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideRequest as SetPriceOverrideRequest
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideResponse as SetPriceOverrideResponse
 from llmpricing.v1.price_pb2 import BatchGetPricingRequest as BatchGetPricingRequest

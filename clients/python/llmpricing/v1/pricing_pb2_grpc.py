@@ -371,7 +371,7 @@ class PricingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListPriceOverrides(self, request, context):
-        """ListPriceOverrides lists the overrides in force.
+        """ListPriceOverrides lists the overrides in force, and those of the past.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

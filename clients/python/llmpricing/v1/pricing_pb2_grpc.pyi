@@ -184,7 +184,12 @@ from llmpricing.v1.price_override_pb2 import ClearPriceOverrideRequest as ClearP
 from llmpricing.v1.price_override_pb2 import ClearPriceOverrideResponse as ClearPriceOverrideResponse
 from llmpricing.v1.price_override_pb2 import ListPriceOverridesRequest as ListPriceOverridesRequest
 from llmpricing.v1.price_override_pb2 import ListPriceOverridesResponse as ListPriceOverridesResponse
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_IN_FORCE as PRICE_OVERRIDE_STATE_IN_FORCE
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_PAST as PRICE_OVERRIDE_STATE_PAST
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_UNSPECIFIED as PRICE_OVERRIDE_STATE_UNSPECIFIED
 from llmpricing.v1.price_override_pb2 import PriceOverride as PriceOverride
+from llmpricing.v1.price_override_pb2 import PriceOverrideEnd as PriceOverrideEnd
+from llmpricing.v1.price_override_pb2 import PriceOverrideState as PriceOverrideState
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideRequest as SetPriceOverrideRequest
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideResponse as SetPriceOverrideResponse
 from llmpricing.v1.price_pb2 import BatchGetPricingRequest as BatchGetPricingRequest
@@ -519,7 +524,7 @@ class PricingServiceStub:
     or nothing is known. NOT_FOUND/OVERRIDE_NOT_FOUND if there is none.
     """
     ListPriceOverrides: _grpc.UnaryUnaryMultiCallable[_price_override_pb2.ListPriceOverridesRequest, _price_override_pb2.ListPriceOverridesResponse]
-    """ListPriceOverrides lists the overrides in force."""
+    """ListPriceOverrides lists the overrides in force, and those of the past."""
     ListDiscrepancies: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListDiscrepanciesRequest, _evidence_pb2.ListDiscrepanciesResponse]
     """ListDiscrepancies lists the models on whose headline price two sources of one
     seller disagree now, the largest ratio first.
@@ -676,7 +681,7 @@ class PricingServiceAsyncStub(PricingServiceStub):
     or nothing is known. NOT_FOUND/OVERRIDE_NOT_FOUND if there is none.
     """
     ListPriceOverrides: _aio.UnaryUnaryMultiCallable[_price_override_pb2.ListPriceOverridesRequest, _price_override_pb2.ListPriceOverridesResponse]  # type: ignore[assignment]
-    """ListPriceOverrides lists the overrides in force."""
+    """ListPriceOverrides lists the overrides in force, and those of the past."""
     ListDiscrepancies: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListDiscrepanciesRequest, _evidence_pb2.ListDiscrepanciesResponse]  # type: ignore[assignment]
     """ListDiscrepancies lists the models on whose headline price two sources of one
     seller disagree now, the largest ratio first.
@@ -956,7 +961,7 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _price_override_pb2.ListPriceOverridesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_price_override_pb2.ListPriceOverridesResponse, _abc.Awaitable[_price_override_pb2.ListPriceOverridesResponse]]:
-        """ListPriceOverrides lists the overrides in force."""
+        """ListPriceOverrides lists the overrides in force, and those of the past."""
 
     @_abc_1.abstractmethod
     def ListDiscrepancies(
