@@ -26,6 +26,11 @@ class OverrideRequest:
     reason: str
     set_by: str
     until: datetime | None = None
+    register: bool = False
+    """Whether the model may be one that nobody knows."""
+    confirm: bool = False
+    """Whether its price may be far off what is in force without it."""
+    dry_run: bool = False
     actor: str = ADMIN
 
     @property
@@ -41,6 +46,7 @@ class ClearRequest:
     provider: str
     model_id: str
     cleared_by: str
+    dry_run: bool = False
     actor: str = ADMIN
 
     @property
@@ -86,6 +92,18 @@ class PriceOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class OverridePreview:
+    """What setting or clearing an override would do."""
+
+    old: RateCard | None
+    """In force now; None if the model has no price yet."""
+    new: RateCard
+    needs_confirm: bool
+    at: datetime
+    """When that was found."""
+
+
+@dataclass(frozen=True, slots=True)
 class OverrideOutcome:
     """What setting or clearing an override did, and the state of the price table after it."""
 
@@ -94,6 +112,8 @@ class OverrideOutcome:
     change: PriceChange | None
     """None if the price is the same."""
     price_override: PriceOverride | None = None
-    """The one that was set; None after clearing."""
+    """The one that was set; None after clearing, and in a dry run."""
     covered_model_ids: tuple[str, ...] = ()
     """Other listed ids of the seller for which it holds as well."""
+    preview: OverridePreview | None = None
+    """Set in a dry run, which wrote nothing."""

@@ -53,10 +53,21 @@ class Settlement:
     attributions: Mapping[ModelName, Attribution]
     """Whose the price in force is: of models whose price changes, or is attributed anew."""
     in_force: Mapping[ModelName, InForce]
+    cards: Mapping[str, RateCard]
+    """Those that are in force or quoted, by id."""
 
     def change_of(self, key: ModelName) -> PriceChange | None:
         """The change of one model; None if its price is the same."""
         return next((one for one in self.changes if (one.provider, one.model_id) == key), None)
+
+    def card_of(self, key: ModelName) -> RateCard:
+        """The card in force of one model."""
+        return self.cards[self.in_force[key].quote.card_id]
+
+    def card_beneath(self, key: ModelName) -> RateCard | None:
+        """The card that would be in force without the override; None if none would."""
+        beneath = self.in_force[key].beneath
+        return self.cards[beneath.card_id] if beneath is not None else None
 
     def covered_by(self, key: ModelName) -> tuple[str, ...]:
         """The other ids for which the override of a model holds."""
@@ -88,7 +99,7 @@ def plan_settlement(
         in_force[one.model.key] = resolver.settle(one.model, one.quotes, turn.at)
         changes += resolver.changes
         attributions |= resolver.attributions
-    return Settlement(tuple(changes), attributions, in_force)
+    return Settlement(tuple(changes), attributions, in_force, cards)
 
 
 def cards_to_settle(concerned: Sequence[ConcernedModel]) -> set[str]:

@@ -49,11 +49,14 @@ def server(bench: Bench) -> ServerProcess:
 def override(
     server: ServerProcess, model_id: str = "acme/one", provider: str = "openrouter", **fields: Any
 ) -> pb.SetPriceOverrideResponse:
-    """Set one of USD 7 per 1M tokens of input unless other prices are given."""
+    """Set one of USD 7 per 1M tokens of input unless other prices are given, also of a model
+    that nobody knows."""
     if not fields.keys() & {"prompt", "completion", "rates", "free"}:
         fields["prompt"] = "7"
     request = pb.SetPriceOverrideRequest(
-        **{"provider": provider, "model_id": model_id, "reason": "a test", "set_by": "ann"} | fields
+        **{"provider": provider, "model_id": model_id, "reason": "a test", "set_by": "ann"}
+        | {"register": True}
+        | fields
     )
     return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
 
@@ -418,6 +421,142 @@ def test_a_run_that_came_after_an_override_ended_unseen_is_reverted_to_a_source(
     server.revert(run.run.sync_run_id)
     pricing = server.get("acme/one").pricing
     assert (pricing.prompt, pricing.pricing_source) == ("1.00", pb.PRICING_SOURCE_DATABASE)
+
+
+# Asked once more.
+
+
+def state_of_table(bench: Bench) -> list[Any]:
+    """All that an override may write, and the head."""
+    return [
+        bench.rows(f"SELECT * FROM {table} ORDER BY 1, 2")
+        for table in (
+            "price_table_head",
+            "providers",
+            "models",
+            "price_quotes",
+            "model_pricing",
+            "price_overrides",
+            "model_pricing_history",
+        )
+    ]
+
+
+def failed(server: ServerProcess, *names: str, **fields: Any) -> tuple[str, str, dict[str, str]]:
+    """The status, reason and metadata with which an override is refused."""
+    with pytest.raises(grpc.RpcError) as error:
+        override(server, *names, **fields)
+    reason, metadata = refusal(error.value)
+    return error.value.code().name, reason, metadata
+
+
+def test_a_dry_run_shows_both_cards_and_a_sample_cost_and_writes_nothing(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    before = state_of_table(bench)
+    tried = override(server, prompt="100", completion="2", dry_run=True, view=pb.CHANGE_VIEW_FULL)
+    assert state_of_table(bench) == before
+    assert server.prompt("acme/one") == "1.00"
+    assert not tried.HasField("price_override")
+    preview = tried.preview
+    assert preview.needs_confirm
+    assert [rate.price for rate in preview.old_rate_card.rates] == ["0.000001", "0.000002"]
+    assert [rate.price for rate in preview.new_rate_card.rates] == ["0.0001", "0.000002"]
+    assert {one.meter: one.quantity for one in preview.sample_usage} == {
+        pb.METER_INPUT_TOKENS: "2000",
+        pb.METER_OUTPUT_TOKENS: "500",
+        pb.METER_CACHE_READ_TOKENS: "1000",
+    }
+    assert (preview.old_cost.total, preview.new_cost.total) == ("0.003", "0.201")
+    change = tried.price_change
+    assert (change.old_rate_card, change.new_rate_card) == (
+        preview.old_rate_card,
+        preview.new_rate_card,
+    )
+    assert not change.HasField("revision")
+    assert not change.origin.HasField("override_id")
+    done = override(server, prompt="100", completion="2", confirm=True)
+    assert tried.table.revision + 1 == done.table.revision
+    assert done.price_change.new_input == change.new_input
+    assert not done.HasField("preview")
+
+
+def test_a_dry_run_of_a_new_model_registers_nothing(bench: Bench, server: ServerProcess) -> None:
+    before = state_of_table(bench)
+    tried = override(server, "made-up", "new-seller", prompt="3", dry_run=True)
+    assert tried.price_change.kind == pb.CHANGE_KIND_ADDED
+    assert not tried.preview.HasField("old_rate_card")
+    assert not tried.preview.HasField("old_cost")
+    assert not tried.preview.needs_confirm
+    assert tried.preview.new_cost.unpriced[0].meter == pb.METER_OUTPUT_TOKENS
+    assert state_of_table(bench) == before
+
+
+def test_a_dry_run_of_a_clearance_shows_what_would_be_in_force(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    override(server)
+    before = state_of_table(bench)
+    request = pb.ClearPriceOverrideRequest(
+        provider="openrouter", model_id="acme/one", cleared_by="bob", dry_run=True
+    )
+    tried = server.stub.ClearPriceOverride(request, timeout=CALL_SECONDS)
+    assert state_of_table(bench) == before
+    assert server.prompt("acme/one") == "7.00"
+    assert (tried.price_change.old_input, tried.price_change.new_input) == ("7.00", "1.00")
+    assert tried.preview.new_rate_card.rates[0].price == "0.000001"
+    assert clear(server).price_change.new_input == "1.00"
+
+
+def test_a_price_over_ten_times_off_what_is_in_force_needs_to_be_confirmed(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    override(server, prompt="10", completion="0.2")
+    before = state_of_table(bench)
+    named = {"provider": "openrouter", "model_id": "acme/one"}
+    # Not the override before it, which may be wrong itself, but what holds without one.
+    assert failed(server, prompt="10.01") == (
+        "FAILED_PRECONDITION",
+        "CONFIRM_REQUIRED",
+        {**named, "price": "prompt", "override_price": "10.01", "stated_price": "1.00"},
+    )
+    assert failed(server, completion="0.19") == (
+        "FAILED_PRECONDITION",
+        "CONFIRM_REQUIRED",
+        {**named, "price": "completion", "override_price": "0.19", "stated_price": "2.00"},
+    )
+    assert failed(server, free=True)[2]["override_price"] == "0.00"
+    assert state_of_table(bench) == before
+    assert override(server, free=True, confirm=True).price_change.new_state == pb.PRICE_STATE_FREE
+
+
+def test_a_name_that_nobody_knows_is_registered_only_if_the_curator_says_so(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    before = state_of_table(bench)
+    status, reason, metadata = failed(server, "acme/oen", register=False)
+    assert (status, reason) == ("NOT_FOUND", "MODEL_NOT_FOUND")
+    assert metadata["model_id"] == "acme/oen"
+    assert "openrouter:acme/one" in metadata["near_matches"]
+    status, reason, metadata = failed(server, "acme/one", "opnrouter", register=False)
+    assert (status, reason) == ("NOT_FOUND", "PROVIDER_NOT_FOUND")
+    assert metadata["near_matches"].startswith("openrouter")
+    assert failed(server, "acme/oen", register=False, dry_run=True)[1] == "MODEL_NOT_FOUND"
+    assert state_of_table(bench) == before
+    assert override(server, "acme/one", register=False).HasField("price_change")
+    override(server, "acme/oen")
+    assert override(server, "acme/oen", prompt="8", register=False).HasField("price_change")
+    clear(server, "acme/oen")
+    assert failed(server, "acme/oen", register=False)[1] == "MODEL_NOT_FOUND"
+    assert override(server, "acme/oen").price_change.kind == pb.CHANGE_KIND_CHANGED
 
 
 # Listed.

@@ -12,7 +12,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, PriceState, Rate, RateCard
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import by_number
-from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.errors import InvalidArgument, ModelNotFound
 from pricing_server.domain.override import ClearRequest, OverrideRequest, OverrideState
 from pricing_server.domain.sellers import canonical
 from pricing_server.grpc_api.wire.page_tokens import Pages
@@ -39,6 +39,7 @@ from pricing_server.grpc_api.wire.requests import (
 )
 from pricing_server.grpc_api.wire.results import fitting
 from pricing_server.history.evidence import EvidenceReader, OverrideFilter
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.sync.override_runner import OverrideRunner
 
 MAX_REASON: Final = 1_000
@@ -49,11 +50,17 @@ _STATE_OF: Final[Mapping[int, OverrideState]] = by_number(OVERRIDE_STATES)
 
 
 async def set_price_override(
-    overrides: OverrideRunner, request: pb.SetPriceOverrideRequest
+    overrides: OverrideRunner, lookup: Lookup, request: pb.SetPriceOverrideRequest
 ) -> pb.SetPriceOverrideResponse:
     """Answer SetPriceOverride."""
     check_view(request.view)
-    return set_response(await overrides.set(override_request(request)), request.view)
+    asked = override_request(request)
+    try:
+        outcome = await overrides.set(asked)
+    except ModelNotFound:
+        # The price table has no names that look like it at hand.
+        raise await lookup.error_of(asked.provider, asked.model_id) from None
+    return set_response(outcome, request.view)
 
 
 async def clear_price_override(
@@ -107,6 +114,9 @@ def override_request(request: pb.SetPriceOverrideRequest) -> OverrideRequest:
         reason=check_text("reason", request.reason, MAX_REASON),
         set_by=check_text("set_by", request.set_by, MAX_WHO, default=WHO),
         until=_until(request),
+        register=request.register,
+        confirm=request.confirm,
+        dry_run=request.dry_run,
     )
 
 
@@ -114,7 +124,7 @@ def clear_request(request: pb.ClearPriceOverrideRequest) -> ClearRequest:
     """The checked request. Raises InvalidArgument."""
     provider, model_id = _names(request.provider, request.model_id)
     cleared_by = check_text("cleared_by", request.cleared_by, MAX_WHO, default=WHO)
-    return ClearRequest(provider, model_id, cleared_by)
+    return ClearRequest(provider, model_id, cleared_by, dry_run=request.dry_run)
 
 
 def _names(provider: str, model_id: str) -> tuple[str, str]:

@@ -9,10 +9,12 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from llmpricing.v1 import cost_pb2 as _cost_pb2
 from llmpricing.v1 import price_change_pb2 as _price_change_pb2
 from llmpricing.v1 import price_pb2 as _price_pb2
 from llmpricing.v1 import rate_card_pb2 as _rate_card_pb2
 from llmpricing.v1 import read_pb2 as _read_pb2
+from llmpricing.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -162,6 +164,74 @@ class PriceOverride(_message.Message):
 Global___PriceOverride: _TypeAlias = PriceOverride  # noqa: Y015
 
 @_typing.final
+class PriceOverridePreview(_message.Message):
+    """PriceOverridePreview is what a call would change, and what a sample of usage costs before
+    and after it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OLD_RATE_CARD_FIELD_NUMBER: _builtins.int
+    NEW_RATE_CARD_FIELD_NUMBER: _builtins.int
+    SAMPLE_USAGE_FIELD_NUMBER: _builtins.int
+    OLD_COST_FIELD_NUMBER: _builtins.int
+    NEW_COST_FIELD_NUMBER: _builtins.int
+    NEEDS_CONFIRM_FIELD_NUMBER: _builtins.int
+    needs_confirm: _builtins.bool
+    """needs_confirm says whether SetPriceOverride needs `confirm` for this."""
+    @_builtins.property
+    def old_rate_card(self) -> _rate_card_pb2.RateCard:
+        """old_rate_card is in force now; absent if the model has no price yet."""
+
+    @_builtins.property
+    def new_rate_card(self) -> _rate_card_pb2.RateCard:
+        """new_rate_card would be in force."""
+
+    @_builtins.property
+    def sample_usage(self) -> _containers.RepeatedCompositeFieldContainer[_usage_pb2.MeterQuantity]:
+        """sample_usage is, where one of the cards prices tokens, 2000 input tokens of which 1000
+        are read from a cache, and 500 output tokens; and one of each other thing that a card
+        prices. It counts as INPUT_CONVENTION_INCLUSIVE, without a context.
+        """
+
+    @_builtins.property
+    def old_cost(self) -> _cost_pb2.Cost:
+        """old_cost of sample_usage now; absent if the old card states no price for now."""
+
+    @_builtins.property
+    def new_cost(self) -> _cost_pb2.Cost:
+        """new_cost of sample_usage after the call, as old_cost."""
+
+    def __init__(
+        self,
+        *,
+        old_rate_card: _rate_card_pb2.RateCard | None = ...,
+        new_rate_card: _rate_card_pb2.RateCard | None = ...,
+        sample_usage: _abc.Iterable[_usage_pb2.MeterQuantity] | None = ...,
+        old_cost: _cost_pb2.Cost | None = ...,
+        new_cost: _cost_pb2.Cost | None = ...,
+        needs_confirm: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_new_cost", b"_new_cost", "_old_cost", b"_old_cost", "_old_rate_card", b"_old_rate_card", "new_cost", b"new_cost", "new_rate_card", b"new_rate_card", "old_cost", b"old_cost", "old_rate_card", b"old_rate_card"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_new_cost", b"_new_cost", "_old_cost", b"_old_cost", "_old_rate_card", b"_old_rate_card", "needs_confirm", b"needs_confirm", "new_cost", b"new_cost", "new_rate_card", b"new_rate_card", "old_cost", b"old_cost", "old_rate_card", b"old_rate_card", "sample_usage", b"sample_usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__new_cost: _TypeAlias = _typing.Literal["new_cost"]  # noqa: Y015
+    _WhichOneofArgType__new_cost: _TypeAlias = _typing.Literal["_new_cost", b"_new_cost"]  # noqa: Y015
+    _WhichOneofReturnType__old_cost: _TypeAlias = _typing.Literal["old_cost"]  # noqa: Y015
+    _WhichOneofArgType__old_cost: _TypeAlias = _typing.Literal["_old_cost", b"_old_cost"]  # noqa: Y015
+    _WhichOneofReturnType__old_rate_card: _TypeAlias = _typing.Literal["old_rate_card"]  # noqa: Y015
+    _WhichOneofArgType__old_rate_card: _TypeAlias = _typing.Literal["_old_rate_card", b"_old_rate_card"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__new_cost) -> _WhichOneofReturnType__new_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__old_cost) -> _WhichOneofReturnType__old_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__old_rate_card) -> _WhichOneofReturnType__old_rate_card | None: ...
+
+Global___PriceOverridePreview: _TypeAlias = PriceOverridePreview  # noqa: Y015
+
+@_typing.final
 class SetPriceOverrideRequest(_message.Message):
     """SetPriceOverrideRequest sets the price of one model."""
 
@@ -178,6 +248,9 @@ class SetPriceOverrideRequest(_message.Message):
     SET_BY_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    REGISTER_FIELD_NUMBER: _builtins.int
+    CONFIRM_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider is the seller, by name or alias. Required."""
     model_id: _builtins.str
@@ -198,6 +271,18 @@ class SetPriceOverrideRequest(_message.Message):
     """set_by is kept with it and in the history. At most 200 characters; "grpc" if absent."""
     view: _price_change_pb2.ChangeView.ValueType
     """view is how much of the change is answered."""
+    register: _builtins.bool
+    """register makes a seller or model known that no source states, or that only an override
+    which has ended ever priced. Without it such a name is NOT_FOUND/PROVIDER_NOT_FOUND or
+    NOT_FOUND/MODEL_NOT_FOUND: it may be a slip.
+    """
+    confirm: _builtins.bool
+    """confirm is needed where a headline price (of a token, a request or an image, in effect
+    now) is more than 10 times higher or lower than without the override, to or from 0
+    included. Without it that is FAILED_PRECONDITION/CONFIRM_REQUIRED, which names both.
+    """
+    dry_run: _builtins.bool
+    """dry_run writes nothing and answers `preview`. It needs no `confirm`."""
     @_builtins.property
     def rates(self) -> _containers.RepeatedCompositeFieldContainer[_rate_card_pb2.Rate]:
         """rates is the whole rate card instead, in order of precedence; not together with prompt
@@ -222,10 +307,13 @@ class SetPriceOverrideRequest(_message.Message):
         set_by: _builtins.str | None = ...,
         until_time: _timestamp_pb2.Timestamp | None = ...,
         view: _price_change_pb2.ChangeView.ValueType = ...,
+        register: _builtins.bool = ...,
+        confirm: _builtins.bool = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "_set_by", b"_set_by", "_until_time", b"_until_time", "completion", b"completion", "prompt", b"prompt", "set_by", b"set_by", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "_set_by", b"_set_by", "_until_time", b"_until_time", "completion", b"completion", "free", b"free", "model_id", b"model_id", "prompt", b"prompt", "provider", b"provider", "rates", b"rates", "reason", b"reason", "set_by", b"set_by", "unit", b"unit", "until_time", b"until_time", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "_set_by", b"_set_by", "_until_time", b"_until_time", "completion", b"completion", "confirm", b"confirm", "dry_run", b"dry_run", "free", b"free", "model_id", b"model_id", "prompt", b"prompt", "provider", b"provider", "rates", b"rates", "reason", b"reason", "register", b"register", "set_by", b"set_by", "unit", b"unit", "until_time", b"until_time", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__completion: _TypeAlias = _typing.Literal["completion"]  # noqa: Y015
     _WhichOneofArgType__completion: _TypeAlias = _typing.Literal["_completion", b"_completion"]  # noqa: Y015
@@ -256,13 +344,14 @@ class SetPriceOverrideResponse(_message.Message):
     PRICE_OVERRIDE_FIELD_NUMBER: _builtins.int
     COVERED_MODEL_IDS_FIELD_NUMBER: _builtins.int
     TABLE_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def price_change(self) -> _price_change_pb2.PriceChange:
         """price_change is absent if the price was the same."""
 
     @_builtins.property
     def price_override(self) -> Global___PriceOverride:
-        """price_override is in force now."""
+        """price_override is in force now; absent in a dry run."""
 
     @_builtins.property
     def covered_model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -270,7 +359,13 @@ class SetPriceOverrideResponse(_message.Message):
 
     @_builtins.property
     def table(self) -> _read_pb2.TableRevision:
-        """table is the state of the price table after it; unchanged if the price was the same."""
+        """table is the state of the price table after it; unchanged if the price was the same, and
+        in a dry run.
+        """
+
+    @_builtins.property
+    def preview(self) -> Global___PriceOverridePreview:
+        """preview is set in a dry run."""
 
     def __init__(
         self,
@@ -279,13 +374,19 @@ class SetPriceOverrideResponse(_message.Message):
         price_override: Global___PriceOverride | None = ...,
         covered_model_ids: _abc.Iterable[_builtins.str] | None = ...,
         table: _read_pb2.TableRevision | None = ...,
+        preview: Global___PriceOverridePreview | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "price_change", b"price_change", "price_override", b"price_override", "table", b"table"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_preview", b"_preview", "_price_change", b"_price_change", "preview", b"preview", "price_change", b"price_change", "price_override", b"price_override", "table", b"table"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "covered_model_ids", b"covered_model_ids", "price_change", b"price_change", "price_override", b"price_override", "table", b"table"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_preview", b"_preview", "_price_change", b"_price_change", "covered_model_ids", b"covered_model_ids", "preview", b"preview", "price_change", b"price_change", "price_override", b"price_override", "table", b"table"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__preview: _TypeAlias = _typing.Literal["preview"]  # noqa: Y015
+    _WhichOneofArgType__preview: _TypeAlias = _typing.Literal["_preview", b"_preview"]  # noqa: Y015
     _WhichOneofReturnType__price_change: _TypeAlias = _typing.Literal["price_change"]  # noqa: Y015
     _WhichOneofArgType__price_change: _TypeAlias = _typing.Literal["_price_change", b"_price_change"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preview) -> _WhichOneofReturnType__preview | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__price_change) -> _WhichOneofReturnType__price_change | None: ...
 
 Global___SetPriceOverrideResponse: _TypeAlias = SetPriceOverrideResponse  # noqa: Y015
@@ -300,6 +401,7 @@ class ClearPriceOverrideRequest(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     CLEARED_BY_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider is the seller, by name or alias. Required."""
     model_id: _builtins.str
@@ -308,6 +410,8 @@ class ClearPriceOverrideRequest(_message.Message):
     """cleared_by is kept in the history. At most 200 characters; "grpc" if absent."""
     view: _price_change_pb2.ChangeView.ValueType
     """view is how much of the change is answered."""
+    dry_run: _builtins.bool
+    """dry_run writes nothing and answers `preview`."""
     def __init__(
         self,
         *,
@@ -315,10 +419,11 @@ class ClearPriceOverrideRequest(_message.Message):
         model_id: _builtins.str = ...,
         cleared_by: _builtins.str | None = ...,
         view: _price_change_pb2.ChangeView.ValueType = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cleared_by", b"_cleared_by", "cleared_by", b"cleared_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cleared_by", b"_cleared_by", "cleared_by", b"cleared_by", "model_id", b"model_id", "provider", b"provider", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cleared_by", b"_cleared_by", "cleared_by", b"cleared_by", "dry_run", b"dry_run", "model_id", b"model_id", "provider", b"provider", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cleared_by: _TypeAlias = _typing.Literal["cleared_by"]  # noqa: Y015
     _WhichOneofArgType__cleared_by: _TypeAlias = _typing.Literal["_cleared_by", b"_cleared_by"]  # noqa: Y015
@@ -334,26 +439,37 @@ class ClearPriceOverrideResponse(_message.Message):
 
     PRICE_CHANGE_FIELD_NUMBER: _builtins.int
     TABLE_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def price_change(self) -> _price_change_pb2.PriceChange:
         """price_change is absent if the price is the same without the override."""
 
     @_builtins.property
     def table(self) -> _read_pb2.TableRevision:
-        """table is the state of the price table after it."""
+        """table is the state of the price table after it; unchanged in a dry run."""
+
+    @_builtins.property
+    def preview(self) -> Global___PriceOverridePreview:
+        """preview is set in a dry run."""
 
     def __init__(
         self,
         *,
         price_change: _price_change_pb2.PriceChange | None = ...,
         table: _read_pb2.TableRevision | None = ...,
+        preview: Global___PriceOverridePreview | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "price_change", b"price_change", "table", b"table"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_preview", b"_preview", "_price_change", b"_price_change", "preview", b"preview", "price_change", b"price_change", "table", b"table"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "price_change", b"price_change", "table", b"table"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_preview", b"_preview", "_price_change", b"_price_change", "preview", b"preview", "price_change", b"price_change", "table", b"table"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__preview: _TypeAlias = _typing.Literal["preview"]  # noqa: Y015
+    _WhichOneofArgType__preview: _TypeAlias = _typing.Literal["_preview", b"_preview"]  # noqa: Y015
     _WhichOneofReturnType__price_change: _TypeAlias = _typing.Literal["price_change"]  # noqa: Y015
     _WhichOneofArgType__price_change: _TypeAlias = _typing.Literal["_price_change", b"_price_change"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preview) -> _WhichOneofReturnType__preview | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__price_change) -> _WhichOneofReturnType__price_change | None: ...
 
 Global___ClearPriceOverrideResponse: _TypeAlias = ClearPriceOverrideResponse  # noqa: Y015

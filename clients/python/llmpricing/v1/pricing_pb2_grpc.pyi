@@ -74,6 +74,7 @@ from llmpricing.v1.cost_pb2 import ReceiptView as ReceiptView
 from llmpricing.v1.cost_pb2 import ReplayReceiptRequest as ReplayReceiptRequest
 from llmpricing.v1.cost_pb2 import ReplayReceiptResponse as ReplayReceiptResponse
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_BATCH_TOO_LARGE as ERROR_REASON_BATCH_TOO_LARGE
+from llmpricing.v1.error_reason_pb2 import ERROR_REASON_CONFIRM_REQUIRED as ERROR_REASON_CONFIRM_REQUIRED
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE as ERROR_REASON_DATABASE_UNAVAILABLE
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_EPOCH_CHANGED as ERROR_REASON_EPOCH_CHANGED
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_HELD_CHANGE_NOT_FOUND as ERROR_REASON_HELD_CHANGE_NOT_FOUND
@@ -189,6 +190,7 @@ from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_PAST as PRICE_
 from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_UNSPECIFIED as PRICE_OVERRIDE_STATE_UNSPECIFIED
 from llmpricing.v1.price_override_pb2 import PriceOverride as PriceOverride
 from llmpricing.v1.price_override_pb2 import PriceOverrideEnd as PriceOverrideEnd
+from llmpricing.v1.price_override_pb2 import PriceOverridePreview as PriceOverridePreview
 from llmpricing.v1.price_override_pb2 import PriceOverrideState as PriceOverrideState
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideRequest as SetPriceOverrideRequest
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideResponse as SetPriceOverrideResponse
@@ -516,8 +518,8 @@ class PricingServiceStub:
     """
     SetPriceOverride: _grpc.UnaryUnaryMultiCallable[_price_override_pb2.SetPriceOverrideRequest, _price_override_pb2.SetPriceOverrideResponse]
     """SetPriceOverride puts a price of the curator's in force before every source,
-    until it is cleared or ends. The model need not be known. An override that is
-    there is replaced.
+    until it is cleared or ends. A model that nobody knows needs `register`, and a price
+    far off `confirm`; try it with dry_run first. An override that is there is replaced.
     """
     ClearPriceOverride: _grpc.UnaryUnaryMultiCallable[_price_override_pb2.ClearPriceOverrideRequest, _price_override_pb2.ClearPriceOverrideResponse]
     """ClearPriceOverride ends an override: what the sources state is in force again,
@@ -673,8 +675,8 @@ class PricingServiceAsyncStub(PricingServiceStub):
     """
     SetPriceOverride: _aio.UnaryUnaryMultiCallable[_price_override_pb2.SetPriceOverrideRequest, _price_override_pb2.SetPriceOverrideResponse]  # type: ignore[assignment]
     """SetPriceOverride puts a price of the curator's in force before every source,
-    until it is cleared or ends. The model need not be known. An override that is
-    there is replaced.
+    until it is cleared or ends. A model that nobody knows needs `register`, and a price
+    far off `confirm`; try it with dry_run first. An override that is there is replaced.
     """
     ClearPriceOverride: _aio.UnaryUnaryMultiCallable[_price_override_pb2.ClearPriceOverrideRequest, _price_override_pb2.ClearPriceOverrideResponse]  # type: ignore[assignment]
     """ClearPriceOverride ends an override: what the sources state is in force again,
@@ -941,8 +943,8 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_price_override_pb2.SetPriceOverrideResponse, _abc.Awaitable[_price_override_pb2.SetPriceOverrideResponse]]:
         """SetPriceOverride puts a price of the curator's in force before every source,
-        until it is cleared or ends. The model need not be known. An override that is
-        there is replaced.
+        until it is cleared or ends. A model that nobody knows needs `register`, and a price
+        far off `confirm`; try it with dry_run first. An override that is there is replaced.
         """
 
     @_abc_1.abstractmethod
