@@ -285,7 +285,9 @@ class _TableAnswer:
 
 def _is_final(answer: Answer | PricingError, query: PriceQuery) -> bool:
     """Whether no match of the name may answer in its place."""
-    return isinstance(answer, Answer) and (query.provider is not None or _has_own_price(answer))
+    if not isinstance(answer, Answer) or answer.evaluated.price.is_left:
+        return False
+    return query.provider is not None or _has_own_price(answer)
 
 
 def _has_own_price(answer: Answer) -> bool:

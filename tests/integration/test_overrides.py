@@ -423,6 +423,64 @@ def test_a_run_that_came_after_an_override_ended_unseen_is_reverted_to_a_source(
     assert (pricing.prompt, pricing.pricing_source) == ("1.00", pb.PRICING_SOURCE_DATABASE)
 
 
+def test_a_model_that_only_a_cleared_override_priced_leaves_lists_and_matching(
+    bench: Bench, server: ServerProcess
+) -> None:
+    def listed_ids() -> set[tuple[str, str]]:
+        request = pb.ListPricingRequest(page_size=1000, text="made-up", include_delisted=True)
+        response = server.stub.ListPricing(request, timeout=CALL_SECONDS)
+        return {(each.provider, each.model_id) for each in response.pricing}
+
+    def sellers() -> dict[str, tuple[int, int]]:
+        response = server.stub.ListProviders(
+            pb.ListProvidersRequest(page_size=1000), timeout=CALL_SECONDS
+        )
+        return {
+            each.provider: (each.models_listed, each.models_unpriced) for each in response.providers
+        }
+
+    def tried(name: str, provider: str | None = None) -> pb.ExplainMatchResponse:
+        request = pb.ExplainMatchRequest(name=name, provider=provider)
+        return server.stub.ExplainMatch(request, timeout=CALL_SECONDS)
+
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    before = sellers()
+    override(server, "made-up", "new-seller")
+    override(server, "acme/made-up")
+    assert listed_ids() == {("new-seller", "made-up"), ("openrouter", "acme/made-up")}
+    assert sellers()["new-seller"] == (1, 0)
+    assert tried("Made-Up", "new-seller").match.model_id == "made-up"
+    clear(server, "made-up", "new-seller")
+    clear(server, "acme/made-up")
+    assert listed_ids() == set()
+    assert sellers() == before
+    assert not tried("Made-Up", "new-seller").HasField("match")
+    assert not tried("made-up").HasField("match")
+    # By its own name it is known as what has no price, and so is its history.
+    assert server.get("made-up", "new-seller").pricing.state == pb.PRICE_STATE_UNPRICED
+    kinds = [change.kind for change in changes_of(server, "made-up", "new-seller")]
+    assert kinds == [pb.CHANGE_KIND_CHANGED, pb.CHANGE_KIND_ADDED]
+    override(server, "made-up", "new-seller")
+    assert listed_ids() == {("new-seller", "made-up")}
+    clear(server, "made-up", "new-seller")
+    bench.feed.prices = {"acme/one": 1, "acme/made-up": 2}
+    server.synced()
+    assert listed_ids() == {("openrouter", "acme/made-up")}
+
+
+def test_what_a_cleared_override_left_behind_is_in_nobodys_way(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    assert server.prompt("Acme/One") == "1.00"
+    override(server, "Acme/One")
+    assert server.prompt("Acme/One") == "7.00"
+    clear(server, "Acme/One")
+    assert server.prompt("Acme/One") == "1.00"
+
+
 # Asked once more.
 
 
