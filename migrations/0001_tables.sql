@@ -35,11 +35,15 @@ CREATE TABLE sources (
     display_name text NOT NULL,
     provider text,
     rank integer NOT NULL
-        CONSTRAINT sources_rank_is_not_negative CHECK (rank >= 0)
+        CONSTRAINT sources_rank_is_not_negative CHECK (rank >= 0),
+    coverage jsonb
 );
 COMMENT ON TABLE sources IS
     'Who states prices: a seller''s own API, a catalogue of many sellers, or an admin.';
 COMMENT ON COLUMN sources.provider IS 'The seller whose own API it is; null for a catalogue.';
+COMMENT ON COLUMN sources.coverage IS
+    'Where the absence of a rate is a statement: {"meters", "has_all_contexts", "has_all_tiers"}; '
+    'null where it never is.';
 COMMENT ON COLUMN sources.rank IS 'The source with the lowest rank decides a model''s price.';
 
 -- An override is the quote of a source that ranks before all others: whatever a sync brings,
@@ -246,6 +250,10 @@ CREATE TABLE model_pricing (
     quoted_model_key bigint NOT NULL,
     beneath_source text,
     beneath_model_key bigint,
+    beneath_card_id text
+        CONSTRAINT model_pricing_beneath_card_id_fkey REFERENCES rate_cards ON DELETE RESTRICT,
+    beneath_rate_sources text[],
+    rate_sources text[] NOT NULL DEFAULT '{}',
     disagreements jsonb NOT NULL DEFAULT '[]',
     price_per_input_token numeric
         CONSTRAINT model_pricing_input_price_is_sound
@@ -262,12 +270,20 @@ CREATE TABLE model_pricing (
         FOREIGN KEY (beneath_model_key, beneath_source) REFERENCES price_quotes (model_key, source)
         ON DELETE RESTRICT,
     CONSTRAINT model_pricing_beneath_is_a_quote
-        CHECK ((beneath_source IS NULL) = (beneath_model_key IS NULL))
+        CHECK (num_nonnulls(beneath_source, beneath_model_key, beneath_card_id,
+                            beneath_rate_sources) IN (0, 4))
 );
 COMMENT ON COLUMN model_pricing.quoted_model_key IS
     'The model whose quote is in force: this one, or the id under which the source states it.';
 COMMENT ON COLUMN model_pricing.beneath_source IS
     'Whose quote would be in force without the override; null without an override.';
+COMMENT ON COLUMN model_pricing.beneath_card_id IS
+    'The card that would be in force without the override, as others complete it.';
+COMMENT ON COLUMN model_pricing.beneath_rate_sources IS
+    'Who states each rate of the card beneath.';
+COMMENT ON COLUMN model_pricing.rate_sources IS
+    'Who states each rate of the card, in the order of its rates: the source, and those that '
+    'complete what it states.';
 COMMENT ON COLUMN model_pricing.disagreements IS
     'Where other sources state another price, when the row was written: '
     '[{"source", "meter", "price", "other_price"}], USD per one of the meter.';
@@ -465,6 +481,11 @@ CREATE TABLE model_pricing_history (
     reverted_run_id bigint
         CONSTRAINT model_pricing_history_reverted_run_id_fkey
             REFERENCES pricing_sync_log ON DELETE RESTRICT,
+    stated_card_id text
+        CONSTRAINT model_pricing_history_stated_card_id_fkey
+            REFERENCES rate_cards ON DELETE RESTRICT,
+    rate_sources text[] NOT NULL DEFAULT '{}',
+    previous_rate_sources text[] NOT NULL DEFAULT '{}',
     CONSTRAINT model_pricing_history_pkey PRIMARY KEY (revision, model_key),
     CONSTRAINT model_pricing_history_only_the_first_price_has_none_before
         CHECK ((kind = 'added') = (previous_card_id IS NULL)),
@@ -485,6 +506,11 @@ CREATE INDEX model_pricing_history_by_reverted_run ON model_pricing_history (rev
 CREATE INDEX model_pricing_history_by_time ON model_pricing_history (changed_at, revision);
 COMMENT ON TABLE model_pricing_history IS
     'Every price from the first, append-only for everyone. Prices are USD per token.';
+COMMENT ON COLUMN model_pricing_history.stated_card_id IS
+    'The card that the source itself stated, which others may complete; null after a revert to '
+    'no price.';
+COMMENT ON COLUMN model_pricing_history.rate_sources IS
+    'Who stated each rate of the card, in the order of its rates.';
 COMMENT ON COLUMN model_pricing_history.origin_kind IS
     'What made the change: it has the one reference that its kind needs.';
 COMMENT ON COLUMN model_pricing_history.actor IS

@@ -67,6 +67,8 @@ class Price:
     """How many tokens of input and output it takes together."""
     stated_as: str | None = None
     """The id under which the source states it, if that is another id of the model."""
+    rate_sources: tuple[str, ...] = ()
+    """Who states each rate of the card; empty where it is all of `source`."""
     disagreements: tuple[Disagreement, ...] = ()
     """Where other sources state another price."""
     canonical_slug: str | None = None
@@ -91,6 +93,11 @@ class Price:
         """Whether nothing but an override that has ended ever priced the model. Nobody sells it
         by this name, as far as we know: the admin may have mistyped it."""
         return self.source == OVERRIDE and self.card.state is PriceState.UNPRICED
+
+    @property
+    def stated_by(self) -> tuple[str, ...]:
+        """Who states each rate of the card."""
+        return self.rate_sources or (self.source,) * len(self.card.rates)
 
     @property
     def without_override(self) -> Price:

@@ -8,6 +8,7 @@ from typing import Final
 
 from llmpricing.rate_card import PriceState
 from pricing_server.domain.override import OVERRIDE
+from pricing_server.domain.source import SAYS_NOTHING, Coverage
 
 MISSING_SYNCS_TO_DELIST: Final = 2
 
@@ -30,6 +31,13 @@ class Quote:
     """The id under which the source states it, if that is another id of the same model."""
     is_inferred: bool = False
     """Whether it is our inference, and not the source's word, that the two ids are one model."""
+    coverage: Coverage = SAYS_NOTHING
+    """Where the absence of a rate on the card is a statement of the source."""
+
+    @property
+    def since(self) -> datetime:
+        """When the source first stated the card, as far as known."""
+        return self.stated_since or self.obtained_at
 
     @property
     def is_listed(self) -> bool:

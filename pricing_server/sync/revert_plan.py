@@ -46,6 +46,8 @@ class Told:
 
     source: str
     effective_time: datetime
+    stated_card: str | None = None
+    """The id of the card that the source itself stated, which others may complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,12 @@ class RunChange:
     """The id of the card that the run's source quotes now."""
     is_covered: bool = False
     """Whether the source that told the card states it under another id."""
+    stated_card: str | None = None
+    """The id of the card that `source` itself stated, which others may complete."""
+    old_sources: tuple[str, ...] = ()
+    """Who stated each rate of the old card."""
+    new_sources: tuple[str, ...] = ()
+    """Who stated each rate of the new card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +171,9 @@ def make_revert_plan(
                 effective_time=told.effective_time,
                 changed_at=changed_at,
                 origin=request.origin,
+                old_sources=change.new_sources,
+                new_sources=change.old_sources,
+                stated_card_id=told.stated_card or card.card_id,
             )
         )
         resets.append(_reset(change, kind, card, told, run_source))
@@ -180,7 +191,9 @@ def attributions_of(plan: RevertPlan, stated_under: StatedUnder) -> Mapping[Mode
     """Whose the restored prices are. Who disagrees with them is found by the next sync."""
     return {
         (change.provider, change.model_id): Attribution(
-            change.source, stated_under.get((change.provider, change.model_id, change.source))
+            change.source,
+            stated_under.get((change.provider, change.model_id, change.source)),
+            change.new_sources,
         )
         for change in plan.changes
     }
@@ -226,7 +239,7 @@ def _is_beneath_override(change: RunChange, run_source: str) -> bool:
         change.is_overridden
         and change.kind in (ChangeKind.ADDED, ChangeKind.CHANGED)
         and change.source == run_source
-        and change.quoted_card == change.new.card_id
+        and change.quoted_card == (change.stated_card or change.new.card_id)
     )
 
 
@@ -252,7 +265,8 @@ def _reset(
     if told.source == run_source:
         # When the card was last stated is not known: not before it was first stated.
         obtained_at = told.effective_time if change.old is not None else None
-        return QuoteReset(change.model_key, card.card_id, obtained_at, missing_syncs)
+        stated = told.stated_card or card.card_id
+        return QuoteReset(change.model_key, stated, obtained_at, missing_syncs)
     if change.source == run_source:
         return QuoteReset(change.model_key, UNPRICED.card_id, None, missing_syncs)
     return QuoteReset(change.model_key, None, None, missing_syncs)

@@ -54,7 +54,7 @@ class Settlement:
     """Whose the price in force is: of models whose price changes, or is attributed anew."""
     in_force: Mapping[ModelName, InForce]
     cards: Mapping[str, RateCard]
-    """Those that are in force or quoted, by id."""
+    """The cards that changes and attributions point to."""
 
     def change_of(self, key: ModelName) -> PriceChange | None:
         """The change of one model; None if its price is the same."""
@@ -62,12 +62,12 @@ class Settlement:
 
     def card_of(self, key: ModelName) -> RateCard:
         """The card in force of one model."""
-        return self.cards[self.in_force[key].quote.card_id]
+        return self.in_force[key].card
 
     def card_beneath(self, key: ModelName) -> RateCard | None:
         """The card that would be in force without the override; None if none would."""
-        beneath = self.in_force[key].beneath
-        return self.cards[beneath.card_id] if beneath is not None else None
+        beneath = self.in_force[key].beneath_completed
+        return beneath.card if beneath is not None else None
 
     def covered_by(self, key: ModelName) -> tuple[str, ...]:
         """The other ids for which the override of a model holds."""
@@ -93,13 +93,15 @@ def plan_settlement(
     changes: list[PriceChange] = []
     attributions: dict[ModelName, Attribution] = {}
     in_force: dict[ModelName, InForce] = {}
+    known, kept = dict(cards), set[str]()
     for one in concerned:
         turn = turns[one.turned_key]
-        resolver = Resolver(cards, turn.origin, changed_at)
+        resolver = Resolver(known, turn.origin, changed_at)
         in_force[one.model.key] = resolver.settle(one.model, one.quotes, turn.at)
         changes += resolver.changes
         attributions |= resolver.attributions
-    return Settlement(tuple(changes), attributions, in_force, cards)
+        kept |= resolver.cards_to_keep
+    return Settlement(tuple(changes), attributions, in_force, {key: known[key] for key in kept})
 
 
 def cards_to_settle(concerned: Sequence[ConcernedModel]) -> set[str]:

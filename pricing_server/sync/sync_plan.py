@@ -302,7 +302,7 @@ class _Planner:
     def plan(self) -> Plan:
         faults = len(self.listing.faults)
         pointed_to = {quoted.card_id for quoted in self.quoted}
-        pointed_to |= {change.new.card_id for change in self.resolver.changes}
+        pointed_to |= self.resolver.cards_to_keep
         holding = self.holding.plan()
         pointed_to |= {opened.card_id for opened in holding.opened}
         notices = list(self.listing.notices)
@@ -384,6 +384,7 @@ class _Planner:
             card_id=card.card_id,
             state=card.state,
             obtained_at=self.listing.obtained_at,
+            coverage=self.source.coverage,
         )
 
     @staticmethod

@@ -14,7 +14,7 @@ from pricing_server.domain.held_change import HoldReason
 from pricing_server.domain.names import ModelName
 from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.quote import Covered, Quote
-from pricing_server.domain.source import Source
+from pricing_server.domain.source import SAYS_NOTHING, Coverage, Source
 from pricing_server.domain.source_listing import Listing
 
 
@@ -25,9 +25,25 @@ class Attribution:
     source: str
     stated_as: str | None = None
     """The id under which the source states it, if that is another id of the model."""
+    rate_sources: tuple[str, ...] = ()
+    """Who states each rate of the card in force."""
     beneath: tuple[str, str | None] | None = None
-    """The same of the price that would be in force without an override."""
+    """The same as `source` and `stated_as` of what would be in force without an override."""
+    beneath_card_id: str | None = None
+    """The card that would be in force without an override."""
+    beneath_rate_sources: tuple[str, ...] | None = None
+    """Who states each rate of that card."""
     disagreements: tuple[Disagreement, ...] = ()
+
+    @property
+    def filling(self) -> frozenset[str]:
+        """Who completes the card, or the one beneath an override."""
+        return frozenset((*self.rate_sources, *(self.beneath_rate_sources or ())))
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether others state a part of the card."""
+        return any(source != self.source for source in self.rate_sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,11 @@ class KnownModel:
     def source(self) -> str | None:
         """Whose price is in force."""
         return self.attribution.source if self.attribution is not None else None
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether others than its source state a part of the card in force."""
+        return self.attribution is not None and self.attribution.is_completed
 
     def is_quoted_by(self, quote: Quote) -> bool:
         """Whether this quote of the model was in force."""
@@ -104,6 +125,7 @@ class StatedHold:
     canonical_slug: str | None = None
     alias_target: str | None = None
     context_length: int | None = None
+    coverage: Coverage = SAYS_NOTHING
 
     @property
     def quote(self) -> Quote:
@@ -116,6 +138,7 @@ class StatedHold:
             state=self.card.state,
             obtained_at=self.last_obtained_at,
             stated_since=self.obtained_at,
+            coverage=self.coverage,
         )
 
 

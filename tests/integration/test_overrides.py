@@ -288,6 +288,8 @@ def test_a_whole_rate_card_is_taken_as_it_is(server: ServerProcess) -> None:
     ]
     override(server, rates=rates)
     pricing = server.get("acme/one").pricing
+    for rate in rates:
+        rate.source = "override"
     assert list(pricing.rates) == rates
     assert pricing.prompt == "2.00"
 

@@ -55,7 +55,7 @@ def test_a_whole_price_table_passes_with_figures(bench: Bench) -> None:
     code, output = bench.verify()
     assert code == 0
     lines = output.splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert all(line.startswith("ok    ") for line in lines)
     (prices,) = bench.rows("SELECT count(*) AS count FROM model_pricing")
     assert f"{prices['count']} prices, {prices['count']} changes" in lines[0]

@@ -86,6 +86,16 @@ def synced(
     )
 
 
+BENEATH_OVERRIDE = Attribution(
+    OVERRIDE,
+    None,
+    (OVERRIDE,),
+    beneath=("api", None),
+    beneath_card_id=THEIRS.card_id,
+    beneath_rate_sources=("api",),
+)
+
+
 # Setting.
 
 
@@ -116,7 +126,7 @@ def test_the_same_card_is_no_change_and_one_within_noise_of_it_is() -> None:
 
 def test_what_is_beneath_an_override_is_kept_beside_it() -> None:
     _, _, attribution = settled(model(THEIRS, "api"), OVERRIDDEN, quote("api", THEIRS, 100))
-    assert attribution == Attribution(OVERRIDE, beneath=("api", None))
+    assert attribution == BENEATH_OVERRIDE
 
 
 # Ending.
@@ -140,7 +150,7 @@ def test_of_a_model_that_no_source_states_nothing_is_known() -> None:
 
 
 def test_the_same_price_beneath_is_attributed_to_its_source_and_is_no_change() -> None:
-    assert ended(quote("api", MINE, 100)) == (None, Attribution("api"))
+    assert ended(quote("api", MINE, 100)) == (None, Attribution("api", rate_sources=("api",)))
 
 
 # Covered ids.
@@ -153,7 +163,14 @@ def test_an_override_holds_for_an_id_whose_price_is_the_covering_models() -> Non
     found, change, attribution = settled(model(THEIRS, "catalogue"), catalogue, feed, covering)
     assert change is not None
     assert (change.new, found.quote, found.beneath) == (MINE, covering, catalogue)
-    assert attribution == Attribution(OVERRIDE, "covering", ("catalogue", "covering"))
+    assert attribution == Attribution(
+        OVERRIDE,
+        "covering",
+        (OVERRIDE,),
+        beneath=("catalogue", "covering"),
+        beneath_card_id=THEIRS.card_id,
+        beneath_rate_sources=("catalogue",),
+    )
 
 
 def test_an_override_does_not_hold_for_an_id_that_its_seller_prices_itself() -> None:
@@ -170,10 +187,11 @@ def test_an_override_does_not_hold_for_an_id_that_its_seller_prices_itself() -> 
 @pytest.mark.parametrize("state", ["own", "catalogue"])
 def test_a_sync_keeps_the_quote_beneath_up_to_date_and_changes_no_price(state: str) -> None:
     own = state == "own"
-    known = replace(model(), attribution=Attribution(OVERRIDE, beneath=("api", None)))
+    before = replace(BENEATH_OVERRIDE, beneath_card_id=OTHERS.card_id)
+    known = replace(model(), attribution=before)
     plan = synced(known, [OVERRIDDEN, quote("api", OTHERS, 100, own=own)], THEIRS)
     assert not plan.changes
-    assert not plan.attributions
+    assert plan.attributions == {known.key: BENEATH_OVERRIDE}
     assert [one.card_id for one in plan.quoted] == [THEIRS.card_id]
     assert (plan.counts["models_unchanged"], plan.counts["models_updated"]) == (1, 0)
 

@@ -10,7 +10,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState
 from pricing_server.domain.held_change import FIRST_SYNC_REASONS, HoldReason, HoldStatus
 from pricing_server.domain.names import ModelName
-from pricing_server.domain.source import Source
+from pricing_server.domain.source import SAYS_NOTHING, Coverage, Source
 from pricing_server.domain.source_listing import ListedModel
 from pricing_server.postgres.connection import Connection, Row, card_of, only
 from pricing_server.postgres.statements import statements
@@ -93,4 +93,11 @@ def stated_hold(row: Row) -> StatedHold:
         canonical_slug=row["canonical_slug"],
         alias_target=row["alias_target"],
         context_length=row["context_length"],
+        coverage=coverage_of(row),
     )
+
+
+def coverage_of(row: Row) -> Coverage:
+    """Where the absence of a rate is a statement of the source."""
+    document = row["coverage"]
+    return Coverage.from_document(document) if document is not None else SAYS_NOTHING

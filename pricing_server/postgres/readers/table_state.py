@@ -11,7 +11,12 @@ from pricing_server.domain.quote import Quote
 from pricing_server.domain.source import Source
 from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.postgres.connection import Connection, Row, card_of
-from pricing_server.postgres.readers.holds import is_first_sync, read_holds, read_other_sellers
+from pricing_server.postgres.readers.holds import (
+    coverage_of,
+    is_first_sync,
+    read_holds,
+    read_other_sellers,
+)
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.table_state import Attribution, KnownModel, TableState
 
@@ -55,6 +60,8 @@ async def read_quotes(
                 card_id=row["card_id"],
                 state=PriceState(row["state"]),
                 obtained_at=row["obtained_at"],
+                stated_since=row["stated_since"],
+                coverage=coverage_of(row),
                 missing_syncs=row["missing_syncs"],
                 stated_as=row["stated_as"],
                 is_inferred=row["is_inferred"],
@@ -82,7 +89,12 @@ def _attribution(row: Row) -> Attribution | None:
     return Attribution(
         source=row["source"],
         stated_as=row["stated_as"],
+        rate_sources=tuple(row["rate_sources"]),
         beneath=beneath if row["beneath_source"] is not None else None,
+        beneath_card_id=row["beneath_card_id"],
+        beneath_rate_sources=tuple(row["beneath_rate_sources"])
+        if row["beneath_rate_sources"] is not None
+        else None,
         disagreements=tuple(map(Disagreement.from_document, row["disagreements"])),
     )
 

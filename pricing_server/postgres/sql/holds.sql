@@ -36,7 +36,8 @@ WHERE source = %(source)s
 -- name: read_other_holds
 -- Open held changes of single models of these sellers, by other sources.
 SELECT held.*, held.fragment::text AS fragment_text, sources.rank,
-       sources.provider AS own_provider, cards.state, cards.currency, cards.rates
+       sources.coverage, sources.provider AS own_provider,
+       cards.state, cards.currency, cards.rates
 FROM held_changes AS held
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)
@@ -124,7 +125,8 @@ FOR UPDATE;
 -- name: read_decided
 -- What a decision is about: the held change of a model, or all open ones of a feed.
 SELECT held.*, held.fragment::text AS fragment_text, sources.rank,
-       sources.provider AS own_provider, cards.state, cards.currency, cards.rates
+       sources.coverage, sources.provider AS own_provider,
+       cards.state, cards.currency, cards.rates
 FROM held_changes AS held
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)

@@ -78,6 +78,7 @@ LEFT JOIN LATERAL (
            CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
                AS stated_as,
            pricing.disagreements,
+           history.rate_sources,
            cards.rates
     FROM models
     CROSS JOIN LATERAL (

@@ -18,6 +18,10 @@ SELECT history.model_key,
                  AND before.state <> 'unpriced'
             THEN %(source)s ELSE before.source END AS before_source,
        before.effective_time AS before_effective_time,
+       before.stated_card_id AS before_stated_card_id,
+       history.previous_rate_sources,
+       history.rate_sources,
+       history.stated_card_id,
        (SELECT max(later.revision) FROM model_pricing_history AS later
         WHERE later.model_key = history.model_key
           AND later.revision > history.revision
@@ -40,7 +44,7 @@ JOIN rate_cards AS in_force ON in_force.card_id = pricing.card_id
 LEFT JOIN price_quotes AS quotes ON quotes.model_key = history.model_key
                                 AND quotes.source = %(source)s
 LEFT JOIN LATERAL (
-    SELECT source, effective_time, state
+    SELECT source, effective_time, state, stated_card_id
     FROM model_pricing_history AS earlier
     JOIN rate_cards USING (card_id)
     WHERE earlier.model_key = history.model_key AND earlier.revision < history.revision

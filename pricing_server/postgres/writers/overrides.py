@@ -174,7 +174,13 @@ class PostgresOverrideWork:
         changes = settlement.changes
         head = replace(self.head, revision=self.head.revision + bool(changes))
         if settlement.attributions:
-            await write_changes(self._connection, changes, settlement.attributions, head.revision)
+            await write_changes(
+                self._connection,
+                changes,
+                settlement.attributions,
+                settlement.cards,
+                head.revision,
+            )
         if changes:
             await self._connection.execute(_SYNC_SQL["advance_head"])
         await self._connection.execute(_SYNC_SQL["notify"], {"origin": ORIGIN})
