@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from llmpricing.rate_card import RateCard
@@ -25,6 +26,11 @@ class OverrideRequest:
     reason: str
     set_by: str
     until: datetime | None = None
+    register: bool = False
+    """Whether the model may be one that nobody knows."""
+    confirm: bool = False
+    """Whether its price may be far off what is in force without it."""
+    dry_run: bool = False
     actor: str = ADMIN
 
     @property
@@ -40,6 +46,7 @@ class ClearRequest:
     provider: str
     model_id: str
     cleared_by: str
+    dry_run: bool = False
     actor: str = ADMIN
 
     @property
@@ -48,9 +55,24 @@ class ClearRequest:
         return ChangeOrigin(OriginKind.OVERRIDE_CLEARED, self.actor, self.cleared_by)
 
 
+class OverrideState(StrEnum):
+    """Whether an override is in force."""
+
+    IN_FORCE = "in_force"
+    PAST = "past"
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideEnd:
+    """How an override ended: another one replaced it, it was cleared, or it reached its end."""
+
+    origin: ChangeOrigin
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class PriceOverride:
-    """A price of an admin's that is in force."""
+    """A price of an admin's that is, or was, in force."""
 
     override_id: int
     provider: str
@@ -60,6 +82,25 @@ class PriceOverride:
     set_by: str
     set_at: datetime
     until: datetime | None
+    end: OverrideEnd | None = None
+    """None while it is in force."""
+
+    @property
+    def state(self) -> OverrideState:
+        """Whether it is in force."""
+        return OverrideState.IN_FORCE if self.end is None else OverrideState.PAST
+
+
+@dataclass(frozen=True, slots=True)
+class OverridePreview:
+    """What setting or clearing an override would do."""
+
+    old: RateCard | None
+    """In force now; None if the model has no price yet."""
+    new: RateCard
+    needs_confirm: bool
+    at: datetime
+    """When that was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +112,8 @@ class OverrideOutcome:
     change: PriceChange | None
     """None if the price is the same."""
     price_override: PriceOverride | None = None
-    """The one that was set; None after clearing."""
+    """The one that was set; None after clearing, and in a dry run."""
     covered_model_ids: tuple[str, ...] = ()
     """Other listed ids of the seller for which it holds as well."""
+    preview: OverridePreview | None = None
+    """Set in a dry run, which wrote nothing."""

@@ -8,10 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
-from llmpricing.rate_card import RateCard
+from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.domain.disagreement import Disagreement
 from pricing_server.domain.head import Head
 from pricing_server.domain.held_change import PendingChange
+from pricing_server.domain.override import OVERRIDE
 
 
 class Layer(StrEnum):
@@ -92,6 +93,12 @@ class Price:
     """What a source states of the model now and the guard holds."""
     superseded_at: datetime | None = None
     """Set for a price of the past: when the next one took its place."""
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nothing but an override that has ended ever priced the model. Nobody sells it
+        by this name, as far as we know: the admin may have mistyped it."""
+        return self.source == OVERRIDE and self.card.state is PriceState.UNPRICED
 
     @property
     def stated_by(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
 from pricing_server.domain.errors import DatabaseUnavailable
 from pricing_server.domain.head import Head
-from pricing_server.domain.override import PriceOverride
+from pricing_server.domain.override import OverrideState, PriceOverride
 from pricing_server.domain.price_change import PriceChange
 from pricing_server.lookup.answer import Answer
 from pricing_server.lookup.lookup import Lookup
@@ -102,6 +102,15 @@ class DiscrepancyFilter:
     provider: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OverrideFilter:
+    """Which overrides to list."""
+
+    states: frozenset[OverrideState]
+    provider: str | None = None
+    model_id: str | None = None
+
+
 class EvidenceReader(Protocol):
     """Reads of the price table. Each raises DatabaseUnavailable."""
 
@@ -114,9 +123,9 @@ class EvidenceReader(Protocol):
         """The models on which sources disagree, the highest ratio first."""
 
     async def overrides(
-        self, provider: str | None, after: tuple[str, str] | None, limit: int
+        self, criteria: OverrideFilter, before: int | None, limit: int
     ) -> Sequence[PriceOverride]:
-        """The overrides in force, of one seller or of all, by (provider, model id)."""
+        """Overrides, those set last first; behind the one with the id `before`."""
 
 
 class Explainer:

@@ -60,6 +60,15 @@ class Settlement:
         """The change of one model; None if its price is the same."""
         return next((one for one in self.changes if (one.provider, one.model_id) == key), None)
 
+    def card_of(self, key: ModelName) -> RateCard:
+        """The card in force of one model."""
+        return self.in_force[key].card
+
+    def card_beneath(self, key: ModelName) -> RateCard | None:
+        """The card that would be in force without the override; None if none would."""
+        beneath = self.in_force[key].beneath_completed
+        return beneath.card if beneath is not None else None
+
     def covered_by(self, key: ModelName) -> tuple[str, ...]:
         """The other ids for which the override of a model holds."""
         return tuple(

@@ -49,6 +49,7 @@ def explain(
 def override(server: ServerProcess, model_id: str, **fields: Any) -> pb.SetPriceOverrideResponse:
     stated: dict[str, Any] = {"provider": "openrouter", "reason": "a test", "set_by": "ann"}
     stated["view"] = pb.CHANGE_VIEW_FULL
+    stated["register"] = True
     request = pb.SetPriceOverrideRequest(**stated | {"model_id": model_id} | fields)
     return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
 
@@ -178,7 +179,7 @@ def test_an_override_leads_to_the_admins_words_and_to_what_is_beneath(
 ) -> None:
     bench.feed.prices = {SHARED: 3}
     server.synced()
-    done = override(server, SHARED, prompt="2.50", unit=pb.PRICE_UNIT_PER_1K_TOKENS)
+    done = override(server, SHARED, prompt="2.50", unit=pb.PRICE_UNIT_PER_1K_TOKENS, confirm=True)
     found = explain(server, SHARED, "openrouter")
     assert found.pricing.pricing_source == pb.PRICING_SOURCE_OVERRIDE
     assert found.price_override == done.price_override
@@ -235,7 +236,11 @@ def test_a_cross_reference_leads_to_the_price_referred_to(
         " ON CONFLICT (provider) DO NOTHING"
     )
     asked = pb.SetPriceOverrideRequest(
-        provider="featherless", model_id="Acme/One", prompt="1", reason="to register it"
+        provider="featherless",
+        model_id="Acme/One",
+        prompt="1",
+        register=True,
+        reason="to register it",
     )
     server.stub.SetPriceOverride(asked, timeout=CALL_SECONDS)
     clear = pb.ClearPriceOverrideRequest(provider="featherless", model_id="Acme/One")

@@ -149,7 +149,12 @@ async def test_one_held_change_is_answered_whatever_became_of_it(holding: Server
 
 async def test_an_override_neither_confirms_a_held_price_nor_hides_it(holding: Server) -> None:
     override = pb.SetPriceOverrideRequest(
-        provider="openrouter", model_id=ONE, prompt="100", completion="2", reason="a test"
+        provider="openrouter",
+        model_id=ONE,
+        prompt="100",
+        completion="2",
+        confirm=True,
+        reason="a test",
     )
     await holding.stub.SetPriceOverride(override)
     assert (await holding.synced()).run.models_held == 1

@@ -38,7 +38,12 @@ def server(bench: Bench) -> ServerProcess:
 
 def override(server: ServerProcess, model_id: str) -> pb.SetPriceOverrideResponse:
     request = pb.SetPriceOverrideRequest(
-        provider="openrouter", model_id=model_id, prompt="7", reason="a test", set_by="ann"
+        provider="openrouter",
+        model_id=model_id,
+        prompt="7",
+        register=True,
+        reason="a test",
+        set_by="ann",
     )
     return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
 

@@ -11,12 +11,14 @@ from typing import Any, Final
 from llmpricing.meters import Meter
 from llmpricing.rate_card import ALWAYS, PriceState, Rate, RateCard
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.domain.errors import InvalidArgument
-from pricing_server.domain.override import ClearRequest, OverrideRequest
+from llmpricing.wire.enums import by_number
+from pricing_server.domain.errors import InvalidArgument, ModelNotFound
+from pricing_server.domain.override import ClearRequest, OverrideRequest, OverrideState
 from pricing_server.domain.sellers import canonical
 from pricing_server.grpc_api.wire.page_tokens import Pages
 from pricing_server.grpc_api.wire.price_changes import check_view
 from pricing_server.grpc_api.wire.price_overrides import (
+    OVERRIDE_STATES,
     clear_response,
     price_override_message,
     set_response,
@@ -30,25 +32,35 @@ from pricing_server.grpc_api.wire.requests import (
     check_page_size,
     check_text,
     instant_of,
+    known_value,
     optional_name,
     price_of,
     rates_of,
 )
 from pricing_server.grpc_api.wire.results import fitting
-from pricing_server.history.evidence import EvidenceReader
+from pricing_server.history.evidence import EvidenceReader, OverrideFilter
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.sync.override_runner import OverrideRunner
 
 MAX_REASON: Final = 1_000
 
 HEADLINE: Final = {"prompt": Meter.INPUT_TOKENS, "completion": Meter.OUTPUT_TOKENS}
 
+_STATE_OF: Final[Mapping[int, OverrideState]] = by_number(OVERRIDE_STATES)
+
 
 async def set_price_override(
-    overrides: OverrideRunner, request: pb.SetPriceOverrideRequest
+    overrides: OverrideRunner, lookup: Lookup, request: pb.SetPriceOverrideRequest
 ) -> pb.SetPriceOverrideResponse:
     """Answer SetPriceOverride."""
     check_view(request.view)
-    return set_response(await overrides.set(override_request(request)), request.view)
+    asked = override_request(request)
+    try:
+        outcome = await overrides.set(asked)
+    except ModelNotFound:
+        # The price table has no names that look like it at hand.
+        raise await lookup.error_of(asked.provider, asked.model_id) from None
+    return set_response(outcome, request.view)
 
 
 async def clear_price_override(
@@ -63,18 +75,31 @@ async def list_price_overrides(
     reader: EvidenceReader, request: pb.ListPriceOverridesRequest
 ) -> pb.ListPriceOverridesResponse:
     """Answer ListPriceOverrides."""
-    name = optional_name(request, "provider")
-    provider = canonical(name) if name is not None else None
+    criteria = override_filter(request)
     limit = check_page_size(request.page_size)
-    pages = Pages("ListPriceOverrides", provider)
-    cursor = pages.cursor(request.page_token, str, str)
-    after = (str(cursor[0]), str(cursor[1])) if cursor else None
-    found = await reader.overrides(provider, after, limit + 1)
+    pages = Pages(
+        "ListPriceOverrides", criteria.provider, criteria.model_id, sorted(criteria.states)
+    )
+    cursor = pages.cursor(request.page_token, int)
+    found = await reader.overrides(criteria, int(cursor[0]) if cursor else None, limit + 1)
     listed = fitting(map(price_override_message, found[:limit]))
     last = found[len(listed) - 1] if len(found) > len(listed) else None
     return pb.ListPriceOverridesResponse(
         price_overrides=listed,
-        next_page_token=pages.token(last.provider, last.model_id) if last is not None else None,
+        next_page_token=pages.token(last.override_id) if last is not None else None,
+    )
+
+
+def override_filter(request: pb.ListPriceOverridesRequest) -> OverrideFilter:
+    """What to list. Raises InvalidArgument."""
+    name = optional_name(request, "provider")
+    states = [
+        known_value(number, _STATE_OF, f"states[{at}]") for at, number in enumerate(request.states)
+    ]
+    return OverrideFilter(
+        states=frozenset(states or [OverrideState.IN_FORCE]),
+        provider=canonical(name) if name is not None else None,
+        model_id=optional_name(request, "model_id"),
     )
 
 
@@ -89,6 +114,9 @@ def override_request(request: pb.SetPriceOverrideRequest) -> OverrideRequest:
         reason=check_text("reason", request.reason, MAX_REASON),
         set_by=check_text("set_by", request.set_by, MAX_WHO, default=WHO),
         until=_until(request),
+        register=request.register,
+        confirm=request.confirm,
+        dry_run=request.dry_run,
     )
 
 
@@ -96,7 +124,7 @@ def clear_request(request: pb.ClearPriceOverrideRequest) -> ClearRequest:
     """The checked request. Raises InvalidArgument."""
     provider, model_id = _names(request.provider, request.model_id)
     cleared_by = check_text("cleared_by", request.cleared_by, MAX_WHO, default=WHO)
-    return ClearRequest(provider, model_id, cleared_by)
+    return ClearRequest(provider, model_id, cleared_by, dry_run=request.dry_run)
 
 
 def _names(provider: str, model_id: str) -> tuple[str, str]:

@@ -2,7 +2,13 @@
 -- transaction locks the head first.
 
 -- name: read_model
-SELECT model_key FROM models WHERE provider = %(provider)s AND model_id = %(model_id)s;
+-- A model is left by an override if nothing but one that has ended ever priced it.
+SELECT models.model_key,
+       coalesce(pricing.source = 'override' AND cards.state = 'unpriced', false) AS is_left
+FROM models
+LEFT JOIN model_pricing AS pricing USING (model_key)
+LEFT JOIN rate_cards AS cards USING (card_id)
+WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s;
 
 -- name: read_due
 -- The overrides in force that have reached their end.

@@ -62,6 +62,7 @@ from llmpricing.v1.cost_pb2 import ReceiptView as ReceiptView
 from llmpricing.v1.cost_pb2 import ReplayReceiptRequest as ReplayReceiptRequest
 from llmpricing.v1.cost_pb2 import ReplayReceiptResponse as ReplayReceiptResponse
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_BATCH_TOO_LARGE as ERROR_REASON_BATCH_TOO_LARGE
+from llmpricing.v1.error_reason_pb2 import ERROR_REASON_CONFIRM_REQUIRED as ERROR_REASON_CONFIRM_REQUIRED
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE as ERROR_REASON_DATABASE_UNAVAILABLE
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_EPOCH_CHANGED as ERROR_REASON_EPOCH_CHANGED
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_HELD_CHANGE_NOT_FOUND as ERROR_REASON_HELD_CHANGE_NOT_FOUND
@@ -172,7 +173,13 @@ from llmpricing.v1.price_override_pb2 import ClearPriceOverrideRequest as ClearP
 from llmpricing.v1.price_override_pb2 import ClearPriceOverrideResponse as ClearPriceOverrideResponse
 from llmpricing.v1.price_override_pb2 import ListPriceOverridesRequest as ListPriceOverridesRequest
 from llmpricing.v1.price_override_pb2 import ListPriceOverridesResponse as ListPriceOverridesResponse
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_IN_FORCE as PRICE_OVERRIDE_STATE_IN_FORCE
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_PAST as PRICE_OVERRIDE_STATE_PAST
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_UNSPECIFIED as PRICE_OVERRIDE_STATE_UNSPECIFIED
 from llmpricing.v1.price_override_pb2 import PriceOverride as PriceOverride
+from llmpricing.v1.price_override_pb2 import PriceOverrideEnd as PriceOverrideEnd
+from llmpricing.v1.price_override_pb2 import PriceOverridePreview as PriceOverridePreview
+from llmpricing.v1.price_override_pb2 import PriceOverrideState as PriceOverrideState
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideRequest as SetPriceOverrideRequest
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideResponse as SetPriceOverrideResponse
 from llmpricing.v1.price_pb2 import BatchGetPricingRequest as BatchGetPricingRequest

@@ -74,6 +74,7 @@ from llmpricing.v1.cost_pb2 import ReceiptView as ReceiptView
 from llmpricing.v1.cost_pb2 import ReplayReceiptRequest as ReplayReceiptRequest
 from llmpricing.v1.cost_pb2 import ReplayReceiptResponse as ReplayReceiptResponse
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_BATCH_TOO_LARGE as ERROR_REASON_BATCH_TOO_LARGE
+from llmpricing.v1.error_reason_pb2 import ERROR_REASON_CONFIRM_REQUIRED as ERROR_REASON_CONFIRM_REQUIRED
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE as ERROR_REASON_DATABASE_UNAVAILABLE
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_EPOCH_CHANGED as ERROR_REASON_EPOCH_CHANGED
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_HELD_CHANGE_NOT_FOUND as ERROR_REASON_HELD_CHANGE_NOT_FOUND
@@ -184,7 +185,13 @@ from llmpricing.v1.price_override_pb2 import ClearPriceOverrideRequest as ClearP
 from llmpricing.v1.price_override_pb2 import ClearPriceOverrideResponse as ClearPriceOverrideResponse
 from llmpricing.v1.price_override_pb2 import ListPriceOverridesRequest as ListPriceOverridesRequest
 from llmpricing.v1.price_override_pb2 import ListPriceOverridesResponse as ListPriceOverridesResponse
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_IN_FORCE as PRICE_OVERRIDE_STATE_IN_FORCE
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_PAST as PRICE_OVERRIDE_STATE_PAST
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_UNSPECIFIED as PRICE_OVERRIDE_STATE_UNSPECIFIED
 from llmpricing.v1.price_override_pb2 import PriceOverride as PriceOverride
+from llmpricing.v1.price_override_pb2 import PriceOverrideEnd as PriceOverrideEnd
+from llmpricing.v1.price_override_pb2 import PriceOverridePreview as PriceOverridePreview
+from llmpricing.v1.price_override_pb2 import PriceOverrideState as PriceOverrideState
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideRequest as SetPriceOverrideRequest
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideResponse as SetPriceOverrideResponse
 from llmpricing.v1.price_pb2 import BatchGetPricingRequest as BatchGetPricingRequest
@@ -511,15 +518,15 @@ class PricingServiceStub:
     """
     SetPriceOverride: _grpc.UnaryUnaryMultiCallable[_price_override_pb2.SetPriceOverrideRequest, _price_override_pb2.SetPriceOverrideResponse]
     """SetPriceOverride puts a price of the curator's in force before every source,
-    until it is cleared or ends. The model need not be known. An override that is
-    there is replaced.
+    until it is cleared or ends. A model that nobody knows needs `register`, and a price
+    far off `confirm`; try it with dry_run first. An override that is there is replaced.
     """
     ClearPriceOverride: _grpc.UnaryUnaryMultiCallable[_price_override_pb2.ClearPriceOverrideRequest, _price_override_pb2.ClearPriceOverrideResponse]
     """ClearPriceOverride ends an override: what the sources state is in force again,
     or nothing is known. NOT_FOUND/OVERRIDE_NOT_FOUND if there is none.
     """
     ListPriceOverrides: _grpc.UnaryUnaryMultiCallable[_price_override_pb2.ListPriceOverridesRequest, _price_override_pb2.ListPriceOverridesResponse]
-    """ListPriceOverrides lists the overrides in force."""
+    """ListPriceOverrides lists the overrides in force, and those of the past."""
     ListDiscrepancies: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListDiscrepanciesRequest, _evidence_pb2.ListDiscrepanciesResponse]
     """ListDiscrepancies lists the models on whose headline price two sources of one
     seller disagree now, the largest ratio first.
@@ -668,15 +675,15 @@ class PricingServiceAsyncStub(PricingServiceStub):
     """
     SetPriceOverride: _aio.UnaryUnaryMultiCallable[_price_override_pb2.SetPriceOverrideRequest, _price_override_pb2.SetPriceOverrideResponse]  # type: ignore[assignment]
     """SetPriceOverride puts a price of the curator's in force before every source,
-    until it is cleared or ends. The model need not be known. An override that is
-    there is replaced.
+    until it is cleared or ends. A model that nobody knows needs `register`, and a price
+    far off `confirm`; try it with dry_run first. An override that is there is replaced.
     """
     ClearPriceOverride: _aio.UnaryUnaryMultiCallable[_price_override_pb2.ClearPriceOverrideRequest, _price_override_pb2.ClearPriceOverrideResponse]  # type: ignore[assignment]
     """ClearPriceOverride ends an override: what the sources state is in force again,
     or nothing is known. NOT_FOUND/OVERRIDE_NOT_FOUND if there is none.
     """
     ListPriceOverrides: _aio.UnaryUnaryMultiCallable[_price_override_pb2.ListPriceOverridesRequest, _price_override_pb2.ListPriceOverridesResponse]  # type: ignore[assignment]
-    """ListPriceOverrides lists the overrides in force."""
+    """ListPriceOverrides lists the overrides in force, and those of the past."""
     ListDiscrepancies: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListDiscrepanciesRequest, _evidence_pb2.ListDiscrepanciesResponse]  # type: ignore[assignment]
     """ListDiscrepancies lists the models on whose headline price two sources of one
     seller disagree now, the largest ratio first.
@@ -936,8 +943,8 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_price_override_pb2.SetPriceOverrideResponse, _abc.Awaitable[_price_override_pb2.SetPriceOverrideResponse]]:
         """SetPriceOverride puts a price of the curator's in force before every source,
-        until it is cleared or ends. The model need not be known. An override that is
-        there is replaced.
+        until it is cleared or ends. A model that nobody knows needs `register`, and a price
+        far off `confirm`; try it with dry_run first. An override that is there is replaced.
         """
 
     @_abc_1.abstractmethod
@@ -956,7 +963,7 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _price_override_pb2.ListPriceOverridesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_price_override_pb2.ListPriceOverridesResponse, _abc.Awaitable[_price_override_pb2.ListPriceOverridesResponse]]:
-        """ListPriceOverrides lists the overrides in force."""
+        """ListPriceOverrides lists the overrides in force, and those of the past."""
 
     @_abc_1.abstractmethod
     def ListDiscrepancies(
