@@ -354,7 +354,7 @@ CREATE TABLE held_changes (
     reason text NOT NULL
         CONSTRAINT held_changes_reason_is_known CHECK (reason IN (
             'ratio_to_past', 'ratio_to_other_source', 'feed_shifted', 'few_references',
-            'unproven_source')),
+            'unproven_source', 'feed_shrunk', 'implausible')),
     evidence jsonb NOT NULL
         CONSTRAINT held_changes_evidence_is_a_list CHECK (jsonb_typeof(evidence) = 'array'),
     card_id text
@@ -409,7 +409,8 @@ COMMENT ON TABLE held_changes IS
 COMMENT ON COLUMN held_changes.obtained_at IS 'When the data that first stated it was obtained.';
 COMMENT ON COLUMN held_changes.last_obtained_at IS 'When the data that last stated it was obtained.';
 COMMENT ON COLUMN held_changes.lapsed_at IS
-    'When the source stated another price than the rejected one: the rejection no longer binds.';
+    'When the source stated another price than the rejected one, or a feed that was rejected for '
+    'its size grew again: the rejection no longer binds.';
 
 -- Overrides ------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from llmpricing.rate_card import PriceState, RateCard
-from pricing_server.domain.held_change import Suspicion
+from pricing_server.domain.held_change import HoldReason, Suspicion
 from pricing_server.domain.names import ModelName
 from pricing_server.domain.price_change import ChangeOrigin, PriceChange
 from pricing_server.domain.quote import Covered, Quote
@@ -116,7 +116,7 @@ class _Planner:
         self.resolver = Resolver(cards, terms.origin, terms.changed_at)
         self.judge = Judge(state, source, cards, terms.changed_at)
         self.holding = Holding(state.holds, None)
-        self.is_feed_held = False
+        self.held_feed: Suspicion | None = None
         self.quoted: list[QuotedModel] = []
         self.missing: list[int] = []
         self.missing_count = 0
@@ -139,9 +139,9 @@ class _Planner:
                 skipped.append(listed.key)
             else:
                 candidates.append(self._candidate(listed, model))
-        verdicts = self.judge.judge(candidates)
+        verdicts = self.judge.judge(candidates, self.listing)
         self.holding = Holding(self.state.holds, verdicts.feed)
-        self.is_feed_held = verdicts.feed is not None
+        self.held_feed = verdicts.feed
         for key in skipped:
             self.counts["skipped"] += 1
             self.holding.leave(key)
@@ -257,7 +257,7 @@ class _Planner:
                 self.unreadable.append(model.model_key)
                 continue
             self.missing_count += 1
-            if self.is_feed_held:
+            if self.held_feed is not None:
                 # What a feed does not list that is not believed may be there all the same.
                 self.unreadable.append(model.model_key)
                 continue
@@ -324,6 +324,7 @@ class _Planner:
             if kept:
                 notices.append(Notice(code, message, len(kept), kept[0]))
         notices += self._older_data()
+        notices += self._shrunk()
         return Plan(
             quoted=tuple(self.quoted),
             missing=tuple(self.missing),
@@ -353,6 +354,19 @@ class _Planner:
         message = f"the data is of {_utc(obtained_at)}, older than that of {_utc(previous)} before"
         models = self.listing.models
         return [Notice("older_data", message, len(models), models[0].model_id)]
+
+    def _shrunk(self) -> list[Notice]:
+        """Says of a feed that shrank what it does not list, perhaps beside no other finding."""
+        if self.held_feed is None or self.held_feed.reason is not HoldReason.FEED_SHRUNK:
+            return []
+        message = "less than half of what was listed is left; held as a whole, nothing is delisted"
+        missing = sorted(
+            model.model_id
+            for model in self.state.models.values()
+            if model.key not in self.listed
+            and self.state.quote_by(self.source.slug, model.key) is not None
+        )
+        return [Notice("feed_shrunk", message, self.missing_count, missing[0])]
 
     def _is_news(self) -> bool:
         """Whether the data is newer than that of the last sync; the same data read again

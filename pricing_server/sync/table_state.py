@@ -10,7 +10,7 @@ from decimal import Decimal
 from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
 from pricing_server.domain.disagreement import Disagreement
-from pricing_server.domain.held_change import HoldReason
+from pricing_server.domain.held_change import HoldEvidence, HoldReason
 from pricing_server.domain.names import ModelName
 from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.quote import Covered, Quote
@@ -98,6 +98,7 @@ class OpenFeed:
 
     held_change_id: int
     reason: HoldReason
+    evidence: tuple[HoldEvidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,8 @@ class Holds:
     feed: OpenFeed | None = None
     own: Mapping[ModelName, OpenHold] = field(default_factory=dict)
     rejected: Mapping[ModelName, Rejection] = field(default_factory=dict)
+    rejected_shrinking: tuple[int, ...] = ()
+    """Held feeds that somebody rejected as FEED_SHRUNK, and that did not grow again since."""
     others: Mapping[ModelName, tuple[StatedHold, ...]] = field(default_factory=dict)
     """Of other sources, and of no held feed: what is listed may confirm these."""
 
