@@ -62,6 +62,7 @@ WHOLE_TABLE_READERS: Final[Mapping[tuple[str, str], str]] = {
     ("verify", "prices_unlike_history"): A_CHECK,
     ("verify", "activity_unlike_history"): A_CHECK,
     ("verify", "quotes_unlike_prices"): A_CHECK,
+    ("verify", "read_completed_prices"): A_CHECK,
     ("verify", "inconsistent_runs"): A_CHECK,
     ("verify", "held_unlike_feeds"): A_CHECK,
     ("verify", "held_by_no_run"): A_CHECK,

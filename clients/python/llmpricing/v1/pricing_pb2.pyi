@@ -97,6 +97,17 @@ from llmpricing.v1.evidence_pb2 import ExplainPriceResponse as ExplainPriceRespo
 from llmpricing.v1.evidence_pb2 import ListDiscrepanciesRequest as ListDiscrepanciesRequest
 from llmpricing.v1.evidence_pb2 import ListDiscrepanciesResponse as ListDiscrepanciesResponse
 from llmpricing.v1.evidence_pb2 import SourceQuote as SourceQuote
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_ALL_IS_STATED as UNFILLED_REASON_ALL_IS_STATED
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_BASE_DIFFERS as UNFILLED_REASON_BASE_DIFFERS
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_BREAKS_ITS_KIND as UNFILLED_REASON_BREAKS_ITS_KIND
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_DIFFERS as UNFILLED_REASON_DIFFERS
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_NO_STANDARD_RATE as UNFILLED_REASON_NO_STANDARD_RATE
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_SECOND_UNIT as UNFILLED_REASON_SECOND_UNIT
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_TIERS_STAND as UNFILLED_REASON_TIERS_STAND
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_UNSPECIFIED as UNFILLED_REASON_UNSPECIFIED
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_ZERO as UNFILLED_REASON_ZERO
+from llmpricing.v1.evidence_pb2 import UnfilledRate as UnfilledRate
+from llmpricing.v1.evidence_pb2 import UnfilledReason as UnfilledReason
 from llmpricing.v1.held_change_pb2 import GetHeldChangeRequest as GetHeldChangeRequest
 from llmpricing.v1.held_change_pb2 import GetHeldChangeResponse as GetHeldChangeResponse
 from llmpricing.v1.held_change_pb2 import HOLD_DECISION_APPROVE as HOLD_DECISION_APPROVE
