@@ -175,7 +175,7 @@ class ServerProcess:
             assert self.process.poll() is None, f"it ended: {self.errors}"
             return next((line for line in self.output if line.startswith("serving on ")), None)
 
-        line = until(serving, "a server that serves", 60)
+        line = until(serving, "a server that serves")
         assert line is not None
         return line.removeprefix("serving on ").strip()
 
@@ -195,9 +195,9 @@ class ServerProcess:
 
     def wait(self) -> int:
         """The exit code, when all output is there."""
-        code = self.process.wait(60)
+        code = self.process.wait(CALL_SECONDS)
         for reader in self._readers:
-            reader.join(60)
+            reader.join(CALL_SECONDS)
         return code
 
     def dispose(self) -> None:
