@@ -11,14 +11,9 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from llmpricing.v1 import pricing_pb2 as pb
-from tests.integration._runs import (
-    CALL_SECONDS,
-    Bench,
-    ServerProcess,
-    bench_on,
-    refusal,
-    until,
-)
+from tests.integration._poll import until
+from tests.integration._runs import Bench, ServerProcess, bench_on, refusal
+from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
 
