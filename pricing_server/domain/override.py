@@ -26,6 +26,8 @@ class OverrideRequest:
     reason: str
     set_by: str
     until: datetime | None = None
+    replace_card: bool = False
+    """Whether the card is the whole price; without it, other rates stay as sources state them."""
     register: bool = False
     """Whether the model may be one that nobody knows."""
     confirm: bool = False
@@ -78,6 +80,8 @@ class PriceOverride:
     provider: str
     model_id: str
     card: RateCard
+    """What it states; the price in force has other rates besides unless it replaces the card."""
+    replace_card: bool
     reason: str
     set_by: str
     set_at: datetime
@@ -97,7 +101,10 @@ class OverridePreview:
 
     old: RateCard | None
     """In force now; None if the model has no price yet."""
+    old_sources: tuple[str, ...]
+    """Who states each rate of it."""
     new: RateCard
+    new_sources: tuple[str, ...]
     needs_confirm: bool
     at: datetime
     """When that was found."""

@@ -31,6 +31,8 @@ class Quote:
     """The id under which the source states it, if that is another id of the same model."""
     is_inferred: bool = False
     """Whether it is our inference, and not the source's word, that the two ids are one model."""
+    is_patch: bool = False
+    """Whether it is an override that leaves other rates as the sources state them."""
     coverage: Coverage = SAYS_NOTHING
     """Where the absence of a rate on the card is a statement of the source."""
 

@@ -143,6 +143,7 @@ async def set_override(
             provider=request.provider,
             model_id=request.model_id,
             card=request.card,
+            replace_card=request.replace_card,
             reason=request.reason,
             set_by=request.set_by,
             set_at=at,
@@ -226,8 +227,11 @@ def _leap(settled: Settlement, key: ModelName, at: datetime) -> Leap | None:
 def _preview(
     settled: Settlement, key: ModelName, at: datetime, *, needs_confirm: bool
 ) -> OverridePreview:
-    change, new = settled.change_of(key), settled.card_of(key)
-    return OverridePreview(change.old if change is not None else new, new, needs_confirm, at)
+    change, found = settled.change_of(key), settled.in_force[key]
+    new, sources = found.card, found.completed.sources
+    # Without a change the price is the same, whoever states it now.
+    old, old_sources = (change.old, change.old_sources) if change is not None else (new, sources)
+    return OverridePreview(old, old_sources, new, sources, needs_confirm, at)
 
 
 def _outcome(

@@ -15,6 +15,7 @@ from pricing_server.domain.price_change import ChangeKind, ChangeOrigin, PriceCh
 from pricing_server.domain.quote import Quote, precedence
 from pricing_server.sync.agreement import differences
 from pricing_server.sync.completion import CompletedCard, StatedCard, completed
+from pricing_server.sync.patching import patched
 from pricing_server.sync.table_state import Attribution, KnownModel
 
 
@@ -66,7 +67,9 @@ def in_force(
       price of all that both price.
     - The override of a model holds for an id that it covers where the price of that id is the
       covering model's without the override.
-    - Its card is completed by the other listed quotes (`completion.py`), and by those of the
+    - An override that is a patch is in force with the card beneath, of which it replaces rates
+      (`patching.py`); any other with its own card alone. Nothing completes an override itself.
+    - A source's card is completed by the other listed quotes (`completion.py`), and by those of the
       sources in `filling`, which have done so before and do not list the model any more.
     """
     standing = _standing(list(quotes), cards, at)
@@ -83,6 +86,8 @@ def in_force(
             found = _alone(override, cards)
             if stated is None:
                 return found
+            if override.is_patch:
+                found = replace(found, completed=_patched(found, stated.completed))
             return replace(found, beneath=stated.quote, beneath_completed=stated.completed)
     return stated if stated is not None else _alone(min(overrides, key=precedence), cards)
 
@@ -90,6 +95,14 @@ def in_force(
 def _alone(quote: Quote, cards: Mapping[str, RateCard]) -> InForce:
     card = CompletedCard.alone(quote.source, cards[quote.card_id])
     return InForce(quote, card, quote.since)
+
+
+def _patched(override: InForce, beneath: CompletedCard) -> CompletedCard:
+    """The card beneath with the rates of an override, and who states each."""
+    card = patched(beneath.card, override.card)
+    sources = dict(zip((rate.key for rate in beneath.card.rates), beneath.sources, strict=True))
+    sources |= dict.fromkeys((rate.key for rate in override.card.rates), override.quote.source)
+    return CompletedCard(card, tuple(sources[rate.key] for rate in card.rates))
 
 
 def _completed(

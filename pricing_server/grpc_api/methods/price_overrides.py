@@ -114,6 +114,8 @@ def override_request(request: pb.SetPriceOverrideRequest) -> OverrideRequest:
         reason=check_text("reason", request.reason, MAX_REASON),
         set_by=check_text("set_by", request.set_by, MAX_WHO, default=WHO),
         until=_until(request),
+        # A model that is declared free is free of everything.
+        replace_card=request.replace_card or request.free,
         register=request.register,
         confirm=request.confirm,
         dry_run=request.dry_run,

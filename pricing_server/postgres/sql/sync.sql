@@ -145,7 +145,12 @@ WHERE known.provider = ANY(%(providers)s)
 -- What each source states of models, under their own ids and under those that cover them.
 SELECT quotes.model_key, quotes.source, sources.rank, sources.provider AS own_provider,
        sources.coverage, quotes.card_id, cards.state, quotes.obtained_at, quotes.stated_since,
-       quotes.missing_syncs, quotes.stated_as, quotes.is_inferred
+       quotes.missing_syncs, quotes.stated_as, quotes.is_inferred,
+       quotes.source = 'override' AND EXISTS (
+           SELECT FROM price_overrides AS overrides
+           WHERE overrides.model_key = quotes.quoted_model_key
+             AND overrides.cleared_at IS NULL AND NOT overrides.replace_card
+       ) AS is_patch
 FROM stated_quotes AS quotes
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)

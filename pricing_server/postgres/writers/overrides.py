@@ -120,6 +120,7 @@ class PostgresOverrideWork:
             "model_keys": [model_key],
             "card_id": request.card.card_id,
             "fragment": request.statement,
+            "replace_card": request.replace_card,
             "reason": request.reason,
             "set_by": request.set_by,
             "until": request.until,
