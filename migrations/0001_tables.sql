@@ -146,10 +146,21 @@ CREATE TABLE models (
         CONSTRAINT models_context_length_is_positive CHECK (context_length > 0),
     context_length_source text
         CONSTRAINT models_context_length_source_fkey REFERENCES sources ON DELETE RESTRICT,
+    retirement_time timestamptz,
+    retirement_source text
+        CONSTRAINT models_retirement_source_fkey REFERENCES sources ON DELETE RESTRICT,
+    successor text
+        CONSTRAINT models_successor_has_a_length CHECK (length(successor) BETWEEN 1 AND 512),
+    successor_source text
+        CONSTRAINT models_successor_source_fkey REFERENCES sources ON DELETE RESTRICT,
     CONSTRAINT models_provider_model_id_key UNIQUE (provider, model_id),
     CONSTRAINT models_delisted_ones_have_a_time CHECK (is_active = (delisted_at IS NULL)),
     CONSTRAINT models_context_length_has_a_source
-        CHECK ((context_length IS NULL) = (context_length_source IS NULL))
+        CHECK ((context_length IS NULL) = (context_length_source IS NULL)),
+    CONSTRAINT models_retirement_has_a_source
+        CHECK ((retirement_time IS NULL) = (retirement_source IS NULL)),
+    CONSTRAINT models_successor_has_a_source
+        CHECK ((successor IS NULL) = (successor_source IS NULL))
 );
 CREATE INDEX models_by_model_id ON models (model_id);
 -- Other sellers of a model are found by its names.
@@ -164,6 +175,13 @@ COMMENT ON COLUMN models.context_length IS
     'Tokens of input and output together; null if no source states it.';
 COMMENT ON COLUMN models.context_length_source IS
     'Who states the context length: the source with the lowest rank that does.';
+COMMENT ON COLUMN models.retirement_time IS
+    'When the seller stops serving the model; null if no source states it.';
+COMMENT ON COLUMN models.retirement_source IS
+    'Who states the retirement: the source with the lowest rank that does.';
+COMMENT ON COLUMN models.successor IS 'The model to move to, in the seller''s naming.';
+COMMENT ON COLUMN models.successor_source IS
+    'Who states the successor: the source with the lowest rank that does.';
 
 -- Rate cards ----------------------------------------------------------------------
 
@@ -336,7 +354,7 @@ CREATE TABLE held_changes (
     reason text NOT NULL
         CONSTRAINT held_changes_reason_is_known CHECK (reason IN (
             'ratio_to_past', 'ratio_to_other_source', 'feed_shifted', 'few_references',
-            'unproven_source')),
+            'unproven_source', 'feed_shrunk', 'implausible')),
     evidence jsonb NOT NULL
         CONSTRAINT held_changes_evidence_is_a_list CHECK (jsonb_typeof(evidence) = 'array'),
     card_id text
@@ -391,7 +409,8 @@ COMMENT ON TABLE held_changes IS
 COMMENT ON COLUMN held_changes.obtained_at IS 'When the data that first stated it was obtained.';
 COMMENT ON COLUMN held_changes.last_obtained_at IS 'When the data that last stated it was obtained.';
 COMMENT ON COLUMN held_changes.lapsed_at IS
-    'When the source stated another price than the rejected one: the rejection no longer binds.';
+    'When the source stated another price than the rejected one, or a feed that was rejected for '
+    'its size grew again: the rejection no longer binds.';
 
 -- Overrides ------------------------------------------------------------------------
 

@@ -76,6 +76,9 @@ SELECT models.model_key,
        cards.currency,
        cards.rates,
        models.context_length,
+       models.retirement_time,
+       models.retirement_source,
+       models.successor,
        -- No join, which every look-up would pay for.
        CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN (
            SELECT quoted.model_id FROM models AS quoted

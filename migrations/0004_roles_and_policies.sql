@@ -72,7 +72,8 @@ GRANT UPDATE ON provider_aliases, sources, price_table_head, price_quotes, cover
     model_pricing, source_validators
     TO pricing_writer;
 GRANT UPDATE (is_active, delisted_at, hugging_face_id, canonical_slug, alias_target,
-              context_length, context_length_source)
+              context_length, context_length_source, retirement_time, retirement_source,
+              successor, successor_source)
     ON models TO pricing_writer;
 GRANT UPDATE (status, completed_at, models_fetched, models_updated, models_unchanged,
               models_skipped, models_registered, models_missing, models_held, errors,

@@ -152,11 +152,20 @@ class HeldTable:
 
     def _holds(self, source: Source) -> Holds:
         feed, own, rejected = None, {}, {}
+        shrinking = tuple(
+            each.number
+            for each in self.entries.values()
+            if each.source is source
+            and each.listed is None
+            and each.reason is HoldReason.FEED_SHRUNK
+            and each.status is HoldStatus.REJECTED
+            and not each.has_lapsed
+        )
         others: dict[ModelName, tuple[StatedHold, ...]] = {}
         for each in self.entries.values():
             if each.listed is None:
                 if each.source is source and each.status is HoldStatus.OPEN:
-                    feed = OpenFeed(each.number, each.reason)
+                    feed = OpenFeed(each.number, each.reason, each.suspicion.evidence)
                 continue
             assert each.card is not None
             key = each.listed.key
@@ -167,7 +176,7 @@ class HeldTable:
                     rejected[key] = Rejection(each.number, each.card.card_id)
             elif each.source is not source and each.status is HoldStatus.OPEN and not each.feed:
                 others[key] = (*others.get(key, ()), self._stated(each))
-        return Holds(feed, own, rejected, others)
+        return Holds(feed, own, rejected, shrinking, others)
 
     @staticmethod
     def _stated(each: Entry) -> StatedHold:
@@ -251,7 +260,7 @@ class HeldTable:
             assert self.entries[number].status is HoldStatus.OPEN
             self.entries[number].last_obtained_at = data.obtained_at
         feed = holding.same_feed
-        if holding.opened and holding.feed is not None and feed is None:
+        if holding.feed is not None and feed is None:
             feed = self._open(source, holding.feed, data).number
         for opened in holding.opened:
             each = self._open(source, opened.suspicion, data)

@@ -11,12 +11,13 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Context as DecimalContext
 from decimal import Decimal
 from itertools import combinations
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from llmpricing.meter_tree import join
 from llmpricing.meters import Meter
@@ -24,6 +25,10 @@ from pricing_server.providers.litellm import model_id_of, seller_of
 from tests._cost_cases import CostCase
 
 NOW: Final = datetime(2026, 11, 20, 12, tzinfo=UTC)
+"""A Friday."""
+
+WEEK: Final = tuple(NOW + timedelta(minutes=minutes) for minutes in range(0, 7 * 24 * 60, 30))
+"""Instants at which rows with off-peak prices are priced."""
 
 USAGES_PER_MODEL: Final = 4
 """At least; of a model with tiers one for each edge and context, up to MOST_PER_MODEL."""
@@ -102,6 +107,7 @@ COUNTED: Final[Mapping[tuple[str, str], tuple[Meter, ...]]] = {
 }
 """What models of other modes are priced by, and the meters that count it."""
 
+_OFF_PEAK: Final = "off_peak_pricing"
 _TIER: Final = re.compile(r"_(flex|priority|balanced|ultrafast|batches)$")
 _THRESHOLD: Final = re.compile(r"_above_(\d+k?)_tokens")
 
@@ -125,10 +131,14 @@ def _cases(rng: random.Random, seller: str, model_id: str, row: Row) -> Iterator
         edges = [(context, size) for context in _contexts(row) for size in _sizes(row)]
         if len(edges) > MOST_PER_MODEL:
             edges = rng.sample(edges, MOST_PER_MODEL)
-        for number in range(max(USAGES_PER_MODEL, len(edges))):
+        for number in range(0 if row.get(_OFF_PEAK) else max(USAGES_PER_MODEL, len(edges))):
             context, size = edges[number % len(edges)]
             units = _units(rng, size or rng.randint(1, 300_000))
             yield _token_case(seller, model_id, row, units, context)
+        for at in WEEK if row.get(_OFF_PEAK) else ():
+            priced = {**row, **(row[_OFF_PEAK] if _is_off_peak(row[_OFF_PEAK], at) else {})}
+            case = _token_case(seller, model_id, priced, _units(rng, 1_000), {})
+            yield replace(case, at=at)
     else:
         for (mode, key), meters in COUNTED.items():
             sized = any(each.startswith(f"{key}_") for each in row)
@@ -172,6 +182,21 @@ def price_of(
     if is_torn and prices[keys[0]] is None:
         return None
     return next((price for price in prices.values() if price is not None), None)
+
+
+def _is_off_peak(stated: Mapping[str, Any], at: datetime) -> bool:
+    """By the day of the instant in the stated time zone, and the hour in UTC."""
+    day = at.astimezone(ZoneInfo(stated.get("weekday_timezone", "UTC"))).isoweekday()
+    clock = f"{at:%H:%M}"
+    for window in stated["windows"]:
+        hours = window["hours_utc"]
+        for start, end in (
+            each.split("-") for each in ([hours] if isinstance(hours, str) else hours)
+        ):
+            within = start <= clock < end if start < end else clock >= start or clock < end
+            if within and day in window["weekdays"]:
+                return True
+    return False
 
 
 def _is_that_of_output(row: Row) -> bool:

@@ -22,6 +22,7 @@ class HoldReason(StrEnum):
     FEED_SHIFTED = "feed_shifted"
     FEW_REFERENCES = "few_references"
     UNPROVEN_SOURCE = "unproven_source"
+    FEED_SHRUNK = "feed_shrunk"
 
 
 FIRST_SYNC_REASONS = frozenset({HoldReason.FEW_REFERENCES, HoldReason.UNPROVEN_SOURCE})
@@ -49,9 +50,11 @@ class HoldDecision(StrEnum):
 class HoldEvidence:
     """One number that the guard compared. Prices are USD per one of the meter."""
 
-    meter: Meter
+    meter: Meter | None
+    """None where models were counted."""
     ratio: Decimal
-    """stated / reference to 6 digits; of a feed the median of its models' ratios."""
+    """stated / reference to 6 digits; of a feed the median of its models' ratios, or the share of
+    its models that it still lists."""
     references: int = 1
     """How many models were compared."""
     stated: Decimal | None = None

@@ -65,6 +65,12 @@ class Price:
     delisted_at: datetime | None = None
     context_length: int | None = None
     """How many tokens of input and output it takes together."""
+    retirement_time: datetime | None = None
+    """When the seller stops serving it, as far as a source states."""
+    retirement_source: str | None = None
+    """Who states that."""
+    successor: str | None = None
+    """The model to move to, in the seller's naming."""
     stated_as: str | None = None
     """The id under which the source states it, if that is another id of the model."""
     rate_sources: tuple[str, ...] = ()

@@ -33,6 +33,8 @@ class Quote:
     """Whether it is our inference, and not the source's word, that the two ids are one model."""
     is_patch: bool = False
     """Whether it is an override that leaves other rates as the sources state them."""
+    is_dated: bool = False
+    """Whether a rate of the card begins or ends at a date."""
     coverage: Coverage = SAYS_NOTHING
     """Where the absence of a rate on the card is a statement of the source."""
 

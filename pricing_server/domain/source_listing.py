@@ -45,6 +45,10 @@ class ListedModel:
     alias_target: str | None = None
     context_length: int | None = None
     """How many tokens of input and output it takes together."""
+    retirement_time: datetime | None = None
+    """When the seller stops serving it."""
+    successor: str | None = None
+    """The model to move to, in the seller's naming."""
     partial: PartialPrice | None = None
     """Set if base rates are in doubt; `card` then holds for a model without an earlier price."""
 

@@ -306,6 +306,9 @@ def _price_document(price: Price) -> dict[str, Any]:
         "delisted_at": price.delisted_at.isoformat() if price.delisted_at else None,
         "canonical_slug": price.canonical_slug,
         "context_length": price.context_length,
+        "retirement_time": price.retirement_time.isoformat() if price.retirement_time else None,
+        "retirement_source": price.retirement_source,
+        "successor": price.successor,
         "stated_as": price.stated_as,
         "rate_sources": list(price.rate_sources),
         "disagreements": [one.to_document() for one in price.disagreements],
@@ -319,6 +322,7 @@ def _price_document(price: Price) -> dict[str, Any]:
 
 def _price(document: dict[str, Any]) -> Price:
     delisted_at, until = document["delisted_at"], document.get("until")
+    retirement = document.get("retirement_time")
     stated, referred = document.get("stated"), document.get("referred")
     pending = document.get("pending")
     return Price(
@@ -337,6 +341,9 @@ def _price(document: dict[str, Any]) -> Price:
         delisted_at=datetime.fromisoformat(delisted_at) if delisted_at else None,
         canonical_slug=document["canonical_slug"],
         context_length=document.get("context_length"),
+        retirement_time=datetime.fromisoformat(retirement) if retirement else None,
+        retirement_source=document.get("retirement_source"),
+        successor=document.get("successor"),
         stated_as=document.get("stated_as"),
         rate_sources=tuple(document.get("rate_sources", ())),
         disagreements=tuple(map(Disagreement.from_document, document.get("disagreements", ()))),

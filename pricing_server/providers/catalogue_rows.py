@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import Rate, RateCard
 from pricing_server.domain.source_listing import ListedModel
 from pricing_server.providers.listing_builder import ListingBuilder, RowError
+
+Value = TypeVar("Value")
 
 Read = Callable[[str], ListedModel]
 """Makes a row's model, given its checked id. Raises ValueError."""
@@ -64,5 +67,15 @@ def _agreed(reads: Sequence[Read], listing: ListingBuilder, model_id: str) -> Li
     if len(stated) > 1:
         listing.notice("repeated_row", "the payload lists this model again", model_id)
     found = stated[fullest([model.card for model in stated])]
-    lengths = {model.context_length for model in stated} - {None}
-    return replace(found, context_length=lengths.pop() if len(lengths) == 1 else None)
+    return replace(
+        found,
+        context_length=_agreed_on(model.context_length for model in stated),
+        retirement_time=_agreed_on(model.retirement_time for model in stated),
+        successor=_agreed_on(model.successor for model in stated),
+    )
+
+
+def _agreed_on(stated: Iterable[Value | None]) -> Value | None:
+    """What all state that state anything; None where they differ."""
+    values = {value for value in stated if value is not None}
+    return values.pop() if len(values) == 1 else None

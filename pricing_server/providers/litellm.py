@@ -19,7 +19,13 @@ from pricing_server.domain.sellers import canonical
 from pricing_server.domain.source import CATALOGUE_RANK, Source, SourceEvidence
 from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers.catalogue_rows import Read, add_rows, settled_reasoning
-from pricing_server.providers.listing_builder import ListingBuilder, RowError, fragment_text
+from pricing_server.providers.lifecycle import retirement_time
+from pricing_server.providers.listing_builder import (
+    ListingBuilder,
+    RowError,
+    fragment_text,
+    optional_name,
+)
 from pricing_server.providers.litellm_prices import (
     FIELDS_BY_MODE,
     SEARCH,
@@ -29,7 +35,14 @@ from pricing_server.providers.litellm_prices import (
     rates_of,
 )
 
-_EVIDENCE: Final = ("litellm_provider", "mode", "source", "web_search_billing_unit")
+_RETIREMENT: Final = "deprecation_date"
+_EVIDENCE: Final = (
+    "litellm_provider",
+    "mode",
+    "source",
+    "web_search_billing_unit",
+    _RETIREMENT,
+)
 _NO_MODELS: Final = frozenset({"sample_spec", "fallback_generalizations"})
 _SIZE_CLASS: Final = re.compile(r"(?:together|fireworks)-ai-[a-z0-9.-]+")
 _FAMILY: Final = re.compile(r"vertex_ai-.+")
@@ -94,9 +107,24 @@ def _listed_model(
         listing.notice("not_read:copied_list", "prices copied from another region's seller", name)
         card = UNPRICED
     else:
-        rates = settled_reasoning(list(rates_of(name, row, seller, listing)))
+        rates = settled_reasoning(rates_of(name, row, seller, listing))
         card = RateCard.of(PriceState.PRICED, rates) if rates else UNPRICED
-    return ListedModel(seller, model_id, card, fragment_text({name: evidence}))
+    return ListedModel(
+        seller,
+        model_id,
+        card,
+        fragment_text({name: evidence}),
+        retirement_time=retirement_time(row.get(_RETIREMENT), _RETIREMENT, listing, name),
+        successor=_successor(row, seller),
+    )
+
+
+def _successor(row: Mapping[str, object], seller: str) -> str | None:
+    """The seller's id of the model to move to, where the row names one."""
+    metadata = row.get("metadata")
+    stated = metadata.get("successor") if isinstance(metadata, Mapping) else None
+    named = optional_name(stated)
+    return None if named is None else model_id_of(named, str(row["litellm_provider"]), seller)
 
 
 SOURCE: Final = Source(
@@ -127,10 +155,15 @@ SOURCE: Final = Source(
         "(`together-ai-4.1b-8b`) and `-commitment/` rows are named (`not_a_model`).",
         "`_above_Nk_tokens`: once more than N thousand tokens are input (at xAI: that many or "
         "more), cached ones included, all tokens cost that price. `tiered_pricing` likewise: "
-        "above the range's start.",
+        "above the range's start; its first tier may repeat the price without tiers.",
         "`_batches` is `processing=batch`; `_flex`, `_priority`, `_balanced` and `_ultrafast` are "
         "that `service_tier`. What these do not state costs what is standard. `_decisions` is "
         "another seller's (`openai-decisions`), and is named.",
+        "Multipliers become rates in their context, of everything but calls of tools: "
+        "`regional_endpoint_uplift_multiplier` with `geography` `regional` or `data_zone`, "
+        "`regional_processing_uplift_multiplier_eu` (`_us`) and Anthropic's "
+        "`provider_specific_entry.us` with `geography=data_zone` and that `region`, its `fast` "
+        "with `speed=fast`. A row whose name says the place (`us.anthropic...`) has none.",
         "A price of reasoning tokens that equals that of output tokens adds no rate.",
         "`search_context_cost_per_query` is per web search, by `search_context_size` where the "
         "sizes differ. At Google it is per prompt unless `web_search_billing_unit` is "
@@ -138,10 +171,12 @@ SOURCE: Final = Source(
         "Prices per image, character, second or page beside a price of tokens restate it, and "
         "those per image depend on the size where there are keys for sizes: named "
         "(`unit_in_doubt:...`), as is a key in a mode that is not declared here.",
-        "A row with `off_peak_pricing` by weekday is a fault: a rate card has no weekdays, and "
-        "the price is wrong by half at any other hour.",
+        "`off_peak_pricing`: its prices hold in its `windows`, hours in UTC on days of the week "
+        "(in `weekday_timezone`, which may be `Asia/Shanghai`). Beside tiers or modes it is a "
+        "fault: nothing says which price holds.",
         "Several names of one seller may list a model: agreeing rows are one (`repeated_row`), "
         "at different prices they are a fault.",
+        "`deprecation_date` is when the model retires, `metadata.successor` the model to move to.",
         "No context length is read: `max_input_tokens` is the limit of the input alone (272,000 "
         "of 400,000 tokens for `gpt-5`), in some rows and not in others, and `max_tokens` that of "
         "the output.",

@@ -7,7 +7,7 @@ looks like a price becomes a rate or is named in the run's notices.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
@@ -17,6 +17,8 @@ from llmpricing.rate_card import ALWAYS, Comparison, Conditions, Rate, Threshold
 from pricing_server.domain.names import printable
 from pricing_server.domain.price_field import Field
 from pricing_server.providers.listing_builder import ListingBuilder, RowError
+from pricing_server.providers.litellm_multipliers import MULTIPLIER_KEYS, multiplied
+from pricing_server.providers.litellm_off_peak import OFF_PEAK, off_peak_rates
 
 TOKEN_FIELDS: Final[Mapping[str, Field]] = {
     "input_cost_per_token": Field(Meter.INPUT_TOKENS, 1),
@@ -56,6 +58,7 @@ FIELDS_BY_MODE: Final[Mapping[tuple[str, str], Field]] = {
 SEARCH_SIZES: Final = "search_context_cost_per_query"
 SEARCH: Final = Field(Meter.WEB_SEARCHES, 1)
 
+_READ_APART: Final = frozenset({"tiered_pricing", OFF_PEAK, *MULTIPLIER_KEYS})
 _KEYS_BY_MODE: Final = frozenset(key for key, _ in FIELDS_BY_MODE)
 _INSTEAD_OF_TOKENS: Final = {
     # Stated beside a price of tokens, these restate it: both would charge twice.
@@ -88,16 +91,23 @@ def is_price_key(key: str) -> bool:
 
 def rates_of(
     name: str, row: Mapping[str, object], seller: str, listing: ListingBuilder
+) -> Sequence[Rate]:
+    """The rates of a row in order of precedence, multiplied ones first. Raises RowError."""
+    return multiplied(_stated_rates(name, row, seller, listing), name, row, seller, listing)
+
+
+def _stated_rates(
+    name: str, row: Mapping[str, object], seller: str, listing: ListingBuilder
 ) -> Iterator[Rate]:
-    """The rates of a row in order of precedence. Raises RowError."""
-    if row.get("off_peak_pricing") is not None:
-        raise RowError("off-peak prices by the day of the week have no place on a rate card")
     rates = _untiered_rates(name, row, seller, listing)
-    if row.get("tiered_pricing") is not None:
-        tiers = list(_tier_rates(name, row["tiered_pricing"], listing))
-        if tiers and rates.keys() & {(rate.meter, ALWAYS) for rate in tiers}:
-            raise RowError("tiered_pricing stands beside a price without tiers")
-        rates |= {rate.key: rate for rate in tiers}
+    for rate in _tier_rates(name, row.get("tiered_pricing"), listing):
+        # The first tier may repeat the price without tiers.
+        if not rates.setdefault(rate.key, rate).same_price_as(rate):
+            raise RowError(f"tiered_pricing contradicts another price of {rate.meter}")
+    if (off_peak := row.get(OFF_PEAK)) is not None:
+        if any(rate.conditions.threshold or rate.conditions.context for rate in rates.values()):
+            raise RowError("off-peak prices beside those of tiers or modes: which ones hold?")
+        yield from off_peak_rates(off_peak, TOKEN_FIELDS)
     yield from sorted(rates.values(), key=_precedence)
 
 
@@ -109,7 +119,7 @@ def _untiered_rates(
     zeros: list[Rate] = []
     comparison = Comparison.AT_LEAST if seller in _INCLUSIVE_SELLERS else Comparison.ABOVE
     for key, value in row.items():
-        if value is None or key == "tiered_pricing" or not is_price_key(key):
+        if value is None or key in _READ_APART or not is_price_key(key):
             continue
         if key == SEARCH_SIZES:
             rates |= {rate.key: rate for rate in _search_rates(name, row, seller, listing)}
@@ -208,6 +218,8 @@ def _search_rates(
 
 def _tier_rates(name: str, tiers: object, listing: ListingBuilder) -> Iterator[Rate]:
     """Rates by ranges of input tokens: above a range's start, up to and with its end."""
+    if tiers is None:
+        return
     if not isinstance(tiers, list) or not all(isinstance(tier, Mapping) for tier in tiers):
         raise RowError("tiered_pricing is not a list of objects")
     if not any("range" in tier for tier in tiers):

@@ -6,7 +6,7 @@ Units: its README and schema. Tiers: `cost.tiers[].tier.size` is the exact thres
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -42,7 +42,13 @@ FIELDS: Final[Mapping[str, Field]] = {
     "output_audio": Field(Meter.OUTPUT_AUDIO_TOKENS, MILLION),
 }
 
+_Priced = tuple[Conditions, Mapping[str, object]]
+"""Prices by field, and the conditions under which they hold."""
+
 _OVER_200K: Final = "context_over_200k"
+_MODES: Final = "experimental.modes"
+_MODE_KEYS: Final = frozenset({"service_tier", "speed"})
+"""What a mode's request states in its body, and with it a context of ours."""
 _EVIDENCE: Final = ("id", "name", "status", "last_updated", "cost")
 
 
@@ -91,18 +97,30 @@ def _listed_model(
         raise RowError("cost is not an object")
     limit = row.get("limit")
     stated = limit.get("context") if isinstance(limit, Mapping) else None
+    modes = _modes(model_id, row, cost or {}, listing)
+    evidence = {key: row[key] for key in _EVIDENCE if key in row}
+    if modes:
+        evidence["experimental"] = row["experimental"]
     return ListedModel(
         provider=seller,
         model_id=model_id,
-        card=_card(model_id, cost or {}, listing),
-        fragment=fragment_text({key: row[key] for key in _EVIDENCE if key in row}),
+        card=_card(model_id, cost or {}, modes, listing),
+        fragment=fragment_text(evidence),
         context_length=context_length(stated, "limit.context", listing, model_id),
     )
 
 
-def _card(model_id: str, cost: Mapping[str, object], listing: ListingBuilder) -> RateCard:
+def _card(
+    model_id: str, cost: Mapping[str, object], modes: Iterable[_Priced], listing: ListingBuilder
+) -> RateCard:
     base = list(_rates(cost, ALWAYS))
-    tiers = [rate for conditions, tier in _tiers(cost) for rate in _rates(tier, conditions)]
+    # A mode that states no tiers costs above them what is standard there, as it does where
+    # it does not state a meter.
+    tiers = [
+        rate
+        for conditions, prices in (*_tiers(cost), *modes)
+        for rate in _rates(prices, conditions)
+    ]
     for key in cost:
         if key not in FIELDS and key not in ("tiers", _OVER_200K):
             listing.unknown_key(key, model_id)
@@ -115,8 +133,8 @@ def _card(model_id: str, cost: Mapping[str, object], listing: ListingBuilder) ->
             listing.zero(f"cost.{key}", model_id)
         if any(rate.meter is declared.meter and not rate.price for rate in tiers):
             if declared.meter in standard:
-                # Left out, it would be charged at the price below the threshold.
-                raise RowError(f"a tier's {key} is zero")
+                # Left out, it would be charged at the standard price.
+                raise RowError(f"the {key} of a tier or mode is zero")
             listing.zero(f"cost.tiers.{key}", model_id)
     return RateCard.of(PriceState.PRICED, settled_reasoning(rates)) if rates else UNPRICED
 
@@ -130,7 +148,54 @@ def _rates(prices: Mapping[str, object], conditions: Conditions) -> Iterator[Rat
                 raise RowError(f"cost.{key} is {error}") from None
 
 
-def _tiers(cost: Mapping[str, object]) -> Iterator[tuple[Conditions, Mapping[str, object]]]:
+def _modes(
+    model_id: str,
+    row: Mapping[str, object],
+    cost: Mapping[str, object],
+    listing: ListingBuilder,
+) -> list[_Priced]:
+    """The modes whose request is understood; the others are named.
+
+    A mode that two names state at the same prices is one.
+    """
+    stated = row.get("experimental")
+    stated = stated.get("modes") if isinstance(stated, Mapping) else None
+    found: list[_Priced] = []
+    for mode in stated.values() if isinstance(stated, Mapping) else ():
+        fields = mode if isinstance(mode, Mapping) else {}
+        prices = fields.get("cost")
+        if prices is None:
+            continue
+        context = _context_of_mode(fields.get("provider"))
+        known = isinstance(prices, Mapping) and prices.keys() <= FIELDS.keys()
+        if context is None or not known or _leaves_reasoning_out(prices, cost):
+            listing.notice(f"not_read:{_MODES}", "a mode that is not understood", model_id)
+            continue
+        priced = (Conditions(context=context), prices)
+        if any(one[0] == priced[0] and one != priced for one in found):
+            raise RowError("two modes of one request have different prices")
+        if priced not in found:
+            found.append(priced)
+    return found
+
+
+def _context_of_mode(provider: object) -> tuple[tuple[str, str], ...] | None:
+    """What the request of a mode says of itself; None if that is nothing we know."""
+    body = provider.get("body") if isinstance(provider, Mapping) else None
+    if not isinstance(body, Mapping) or not body or not body.keys() <= _MODE_KEYS:
+        return None
+    if not all(isinstance(value, str) and not name_fault(value) for value in body.values()):
+        return None
+    return tuple(sorted(body.items()))
+
+
+def _leaves_reasoning_out(prices: object, cost: Mapping[str, object]) -> bool:
+    """Whether reasoning, which has a price of its own, would cost the standard in a mode."""
+    in_mode = prices if isinstance(prices, Mapping) else {}
+    return cost.get("reasoning") is not None and in_mode.get("reasoning") is None
+
+
+def _tiers(cost: Mapping[str, object]) -> Iterator[_Priced]:
     """The tiers with their conditions, the highest first: that is the one that applies."""
     stated = cost.get("tiers")
     if stated is None and cost.get(_OVER_200K) is not None:
@@ -178,6 +243,8 @@ SOURCE: Final = Source(
         "`tiers[]`: above `tier.size` tokens of input, cached ones included, all tokens cost the "
         "tier's prices. `context_over_200k` is an older form of the lowest tier, also of one that "
         "begins at 272,000: it adds nothing, and without `tiers` the model is a fault.",
+        "`experimental.modes.*.cost`: the prices of requests whose body is that of the mode "
+        "(`service_tier: priority`, `speed: fast`). Above a tier a mode costs what is standard.",
         "Subscriptions (coding plans, GitHub Copilot) are listed with zeros: `UNPRICED`.",
         "Other keys, such as the misspelled `cache_input` and `cached_input`, are named "
         "(`unknown_key:...`), not guessed.",

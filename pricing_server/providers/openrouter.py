@@ -39,6 +39,7 @@ from pricing_server.domain.source import (
 )
 from pricing_server.domain.source_listing import ListedModel, Listing, PartialPrice, SourceError
 from pricing_server.providers.context_length import context_length
+from pricing_server.providers.lifecycle import retirement_time
 from pricing_server.providers.listing_builder import (
     ListingBuilder,
     RowError,
@@ -85,7 +86,7 @@ def _listed_model(row: Mapping[str, object], listing: ListingBuilder, model_id: 
     if not isinstance(pricing, Mapping):
         raise RowError("pricing is missing")
     target = row.get("alias_target")
-    evidence = ("id", "canonical_slug", "alias_target", "pricing")
+    evidence = ("id", "canonical_slug", "alias_target", "pricing", "expiration_date")
     card, partial = _prices(model_id, pricing, listing)
     return ListedModel(
         provider="openrouter",
@@ -97,6 +98,9 @@ def _listed_model(row: Mapping[str, object], listing: ListingBuilder, model_id: 
         alias_target=optional_name(target.get("slug")) if isinstance(target, Mapping) else None,
         context_length=context_length(
             row.get("context_length"), "context_length", listing, model_id
+        ),
+        retirement_time=retirement_time(
+            row.get("expiration_date"), "expiration_date", listing, model_id
         ),
         partial=partial,
     )
@@ -280,6 +284,7 @@ SOURCE: Final = Source(
     facts="Recorded payloads of three days in 2026, and OpenRouter's API reference. The bundled "
     "catalogue has 360 models of the newest, at a median ratio of 1 for prompt and completion.",
     notes=(
+        "`expiration_date` is when the model retires.",
         "Also read: the envelope `{fetchedAt, count, data}` of a recorder, whose `fetchedAt` is "
         "then the `verified_time`.",
         "`-1` is a router: `DYNAMIC`.",

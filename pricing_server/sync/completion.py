@@ -126,7 +126,7 @@ def is_stated(rate: Rate, card: RateCard) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Period:
+class _BasePeriod:
     """From when until when base prices hold; None is without end."""
 
     since: datetime | None
@@ -155,7 +155,7 @@ class _Draft:
         self._source = winner.source
         self._filled: dict[tuple[Meter, Conditions], str] = {}
 
-    def fill_from(self, other: StatedCard, period: _Period) -> None:
+    def fill_from(self, other: StatedCard, period: _BasePeriod) -> None:
         """Fill what the card lacks and this one, of the same base prices, states."""
         theirs = _by_context(other.card)
         for context in sorted(theirs, key=len):
@@ -176,7 +176,7 @@ class _Draft:
         context: Context,
         theirs: Mapping[Meter, Sequence[Rate]],
         source: str,
-        period: _Period,
+        period: _BasePeriod,
     ) -> None:
         mine = self._in_context(context)
         has_conditions = self._coverage.has_all_tiers or any(
@@ -335,7 +335,7 @@ def _is_same(mine: Sequence[Rate], theirs: Sequence[Rate], at: datetime) -> bool
     return one is not None and other is not None and agree(one, other)
 
 
-def _period(cards: Iterable[RateCard], base: Mapping[Meter, Rate], at: datetime) -> _Period:
+def _period(cards: Iterable[RateCard], base: Mapping[Meter, Rate], at: datetime) -> _BasePeriod:
     """Around an instant, the period in which no base price of these cards begins or ends."""
     dates = [
         date
@@ -345,7 +345,7 @@ def _period(cards: Iterable[RateCard], base: Mapping[Meter, Rate], at: datetime)
         for date in (rate.conditions.effective_from, rate.conditions.effective_until)
         if date is not None
     ]
-    return _Period(
+    return _BasePeriod(
         max((date for date in dates if date <= at), default=None),
         min((date for date in dates if date > at), default=None),
     )

@@ -113,6 +113,15 @@ class QuoteReset:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoredBeneath:
+    """The card that is in force again as soon as the override of a model ends."""
+
+    model_key: int
+    card_id: str
+    rate_sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RevertPlan:
     """Everything that a revert writes."""
 
@@ -121,6 +130,7 @@ class RevertPlan:
     refused: tuple[Refused, ...]
     unconfirmed: tuple[int, ...] = ()
     """Model keys whose quote of the run's source stays and is confirmed no more."""
+    beneath: tuple[RestoredBeneath, ...] = ()
 
     @property
     def is_any(self) -> bool:
@@ -143,6 +153,7 @@ def make_revert_plan(
     changes: list[PriceChange] = []
     resets: list[QuoteReset] = []
     refused: list[Refused] = []
+    beneath: list[RestoredBeneath] = []
     for change in run_changes:
         if change.later_revision is not None:
             refused.append(Refused(change.provider, change.model_id, change.later_revision))
@@ -155,6 +166,7 @@ def make_revert_plan(
             if _is_beneath_override(change, run_source):
                 told = change.before or Told(change.source, changed_at)
                 resets.append(_reset(change, kind, card, told, run_source))
+                beneath.append(RestoredBeneath(change.model_key, card.card_id, change.old_sources))
             else:
                 refused.append(Refused(change.provider, change.model_id, change.override_revision))
             continue
@@ -185,6 +197,7 @@ def make_revert_plan(
         tuple(resets),
         _with_statements(refused, left, run_source),
         tuple(one.model_key for one in left if one.is_confirmed),
+        tuple(beneath),
     )
 
 

@@ -10,12 +10,12 @@ from decimal import Decimal
 from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
 from pricing_server.domain.disagreement import Disagreement
-from pricing_server.domain.held_change import HoldReason
+from pricing_server.domain.held_change import HoldEvidence, HoldReason
 from pricing_server.domain.names import ModelName
 from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.quote import Covered, Quote
 from pricing_server.domain.source import SAYS_NOTHING, Coverage, Source
-from pricing_server.domain.source_listing import Listing
+from pricing_server.domain.source_listing import ListedModel, Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,7 @@ class OpenFeed:
 
     held_change_id: int
     reason: HoldReason
+    evidence: tuple[HoldEvidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,8 @@ class Holds:
     feed: OpenFeed | None = None
     own: Mapping[ModelName, OpenHold] = field(default_factory=dict)
     rejected: Mapping[ModelName, Rejection] = field(default_factory=dict)
+    rejected_shrinking: tuple[int, ...] = ()
+    """Held feeds that somebody rejected as FEED_SHRUNK, and that did not grow again since."""
     others: Mapping[ModelName, tuple[StatedHold, ...]] = field(default_factory=dict)
     """Of other sources, and of no held feed: what is listed may confirm these."""
 
@@ -188,6 +191,24 @@ class TableState:
         quotes = self.quotes.get(model.model_key, ()) if model is not None else ()
         return next((each for each in quotes if each.is_own(source)), None)
 
+    def is_as_before(self, listed: ListedModel, source: str) -> bool:
+        """Whether a row states what its source's quote says already, and nothing else can have
+        changed the price in force since it was planned: no card needs to be read for it."""
+        key = listed.key
+        model = self.models.get(key)
+        if model is None or not model.is_active or model.card_id is None:
+            return False
+        own = self.quote_by(source, key)
+        held = (self.holds.own, self.holds.rejected, self.holds.others, self.covered)
+        return (
+            own is not None
+            and own.card_id == listed.card.card_id
+            and not own.missing_syncs
+            and listed.partial is None
+            and not any(key in each for each in held)
+            and not any(quote.is_dated for quote in self.quotes[model.model_key])
+        )
+
     def _newly_covering(self, key: ModelName) -> Iterator[Quote]:
         for covered in self.covered.get(key, ()):
             quote = self.quote_by(covered.source, (key[0], covered.stated_as))
@@ -218,7 +239,7 @@ def cards_to_compare(state: TableState, listing: Listing, source: Source) -> set
         card_ids = {quote.card_id for quote in quotes}
         if model.card_id is not None:
             card_ids.add(model.card_id)
-        if stated is None or not model.is_active or card_ids != {stated.card.card_id}:
+        if stated is None or not state.is_as_before(stated, source.slug):
             needed |= card_ids
     for key in listed.keys() - state.models.keys():
         needed |= {quote.card_id for quote in state.quotes_for(key)}

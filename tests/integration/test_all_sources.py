@@ -46,6 +46,8 @@ FILES: Final = {
 }
 """In the order in which they are synced."""
 
+pytestmark = pytest.mark.recorded
+
 CALL_SECONDS: Final = 60.0
 CATALOGUE: Final = SOURCES["genai-prices"]
 

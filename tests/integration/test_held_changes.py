@@ -392,6 +392,47 @@ async def test_a_whole_feed_in_another_unit_is_held_as_one(server: Server, feed:
     assert len(await held(server, statuses=[pb.HOLD_STATUS_EXPIRED])) == 1
 
 
+async def test_a_feed_that_shrank_delists_nobody_until_somebody_believes_it(
+    server: Server, feed: Feed
+) -> None:
+    def of(count: int) -> Any:
+        return payload(*(row(f"acme/{at}", CHEAP) for at in range(count)))
+
+    async def listed() -> int:
+        found = await server.stub.ListProviders(pb.ListProvidersRequest())
+        return {each.provider: each.models_listed for each in found.providers}["openrouter"]
+
+    feed.answer(of(30))
+    await server.synced()
+    before = await listed()
+    feed.answer(of(1), etag='"small"')
+    for _ in range(3):
+        run = (await server.synced()).run
+        assert (run.status, run.models_missing) == (pb.SYNC_STATUS_SUCCESS, 29)
+        assert [each.code for each in run.notices] == ["feed_shrunk"]
+    assert await listed() == before
+    assert (await server.price("acme/7")).freshness == pb.FRESHNESS_UNCONFIRMED
+    assert (await server.price("acme/0")).freshness == pb.FRESHNESS_FRESH
+    (entry,) = await held(server)
+    assert (entry.reason, entry.models) == (pb.HOLD_REASON_FEED_SHRUNK, 0)
+    (evidence,) = entry.evidence
+    assert evidence.meter == pb.METER_UNSPECIFIED
+    assert (evidence.ratio, evidence.references) == ("0.0333333", 30)
+    feed.answer(of(30))
+    assert (await server.synced()).run.models_unchanged == 30
+    assert await held(server) == []
+    feed.answer(of(1))
+    await server.synced()
+    (entry,) = await held(server)
+    done = await approve(server, entry.held_change_id, resolved_by="ann")
+    assert (list(done.price_changes), await listed()) == ([], before)
+    response = await server.synced()
+    assert {change.kind for change in response.price_changes} == {pb.CHANGE_KIND_DELISTED}
+    assert (len(response.price_changes), await held(server)) == (29, [])
+    assert await listed() == before - 29
+    assert (await server.synced()).run.models_unchanged == 1
+
+
 # Sources that are known from documentation ---------------------------------------------------
 
 

@@ -83,6 +83,7 @@ async def got(server: Server, names: Iterable[ModelName]) -> dict[ModelName, pb.
 # What GetPricing answers -----------------------------------------------------------------
 
 
+@pytest.mark.recorded
 async def test_every_price_is_the_answer_of_get_pricing(server: Server, feed: Feed) -> None:
     """Of the bundled catalogue and a recorded day, with overrides, a held change, and models
     that are missing, delisted or listed without a price."""

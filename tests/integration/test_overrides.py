@@ -16,7 +16,6 @@ from tests.integration._runs import (
     Bench,
     ServerProcess,
     bench_on,
-    cluster_with_catalogue,
     refusal,
     until,
 )
@@ -28,15 +27,9 @@ SHARED = "anthropic/claude-3-haiku"
 SOON_SECONDS = 2.0
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with cluster_with_catalogue() as conninfo:
-        yield conninfo
-
-
 @pytest.fixture
-def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench_on(cluster, request.node.name) as bench:
+def bench(cluster: str, catalogue_template: str) -> Iterator[Bench]:
+    with bench_on(cluster, catalogue_template) as bench:
         yield bench
         bench.assert_whole()
 

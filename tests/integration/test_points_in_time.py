@@ -51,6 +51,7 @@ def written_at(response: pb.SyncProviderResponse) -> datetime:
 # Recorded days ---------------------------------------------------------------------------
 
 
+@pytest.mark.recorded
 async def test_every_changed_model_of_recorded_days_is_told_at_each_instant_as_known_at_each(
     server: Server, feed: Feed
 ) -> None:

@@ -14,7 +14,6 @@ from tests.integration._runs import (
     Bench,
     ServerProcess,
     bench_on,
-    cluster_with_catalogue,
     refusal,
 )
 from tests.integration._server import CALL_SECONDS
@@ -25,15 +24,9 @@ SHARED = "anthropic/claude-3-haiku"
 """The bundled catalogue states what OpenRouter charges for it, too."""
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with cluster_with_catalogue() as conninfo:
-        yield conninfo
-
-
 @pytest.fixture
-def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench_on(cluster, request.node.name) as bench:
+def bench(cluster: str, catalogue_template: str) -> Iterator[Bench]:
+    with bench_on(cluster, catalogue_template) as bench:
         yield bench
         bench.assert_whole()
 

@@ -34,8 +34,8 @@ EVERY_SECOND = {"PRICING_OPENROUTER_SYNC_INTERVAL": "1s"}
 
 
 @pytest.fixture
-def bench(cluster: str, catalogue_template: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench_on(cluster, request.node.name) as bench:
+def bench(cluster: str, catalogue_template: str) -> Iterator[Bench]:
+    with bench_on(cluster, catalogue_template) as bench:
         bench.feed.prices = {MODEL: 100}
         yield bench
 
@@ -57,7 +57,7 @@ class Trio:
 def trio(cluster: str, catalogue_template: str) -> Iterator[Trio]:
     with ExitStack() as stack:
         hook = stack.enter_context(serve_hook())
-        bench = stack.enter_context(bench_on(cluster, "trio"))
+        bench = stack.enter_context(bench_on(cluster, catalogue_template))
         bench.feed.prices = {MODEL: 100}
         trio = Trio(bench, hook, [])
         with ThreadPoolExecutor() as threads:

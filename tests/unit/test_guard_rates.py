@@ -26,7 +26,7 @@ SOURCES_WITH_PRICES = (
 )
 """The small ones; the large catalogues are in the benchmark."""
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.recorded, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("slug", SOURCES_WITH_PRICES)

@@ -112,6 +112,9 @@ async def test_every_field_survives_the_disk(path: Path) -> None:
         delisted_at=NOON,
         canonical_slug="qwen/qwen3-8b",
         context_length=40_960,
+        retirement_time=NOON,
+        retirement_source="litellm",
+        successor="acme/new",
         stated_as="Qwen/Qwen3",
         disagreements=(
             Disagreement("litellm", Meter.INPUT_TOKENS, Decimal("0.1"), Decimal("1E-7")),

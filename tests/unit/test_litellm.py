@@ -12,16 +12,19 @@ from typing import Any
 
 import pytest
 
+from llmpricing.compiled_card import CompiledCard
 from llmpricing.meters import Meter
 from llmpricing.rate_card import (
     ALWAYS,
     UNPRICED,
     Comparison,
     Conditions,
+    DayOfWeek,
     PriceState,
     Rate,
     RateCard,
     Threshold,
+    UtcWindow,
 )
 from llmpricing.schedule import headline
 from pricing_server.domain.json_document import decode_json
@@ -96,6 +99,7 @@ def test_the_seller_and_the_id_there_come_from_the_row(
         ("alibaba-cloud", "tiered-flash"),
         ("alibaba-cn", "tiered-flash"),
         ("perplexity", "finder"),
+        ("deepseek", "clock"),
         ("ollama", "local"),
         ("voyageai", "embed-1"),
         ("groq", "whisper"),
@@ -295,10 +299,78 @@ def test_an_image_whose_price_depends_on_its_size_is_named_and_no_rate(
     assert codes(listing)["unknown_key:output_cost_per_image_4K"] == 1
 
 
-def test_prices_by_the_day_of_the_week_are_a_fault(listing: Listing) -> None:
-    (fault,) = listing.faults
-    assert fault.key == ("deepseek", "clock")
-    assert "off-peak" in fault.message
+WEEKEND = UtcWindow(0, 0, (DayOfWeek.SATURDAY, DayOfWeek.SUNDAY))
+
+
+def test_off_peak_prices_hold_in_their_windows(
+    listing: Listing, models: Mapping[tuple[str, str], ListedModel]
+) -> None:
+    assert listing.faults == ()
+    assert models["deepseek", "clock"].card.rates == (
+        Rate(Meter.INPUT_TOKENS, Decimal("1.5E-7"), Conditions(utc_window=WEEKEND)),
+        Rate(Meter.INPUT_TOKENS, Decimal("3E-7")),
+        Rate(Meter.OUTPUT_TOKENS, Decimal("0.0000012")),
+    )
+
+
+def windows_of(**schedule: object) -> list[UtcWindow | None]:
+    listing = read_row(off_peak_pricing={"input_cost_per_token": Decimal("5E-7"), **schedule})
+    return [rate.conditions.utc_window for rate in card_of(listing).rates[:-1]]
+
+
+def test_a_window_past_midnight_is_off_peak_on_the_stated_days_on_both_sides_of_it() -> None:
+    monday, tuesday = DayOfWeek.MONDAY, DayOfWeek.TUESDAY
+    assert windows_of(hours_utc="16:30-00:30") == [UtcWindow(0, 30), UtcWindow(990, 0)]
+    assert windows_of(windows=[{"hours_utc": "22:00-06:00", "weekdays": ["mon", "Tuesday"]}]) == [
+        UtcWindow(0, 360, (monday, tuesday)),
+        UtcWindow(1_320, 0, (monday, tuesday)),
+    ]
+
+
+def test_days_of_another_time_zone_begin_at_its_midnight() -> None:
+    saturday = {"hours_utc": "00:00-00:00", "weekdays": [6]}
+    assert windows_of(windows=[saturday], weekday_timezone="Asia/Shanghai") == [
+        UtcWindow(0, 960, (DayOfWeek.SATURDAY,)),
+        UtcWindow(960, 0, (DayOfWeek.FRIDAY,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "never",
+        {},
+        {"windows": []},
+        {"windows": "00:00-01:00"},
+        {"windows": [{"hours_utc": "00:00-01:00", "weekdays": [0]}]},
+        {"windows": [{"hours_utc": "00:00-01:00", "weekdays": [True]}]},
+        {"windows": [{"hours_utc": "00:00-01:00", "weekdays": "sat"}]},
+        {"hours_utc": "00:00-25:00"},
+        {"hours_utc": 5},
+        {"hours_utc": "00:00-00:00"},
+        {"hours_utc": "00:00-01:00", "weekday_timezone": "America/New_York"},
+        {"hours_utc": "00:00-01:00", "weekday_timezone": []},
+        {"hours_utc": "00:00-01:00", "made_up": 1},
+        {"hours_utc": "00:00-01:00", "input_cost_per_token": 0},
+        {"hours_utc": "00:00-01:00", "input_cost_per_token": "much"},
+    ],
+)
+def test_off_peak_prices_that_are_not_understood_are_a_fault(stated: object) -> None:
+    if isinstance(stated, dict):
+        stated = {"input_cost_per_token": Decimal("5E-7"), **stated}
+    assert "off_peak_pricing" in fault_of(read_row(off_peak_pricing=stated))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"input_cost_per_token_flex": Decimal("5E-7")},
+        {"input_cost_per_token_above_200k_tokens": Decimal("5E-7")},
+    ],
+)
+def test_off_peak_prices_beside_tiers_or_modes_are_a_fault(other: Row) -> None:
+    off_peak = {"input_cost_per_token": Decimal("5E-7"), "hours_utc": "00:00-01:00"}
+    assert "off-peak" in fault_of(read_row(off_peak_pricing=off_peak, **other))
 
 
 def test_what_is_no_model_is_none(listing: Listing) -> None:
@@ -420,11 +492,44 @@ def test_a_reasoning_price_that_is_not_known_under_a_condition_is_a_fault() -> N
         [{"range": [0, 10], "input_cost_per_token": 0}],
         [{"range": [0, 10], "input_cost_per_token": "much"}],
         [{"range": [0, 10], "made_up_cost": 1}],
-        [{"range": [0, 10], "input_cost_per_token": 1}],  # Beside a flat price.
+        [{"range": [0, 10], "input_cost_per_token": 1}],  # Beside another flat price.
     ],
 )
 def test_tiers_that_are_not_understood_are_a_fault(tiers: object) -> None:
     assert fault_of(read_row(tiered_pricing=tiers))
+
+
+def test_a_first_tier_that_repeats_the_flat_price_adds_no_rate() -> None:
+    tiers = [
+        {"range": [0, 1_000], "input_cost_per_token": SOUND["input_cost_per_token"]},
+        {"range": [1_000, 2_000], "input_cost_per_token": Decimal("3E-6")},
+    ]
+    assert card_of(read_row(tiered_pricing=tiers)).rates == (
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000003"), above(1_000)),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000001")),
+    )
+    assert "contradicts" in fault_of(
+        read_row(tiered_pricing=tiers, input_cost_per_token=Decimal("2E-6"))
+    )
+
+
+def test_the_price_of_an_hours_cache_has_tiers_and_modes_of_its_own() -> None:
+    key = "cache_creation_input_token_cost_above_1hr"
+    listing = read_row(
+        **{
+            key: Decimal("2E-6"),
+            f"{key}_above_200k_tokens": Decimal("4E-6"),
+            f"{key}_batches": Decimal("1E-6"),
+            f"{key}_above_200k_tokens_priority": Decimal("8E-6"),
+        }
+    )
+    assert card_of(listing).rates[1:] == (
+        Rate(Meter.CACHE_WRITE_1H_TOKENS, Decimal("0.000008"), above(200_000, PRIORITY.context)),
+        Rate(Meter.CACHE_WRITE_1H_TOKENS, Decimal("0.000004"), above(200_000)),
+        Rate(Meter.CACHE_WRITE_1H_TOKENS, Decimal("0.000001"), BATCH),
+        Rate(Meter.CACHE_WRITE_1H_TOKENS, Decimal("0.000002")),
+    )
+    assert codes(listing) == {}
 
 
 @pytest.mark.parametrize("price", ["abc", Decimal("NaN"), Decimal("-1"), True, [], {}, "1e400"])
@@ -449,6 +554,86 @@ def test_a_payload_without_models_is_refused(document: object) -> None:
         read(document, NOW)
 
 
+# Lifecycle.
+
+
+def test_a_deprecation_date_is_the_beginning_of_the_day_on_which_a_model_retires() -> None:
+    (model, _) = read_row(deprecation_date="2026-12-31").models
+    assert model.retirement_time == datetime(2026, 12, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("stated", ["soon", "2026-13-01", "0001-01-01", 20261231, ["2026-12-31"]])
+def test_what_is_no_date_is_named_and_retires_nothing(stated: object) -> None:
+    listing = read_row(deprecation_date=stated)
+    assert [model.retirement_time for model in listing.models] == [None, None]
+    assert codes(listing) == {"retirement:deprecation_date": 1}
+
+
+def test_a_successor_has_the_id_that_it_has_at_the_seller() -> None:
+    (model, _) = read_row(metadata={"successor": "acme/org/m-2"}).models
+    assert model.successor == "org/m-2"
+
+
+# Multipliers.
+
+
+def context_of(**pairs: str) -> Conditions:
+    return Conditions(context=tuple(sorted(pairs.items())))
+
+
+def test_a_multiplier_of_a_place_multiplies_every_rate() -> None:
+    listing = read_row(
+        regional_processing_uplift_multiplier_eu=Decimal("1.1"),
+        input_cost_per_token_batches=Decimal("5E-7"),
+    )
+    eu = {"geography": "data_zone", "region": "eu"}
+    assert card_of(listing).rates == (
+        Rate(Meter.INPUT_TOKENS, Decimal("5.5E-7"), context_of(processing="batch", **eu)),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.0000011"), context_of(**eu)),
+        Rate(Meter.INPUT_TOKENS, Decimal("5E-7"), BATCH),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000001")),
+    )
+    assert codes(listing) == {}
+
+
+def test_a_multiplier_of_endpoints_holds_everywhere_but_globally() -> None:
+    listing = read_row(regional_endpoint_uplift_multiplier=Decimal("1.1"))
+    assert [rate.conditions for rate in card_of(listing).rates] == [
+        context_of(geography="regional"),
+        context_of(geography="data_zone"),
+        ALWAYS,
+    ]
+
+
+def test_a_place_is_charged_on_top_of_the_fast_mode() -> None:
+    entry = {"us": Decimal("1.1"), "fast": Decimal(6)}
+    row = {**SOUND, "litellm_provider": "anthropic", "provider_specific_entry": entry}
+    us = {"geography": "data_zone", "region": "us"}
+    assert card_of(read({"m": row}, NOW)).rates == (
+        Rate(Meter.INPUT_TOKENS, Decimal("0.0000066"), context_of(speed="fast", **us)),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.0000011"), context_of(**us)),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000006"), context_of(speed="fast")),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000001")),
+    )
+
+
+def test_a_row_whose_name_says_the_place_is_not_multiplied() -> None:
+    listing = read_row("acme/us.m", regional_processing_uplift_multiplier_us=Decimal("1.1"))
+    assert card_of(listing, "us.m").rates == (Rate(Meter.INPUT_TOKENS, Decimal("0.000001")),)
+    assert codes(listing) == {"not_read:multiplier": 1}
+
+
+def test_a_number_that_is_no_multiplier_we_know_is_named() -> None:
+    listing = read_row(provider_specific_entry={"us": Decimal("1.1"), "schema": "titan"})
+    assert codes(listing) == {"unknown_key:provider_specific_entry.us": 1}
+
+
+@pytest.mark.parametrize("multiplier", [0, "much", True, Decimal("-1"), Decimal("NaN")])
+def test_what_is_no_multiplier_is_a_fault(multiplier: object) -> None:
+    key = "regional_endpoint_uplift_multiplier"
+    assert fault_of(read_row(**{key: multiplier})).startswith(f"{key} is ")
+
+
 # The recorded file.
 
 
@@ -465,18 +650,80 @@ def full(raw: Mapping[str, Row]) -> Listing:
     return read(raw, NOW)
 
 
+@pytest.mark.recorded
 def test_the_recorded_file_is_read_whole(full: Listing, raw: Mapping[str, Row]) -> None:
     assert len(raw) == 4_242
     skipped = 1 + 1 + codes(full)["not_a_model"]  # sample_spec and fallback_generalizations
     assert len(raw) - skipped - full.rows == 103, "repeated rows"
     assert Counter(model.card.state for model in full.models) == {
-        PriceState.PRICED: 3_655,
+        PriceState.PRICED: 3_661,
         PriceState.UNPRICED: 432,
     }
-    assert {fault.message[:15] for fault in full.faults} == {"off-peak prices"}
-    assert len(full.faults) == 6
+    assert full.faults == ()
 
 
+def test_off_peak_prices_of_the_recording_hold_but_in_the_peak_of_working_days(
+    full: Listing,
+) -> None:
+    cards = {model.key: model.card for model in full.models}
+    for key in (("deepseek", "deepseek-v4-flash"), ("tencent", "deepseek-v4.1-flash")):
+        for at, price in (
+            (datetime(2026, 11, 27, 2, tzinfo=UTC), "3E-7"),  # Friday
+            (datetime(2026, 11, 27, 5, tzinfo=UTC), "1.5E-7"),
+            (datetime(2026, 11, 27, 9, 59, tzinfo=UTC), "3E-7"),
+            (datetime(2026, 11, 27, 23, tzinfo=UTC), "1.5E-7"),
+            (datetime(2026, 11, 28, 2, tzinfo=UTC), "1.5E-7"),
+            (datetime(2026, 11, 29, 9, tzinfo=UTC), "1.5E-7"),  # Sunday
+            (datetime(2026, 11, 30, 1, tzinfo=UTC), "3E-7"),
+        ):
+            assert headline(cards[key], at).prompt == Decimal(price), (key, at)
+    assert cards["tencent", "deepseek-v4.1-flash"] == cards["deepseek", "deepseek-v4-flash"]
+
+
+def test_the_retirements_of_the_recording_are_read(full: Listing, raw: Mapping[str, Row]) -> None:
+    assert "retirement:deprecation_date" not in codes(full)
+    stated = {model.key: model.retirement_time for model in full.models if model.retirement_time}
+    assert len(stated) > 800
+    compared = 0
+    for name, fields in raw.items():
+        if "deprecation_date" in fields and fields["litellm_provider"] == "openai":
+            retires = datetime.fromisoformat(fields["deprecation_date"]).replace(tzinfo=UTC)
+            assert stated["openai", name.removeprefix("openai/")] == retires
+            compared += 1
+    assert compared > 20
+    assert {model.key: model.successor for model in full.models if model.successor} == {
+        ("together", "deepseek-ai/DeepSeek-V3"): "deepseek-ai/DeepSeek-V4-Pro-0813",
+        ("together", "moonshotai/Kimi-K2-Instruct"): "moonshotai/Kimi-K3",
+        ("together", "zai-org/GLM-4.6"): "zai-org/GLM-5.2",
+    }
+
+
+def test_the_multipliers_of_the_recording_are_rates(full: Listing) -> None:
+    cards = {model.key: model.card for model in full.models}
+    us = {"geography": "data_zone", "region": "us"}
+    usage = {Meter.INPUT_TOKENS: 1_000, Meter.OUTPUT_TOKENS: 100}
+    for key, context, total in (
+        (("anthropic", "claude-opus-4-6"), us, "0.00825"),
+        (("anthropic", "claude-opus-5"), {"speed": "fast"}, "0.015"),
+        (("anthropic", "claude-opus-5"), {"speed": "fast", **us}, "0.0165"),
+        (("anthropic", "claude-opus-5"), {"processing": "batch", **us}, "0.004125"),
+        (("google-vertex", "claude-opus-4-6"), {"geography": "regional"}, "0.00825"),
+        (("google-vertex", "claude-opus-4-6"), {"geography": "global"}, "0.0075"),
+        (("openai", "gpt-5.4"), us, "0.0044"),
+        (("openai", "gpt-5.4"), {"service_tier": "flex", **us}, "0.0022"),
+    ):
+        cost = CompiledCard(cards[key]).evaluate(usage, at=NOW, context=context)
+        assert cost.total == Decimal(total), (key, context)
+    placed = [
+        model.key
+        for model in full.models
+        if any("geography" in dict(rate.conditions.context) for rate in model.card.rates)
+    ]
+    assert len(placed) == 38 + 22 + 16
+    assert max(len(model.card.rates) for model in full.models) < 200
+
+
+@pytest.mark.recorded
 def test_every_numeric_key_of_the_recording_that_speaks_of_cost_is_a_rate_or_named(
     full: Listing, raw: Mapping[str, Row]
 ) -> None:
@@ -493,6 +740,7 @@ def test_every_numeric_key_of_the_recording_that_speaks_of_cost_is_a_rate_or_nam
     assert {key for key in stated if not key.startswith((*read_keys, *named))} == set()
 
 
+@pytest.mark.recorded
 def test_every_standard_token_price_of_the_recording_is_told_exactly(
     full: Listing, raw: Mapping[str, Row]
 ) -> None:
@@ -508,7 +756,7 @@ def test_every_standard_token_price_of_the_recording_is_told_exactly(
             ("output_cost_per_token", shown.completion),
         ):
             raw_price = Decimal(str(stated.get(key, 0))) or None
-            if "tiered_pricing" not in stated:
+            if not {"tiered_pricing", "off_peak_pricing"} & stated.keys():
                 assert price == raw_price, (model.key, key)
                 compared += price is not None
     assert compared > 6_000
@@ -532,6 +780,7 @@ def test_every_standard_token_price_of_the_recording_is_told_exactly(
         (("mistral", "mistral-ocr-4-0"), Meter.INPUT_ANNOTATED_DOCUMENT_PAGES, "5000"),
     ],
 )
+@pytest.mark.recorded
 def test_prices_of_the_recording_checked_by_hand(
     full: Listing, key: tuple[str, str], meter: Meter, price: str
 ) -> None:
@@ -540,6 +789,7 @@ def test_prices_of_the_recording_checked_by_hand(
     assert rate.price * MILLION == Decimal(price)
 
 
+@pytest.mark.recorded
 def test_the_fixture_has_keys_of_the_recording_only(raw: Mapping[str, Row]) -> None:
     known = {key for row in raw.values() for key in row}
     own = json.loads(FIXTURE.read_bytes())

@@ -124,6 +124,50 @@ def test_the_highest_tier_that_is_reached_applies(
     ]
 
 
+def test_a_mode_costs_what_it_states_for_requests_that_ask_for_it(
+    models: Mapping[tuple[str, str], ListedModel],
+) -> None:
+    priority = Conditions(context=(("service_tier", "priority"),))
+    assert models["x-ai", "rock-4"].card.rates == (
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000006"), priority),
+        Rate(Meter.INPUT_TOKENS, Decimal("0.000003")),
+        Rate(Meter.OUTPUT_TOKENS, Decimal("0.00003"), priority),
+        Rate(Meter.OUTPUT_TOKENS, Decimal("0.000015")),
+    )
+
+
+def read_mode(cost: object, provider: object, **base: object) -> Listing:
+    modes = {"fast": {"cost": cost, "provider": provider}}
+    row = {"id": "m", "cost": {"input": 1, "output": 2, **base}, "experimental": {"modes": modes}}
+    return read(catalogue(m=row), NOW)
+
+
+@pytest.mark.parametrize(
+    ("cost", "provider"),
+    [
+        ({"input": 6}, None),
+        ({"input": 6}, {"headers": {"x-fast": "yes"}}),
+        ({"input": 6}, {"body": {"made_up": "yes"}}),
+        ({"input": 6}, {"body": {"speed": 2}}),
+        ({"input": 6, "made_up": 1}, {"body": {"speed": "fast"}}),
+        ("much", {"body": {"speed": "fast"}}),
+    ],
+)
+def test_a_mode_that_is_not_understood_is_named_and_no_rate(cost: object, provider: object) -> None:
+    listing = read_mode(cost, provider)
+    assert codes(listing) == {"not_read:experimental.modes": 1}
+    assert {rate.conditions.context for rate in card_of(listing).rates} == {()}
+
+
+def test_a_mode_without_the_price_of_reasoning_is_named_where_that_has_its_own() -> None:
+    listing = read_mode({"input": 6, "output": 12}, {"body": {"speed": "fast"}}, reasoning=3)
+    assert codes(listing) == {"not_read:experimental.modes": 1}
+
+
+def test_a_zero_in_a_mode_of_what_has_a_standard_price_is_a_fault() -> None:
+    assert "mode is zero" in fault_of(read_mode({"input": 0}, {"body": {"speed": "fast"}}))
+
+
 def test_zero_is_free_only_where_the_id_says_so(
     listing: Listing, models: Mapping[tuple[str, str], ListedModel]
 ) -> None:
@@ -220,6 +264,7 @@ def raw() -> Mapping[str, Any]:
     return found
 
 
+@pytest.mark.recorded
 def test_every_price_of_the_recording_is_told_exactly(raw: Mapping[str, Any]) -> None:
     full = read(raw, NOW)
     assert full.faults == ()
@@ -241,6 +286,33 @@ def test_every_price_of_the_recording_is_told_exactly(raw: Mapping[str, Any]) ->
     assert compared > 8_000
 
 
+@pytest.mark.recorded
+def test_the_modes_of_the_recording_are_read_exactly(raw: Mapping[str, Any]) -> None:
+    full = read(raw, NOW)
+    assert "not_read:experimental.modes" not in codes(full)
+    modes = {
+        model.key: {
+            (*rate.conditions.context[0], rate.meter.value): rate.price * MILLION
+            for rate in model.card.rates
+            if rate.conditions.context
+        }
+        for model in full.models
+    }
+    assert sum(map(bool, modes.values())) == 22
+    assert modes["anthropic", "claude-opus-4-6"] == {
+        ("speed", "fast", "input_tokens"): 30,
+        ("speed", "fast", "output_tokens"): 150,
+        ("speed", "fast", "cache_read_tokens"): 3,
+        ("speed", "fast", "cache_write_tokens"): Decimal("37.5"),
+    }
+    assert modes["openai", "gpt-5.4-mini"] == {
+        ("service_tier", "priority", "input_tokens"): Decimal("1.5"),
+        ("service_tier", "priority", "output_tokens"): 9,
+        ("service_tier", "priority", "cache_read_tokens"): Decimal("0.15"),
+    }
+
+
+@pytest.mark.recorded
 def test_the_older_form_of_a_tier_says_nothing_that_the_tiers_do_not(
     raw: Mapping[str, Any],
 ) -> None:

@@ -33,6 +33,7 @@ from pricing_server.domain.quote import Quote
 from pricing_server.domain.source import CATALOGUE_RANK, OWN_API_RANK, Source, SourceEvidence
 from pricing_server.domain.source_listing import Fault, ListedModel, Listing, Notice, PartialPrice
 from pricing_server.domain.sync_run import COUNTS
+from pricing_server.sync.resolution import in_force as in_force_of
 from pricing_server.sync.sync_plan import ListingTerms, Plan, make_plan
 from pricing_server.sync.table_state import KnownModel, TableState, cards_to_compare
 
@@ -771,6 +772,9 @@ def test_the_price_in_force_is_the_believed_source_s_but_for_noise(history: list
             stated_by_it = [source for source in sources if source == model.source]
             assert len(stated_by_it) == len(stated.rates)
             assert set(sources) <= quotes.keys()
+            filling = model.attribution.filling
+            derived = in_force_of(quotes.values(), table.cards, WRITTEN, filling)
+            assert in_force.same_prices_as(derived.card)
 
 
 @given(histories)

@@ -416,6 +416,103 @@ def test_a_feed_that_gets_references_is_released_by_itself() -> None:
     assert (plan.counts["models_held"], set(statuses(table))) == (0, {"released"})
 
 
+# Feeds that shrink ------------------------------------------------------------------------------
+
+
+def models(*numbers: int, price: str = "1") -> list[ListedModel]:
+    return [listed(f"m{at:02}", price) for at in numbers]
+
+
+@pytest.fixture
+def twenty() -> HeldTable:
+    made = HeldTable()
+    made.sync(PROVEN, listing(*models(*range(20))))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kept", "is_held"), [([0], True), (range(9), True), (range(10), False), (range(20), False)]
+)
+def test_a_feed_that_lists_less_than_half_is_held_as_a_whole_and_delists_nobody(
+    twenty: HeldTable, kept: Iterable[int], is_held: bool
+) -> None:
+    for day in (1, 2, 3):
+        plan = twenty.sync(PROVEN, listing(*models(*kept), day=day))
+        assert (plan.holding.feed is not None) is is_held
+    assert [each.reason for each in twenty.open()] == [HoldReason.FEED_SHRUNK] * is_held
+    gone = [each.model_id for each in twenty.models.values() if not each.is_active]
+    assert len(gone) == (0 if is_held else 20 - len(list(kept)))
+    noticed = [each for each in plan.notices if each.code == "feed_shrunk"]
+    assert [(each.models, each.example) for each in noticed] == (
+        [(20 - len(list(kept)), f"m{len(list(kept)):02}")] if is_held else []
+    )
+
+
+def test_a_feed_that_lists_others_instead_has_shrunk_all_the_same(twenty: HeldTable) -> None:
+    others = models(*range(50, 80))
+    for day in (1, 2):
+        plan = twenty.sync(PROVEN, listing(*models(0), *others, day=day))
+        assert (plan.changes, plan.missing, plan.counts["models_held"]) == ((), (), 30)
+    assert plan.holding.feed is not None
+    (evidence,) = plan.holding.feed.evidence
+    assert (evidence.meter, evidence.ratio, evidence.references) == (None, Decimal("0.05"), 20)
+
+
+def test_what_changes_in_a_feed_that_shrank_is_held_with_it_until_it_grows_again(
+    twenty: HeldTable,
+) -> None:
+    plan = twenty.sync(PROVEN, listing(*models(0, price="2"), *models(1), day=1))
+    assert (plan.counts["models_held"], plan.counts["models_unchanged"]) == (1, 1)
+    assert twenty.price_of("m00") == card("1")
+    plan = twenty.sync(PROVEN, listing(*models(0, price="2"), *models(*range(1, 20)), day=2))
+    assert (plan.counts["models_updated"], twenty.open()) == (1, [])
+    assert statuses(twenty) == ["expired", "released"]
+
+
+def test_of_a_small_feed_half_is_a_handful() -> None:
+    table = HeldTable()
+    table.sync(PROVEN, listing(*models(*range(9))))
+    for day in (1, 2):
+        plan = table.sync(PROVEN, listing(*models(0), day=day))
+    assert [change.kind for change in plan.changes] == [ChangeKind.DELISTED] * 8
+
+
+def test_rows_that_cannot_be_read_are_listed(twenty: HeldTable) -> None:
+    faults = [Fault(f"m{at:02}", "broken", ("acme", f"m{at:02}")) for at in range(1, 9)]
+    faults.append(Fault("", "no name"))
+    plan = twenty.sync(PROVEN, listing(*models(0), day=1, faults=faults))
+    assert (plan.holding.feed, len(plan.unreadable), len(plan.missing)) == (None, 8, 11)
+
+
+def test_a_feed_without_any_price_may_not_shrink_either() -> None:
+    table = HeldTable()
+    names = [listed(f"m{at}", UNPRICED) for at in range(20)]
+    table.sync(PROVEN, listing(*names))
+    assert table.plan(PROVEN, listing(names[0], day=1)).holding.feed is not None
+
+
+def test_a_feed_that_shrinks_on_is_another_finding_and_one_that_grows_is_the_same(
+    twenty: HeldTable,
+) -> None:
+    for day, kept in enumerate((5, 7, 4), start=1):
+        twenty.sync(PROVEN, listing(*models(*range(kept)), day=day))
+    assert statuses(twenty) == ["expired", "open"]
+
+
+def test_a_rejected_shrinking_holds_without_another_entry_until_the_feed_grows_again(
+    twenty: HeldTable,
+) -> None:
+    twenty.sync(PROVEN, listing(*models(0), day=1))
+    twenty.decide(1, HoldStatus.REJECTED)
+    for day in (2, 3, 4):
+        plan = twenty.sync(PROVEN, listing(*models(0), day=day))
+        assert (plan.missing, plan.changes, twenty.open()) == ((), (), [])
+    twenty.sync(PROVEN, listing(*models(*range(20)), day=5))
+    assert twenty.entries[1].has_lapsed
+    twenty.sync(PROVEN, listing(*models(0), day=6))
+    assert [each.reason for each in twenty.open()] == [HoldReason.FEED_SHRUNK]
+
+
 # Laws -----------------------------------------------------------------------------------------
 
 steps = st.lists(

@@ -325,6 +325,7 @@ def test_every_declared_meter_is_shown_by_a_fixture(slug: str) -> None:
     [shape for shape in SHAPES if shape.recording is not None],
     ids=lambda shape: str(shape.fixture),
 )
+@pytest.mark.recorded
 def test_a_fixture_has_the_shape_of_the_recorded_payload(shape: Shape) -> None:
     assert shape.recording is not None
     recording = shape.recording()

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from llmpricing.cost import Cost, CostLine
+from llmpricing.place import with_place
 from llmpricing.rate_card import Comparison, Conditions, ThresholdScope, clock_time
 from llmpricing.raw_usage import ApiFlavour, RawUsageError, read_usage
 from llmpricing.receipts import RULES
@@ -40,7 +41,7 @@ def used_of(request: pb.CalculateCostRequest | pb.ComparePricesRequest) -> Used:
     """The usage in a request, by meters. Raises InvalidArgument."""
     check_context(request.context, "context")
     convention = known_value(request.input_convention, CONVENTION_OF, "input_convention")
-    return Used(usage_of(request.usage), convention, dict(request.context))
+    return Used(usage_of(request.usage), convention, with_place(request.context))
 
 
 def raw_used_of(request: pb.CalculateCostRequest) -> Used:
@@ -55,7 +56,7 @@ def raw_used_of(request: pb.CalculateCostRequest) -> Used:
         read = read_usage(raw.json, flavour)
     except RawUsageError as error:
         raise InvalidArgument("raw_usage.json", f"cannot be read: {error}") from None
-    context = {**read.context, **request.context}
+    context = with_place({**read.context, **request.context})
     return Used(read.usage, InputConvention.INCLUSIVE, context, read)
 
 

@@ -79,6 +79,8 @@ def model_pricing(
         alias_target=price.alias_target,
         hugging_face_id=price.hugging_face_id,
         context_length=price.context_length,
+        retirement_source=price.retirement_source,
+        successor=price.successor,
         price_revision=price.price_revision,
         disagreements=map(_disagreement, price.disagreements),
     )
@@ -94,6 +96,8 @@ def model_pricing(
         pricing.valid_until_time.FromDatetime(evaluated.valid_until)
     if price.pending is not None:
         pricing.pending_change.CopyFrom(pending_change(price.pending, per))
+    if price.retirement_time is not None:
+        pricing.retirement_time.FromDatetime(price.retirement_time)
     if price.delisted_at is not None:
         pricing.delisted_time.FromDatetime(price.delisted_at)
     return pricing

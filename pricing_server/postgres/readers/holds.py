@@ -13,6 +13,7 @@ from pricing_server.domain.names import ModelName
 from pricing_server.domain.source import SAYS_NOTHING, Coverage, Source
 from pricing_server.domain.source_listing import ListedModel
 from pricing_server.postgres.connection import Connection, Row, card_of, only
+from pricing_server.postgres.documents import evidence_of
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.table_state import Holds, OpenFeed, OpenHold, Rejection, StatedHold
 
@@ -34,12 +35,17 @@ async def is_first_sync(connection: Connection, source: Source) -> bool:
 async def read_holds(connection: Connection, source: Source, providers: Iterable[str]) -> Holds:
     """What is held of a source, and by others of these sellers."""
     feed: OpenFeed | None = None
+    rejected_shrinking: list[int] = []
     own: dict[ModelName, OpenHold] = {}
     rejected: dict[ModelName, Rejection] = {}
     async for row in await connection.execute(_SQL["read_holds"], {"source": source.slug}):
         key = (row["provider"], row["model_id"])
-        if row["model_id"] is None:
-            feed = OpenFeed(row["held_change_id"], HoldReason(row["reason"]))
+        if row["model_id"] is None and row["status"] == HoldStatus.REJECTED:
+            rejected_shrinking.append(row["held_change_id"])
+        elif row["model_id"] is None:
+            feed = OpenFeed(
+                row["held_change_id"], HoldReason(row["reason"]), evidence_of(row["evidence"])
+            )
         elif row["status"] == HoldStatus.REJECTED:
             rejected[key] = Rejection(row["held_change_id"], row["card_id"])
         else:
@@ -51,7 +57,7 @@ async def read_holds(connection: Connection, source: Source, providers: Iterable
     async for row in await connection.execute(_SQL["read_other_holds"], values):
         key = (row["provider"], row["model_id"])
         others[key] = (*others.get(key, ()), stated_hold(row))
-    return Holds(feed, own, rejected, others)
+    return Holds(feed, own, rejected, tuple(rejected_shrinking), others)
 
 
 async def read_other_sellers(

@@ -28,10 +28,11 @@ SELECT NOT EXISTS (
 
 -- name: read_holds
 -- What is open of a source, and what was rejected and still binds.
-SELECT held_change_id, provider, model_id, card_id, feed_id, reason, status, obtained_at
+SELECT held_change_id, provider, model_id, card_id, feed_id, reason, evidence, status, obtained_at
 FROM held_changes
 WHERE source = %(source)s
-  AND (status = 'open' OR (status = 'rejected' AND lapsed_at IS NULL AND model_id IS NOT NULL));
+  AND (status = 'open' OR (status = 'rejected' AND lapsed_at IS NULL
+                           AND (model_id IS NOT NULL OR reason = 'feed_shrunk')));
 
 -- name: read_other_holds
 -- Open held changes of single models of these sellers, by other sources.
@@ -138,6 +139,17 @@ ORDER BY held.held_change_id;
 SELECT known.*
 FROM unnest(%(providers)s::text[], %(model_ids)s::text[]) AS named (provider, model_id)
 JOIN known_models AS known USING (provider, model_id);
+
+-- name: believe_shrunk_feed
+-- Whoever approves a feed that shrank believes that what it does not list is missing: as if the
+-- run that stated it last had been the first without these models. Those that it does
+-- list and that are held with it are quoted by the approval, so it comes after this.
+UPDATE price_quotes AS quotes SET missing_syncs = 1, is_confirmed = false
+FROM held_changes AS feed
+WHERE feed.held_change_id = %(held_change_id)s AND feed.status = 'open'
+  AND feed.model_id IS NULL AND feed.reason = 'feed_shrunk'
+  AND quotes.source = feed.source AND quotes.missing_syncs = 0
+  AND quotes.sync_run_id IS DISTINCT FROM feed.last_run;
 
 -- name: decide
 -- A feed is decided with all of its open models.

@@ -121,3 +121,9 @@ FROM unnest(%(model_keys)s::bigint[], %(card_ids)s::text[], %(obtained_at)s::tim
             %(missing_syncs)s::integer[])
      AS reset (model_key, card_id, obtained_at, missing_syncs)
 WHERE quotes.model_key = reset.model_key AND quotes.source = %(source)s;
+
+-- name: restore_beneath
+-- What is in force again as soon as an override ends, of the model and of the ids that it covers.
+UPDATE model_pricing
+SET beneath_card_id = %(card_id)s, beneath_rate_sources = %(rate_sources)s
+WHERE beneath_source = %(source)s AND beneath_model_key = %(model_key)s;

@@ -3,7 +3,8 @@
 -- name: stage_models
 CREATE TEMPORARY TABLE staged_models (
     provider text, model_id text, hugging_face_id text, canonical_slug text, alias_target text,
-    context_length bigint, source text
+    context_length bigint, source text, retirement_time timestamptz, successor text,
+    is_listed boolean
 ) ON COMMIT DROP;
 
 -- name: copy_models

@@ -145,6 +145,7 @@ WHERE known.provider = ANY(%(providers)s)
 -- What each source states of models, under their own ids and under those that cover them.
 SELECT quotes.model_key, quotes.source, sources.rank, sources.provider AS own_provider,
        sources.coverage, quotes.card_id, cards.state, quotes.obtained_at, quotes.stated_since,
+       cards.rates @? '$[*] ? (exists(@.effective_from) || exists(@.effective_until))' AS is_dated,
        quotes.missing_syncs, quotes.stated_as, quotes.is_inferred,
        quotes.source = 'override' AND EXISTS (
            SELECT FROM price_overrides AS overrides
@@ -180,13 +181,23 @@ ON CONFLICT (provider) DO NOTHING;
 
 -- name: apply_models
 -- What a source does not state of a model stays as another one stated it. Sources differ on
--- context lengths, so that of a source which ranks before stays, too.
+-- context lengths and retirements, so that of a source which ranks before stays, too. A
+-- retirement that its source lists no more is taken back.
 INSERT INTO models (provider, model_id, hugging_face_id, canonical_slug, alias_target,
-                    context_length, context_length_source)
+                    context_length, context_length_source,
+                    retirement_time, retirement_source, successor, successor_source)
 SELECT staged.provider, staged.model_id, staged.hugging_face_id, staged.canonical_slug,
        staged.alias_target,
        CASE WHEN stated.is_kept THEN staged.context_length END,
-       CASE WHEN stated.is_kept THEN staged.source END
+       CASE WHEN stated.is_kept THEN staged.source END,
+       CASE WHEN retires.is_stated THEN staged.retirement_time
+            WHEN NOT retires.is_taken_back THEN known.retirement_time END,
+       CASE WHEN retires.is_stated THEN staged.source
+            WHEN NOT retires.is_taken_back THEN known.retirement_source END,
+       CASE WHEN follows.is_stated THEN staged.successor
+            WHEN NOT follows.is_taken_back THEN known.successor END,
+       CASE WHEN follows.is_stated THEN staged.source
+            WHEN NOT follows.is_taken_back THEN known.successor_source END
 FROM staged_models AS staged
 LEFT JOIN sources AS stating ON stating.source = staged.source
 LEFT JOIN models AS known ON known.provider = staged.provider
@@ -196,20 +207,42 @@ CROSS JOIN LATERAL (
     SELECT staged.context_length IS NOT NULL
            AND (before.rank IS NULL OR stating.rank <= before.rank) AS is_kept
 ) AS stated
+LEFT JOIN sources AS retiring ON retiring.source = known.retirement_source
+LEFT JOIN sources AS following ON following.source = known.successor_source
+CROSS JOIN LATERAL (
+    SELECT staged.retirement_time IS NOT NULL
+           AND (retiring.rank IS NULL OR stating.rank <= retiring.rank) AS is_stated,
+           coalesce(staged.is_listed AND staged.source = known.retirement_source, false)
+               AS is_taken_back
+) AS retires
+CROSS JOIN LATERAL (
+    SELECT staged.successor IS NOT NULL
+           AND (following.rank IS NULL OR stating.rank <= following.rank) AS is_stated,
+           coalesce(staged.is_listed AND staged.source = known.successor_source, false)
+               AS is_taken_back
+) AS follows
 ON CONFLICT (provider, model_id) DO UPDATE
 SET hugging_face_id = coalesce(excluded.hugging_face_id, models.hugging_face_id),
     canonical_slug = coalesce(excluded.canonical_slug, models.canonical_slug),
     alias_target = coalesce(excluded.alias_target, models.alias_target),
     context_length = coalesce(excluded.context_length, models.context_length),
     context_length_source = coalesce(excluded.context_length_source,
-                                     models.context_length_source)
+                                     models.context_length_source),
+    retirement_time = excluded.retirement_time,
+    retirement_source = excluded.retirement_source,
+    successor = excluded.successor,
+    successor_source = excluded.successor_source
 WHERE (coalesce(excluded.hugging_face_id, models.hugging_face_id),
        coalesce(excluded.canonical_slug, models.canonical_slug),
        coalesce(excluded.alias_target, models.alias_target),
        coalesce(excluded.context_length, models.context_length),
-       coalesce(excluded.context_length_source, models.context_length_source))
+       coalesce(excluded.context_length_source, models.context_length_source),
+       excluded.retirement_time, excluded.retirement_source,
+       excluded.successor, excluded.successor_source)
       IS DISTINCT FROM (models.hugging_face_id, models.canonical_slug, models.alias_target,
-                        models.context_length, models.context_length_source);
+                        models.context_length, models.context_length_source,
+                        models.retirement_time, models.retirement_source,
+                        models.successor, models.successor_source);
 
 -- name: apply_cards
 INSERT INTO rate_cards (card_id, state, currency, rates)

@@ -172,7 +172,7 @@ async def _stage_quotes(
     """Stage quotes with their models; those that name no source are of this source and run."""
     quoted = list(quoted)
     # If a model has two quotes, the names in the run's own row are kept, which comes first.
-    listed = {one.listed.key: (one.listed, one.source or source) for one in reversed(quoted)}
+    listed = {one.listed.key: (one.listed, one.source) for one in reversed(quoted)}
     await stage_rows(
         connection,
         "models",
@@ -183,7 +183,11 @@ async def _stage_quotes(
                 model.canonical_slug,
                 model.alias_target,
                 model.context_length,
-                stated_by,
+                stated_by or source,
+                model.retirement_time,
+                model.successor,
+                # What was held says nothing of what its source lists now.
+                stated_by is None,
             )
             for key, (model, stated_by) in listed.items()
         ),

@@ -112,6 +112,14 @@ class PostgresRevertWork:
             await write_changes(self._connection, plan.changes, attributions, cards, head.revision)
             await self._connection.execute(_SYNC_SQL["advance_head"])
         await self._connection.execute(_SQL["reset_quotes"], _columns(plan.resets, run))
+        for one in plan.beneath:
+            values = {
+                "source": run.source,
+                "model_key": one.model_key,
+                "card_id": one.card_id,
+                "rate_sources": list(one.rate_sources),
+            }
+            await self._connection.execute(_SQL["restore_beneath"], values)
         await self._connection.execute(
             _SQL["unconfirm_quotes"],
             {"source": run.source, "unconfirmed": list(plan.unconfirmed)},

@@ -12,8 +12,9 @@ from pricing_server.domain.names import ModelName
 from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.quote import Quote
 from pricing_server.domain.source import Source, SourceEvidence
-from pricing_server.domain.source_listing import ListedModel
-from pricing_server.sync.guard.rules import Opinion, Row, judge_feed, judge_row
+from pricing_server.domain.source_listing import ListedModel, Listing
+from pricing_server.sync.guard.rules import Opinion, Row, judge_feed, judge_row, judge_size
+from pricing_server.sync.quoted_model import QuotedModel
 from pricing_server.sync.table_state import KnownModel, StatedHold, TableState
 
 
@@ -32,6 +33,14 @@ class Candidate:
     def is_unchanged(self) -> bool:
         """Whether the quote keeps its card."""
         return self.before is not None and self.before.card_id == self.quote.card_id
+
+    @property
+    def quoted(self) -> QuotedModel:
+        """The row as it is written where it is not held."""
+        quote = self.quote
+        return QuotedModel(
+            self.listed, quote.card_id, quote.obtained_at, self.is_confirmed, quote.stated_since
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +63,8 @@ class Judge:
         self._cards = cards
         self._at = at
 
-    def judge(self, candidates: Sequence[Candidate]) -> Verdicts:
-        """What is suspicious in a listing."""
+    def judge(self, candidates: Sequence[Candidate], listing: Listing) -> Verdicts:
+        """What is suspicious in a listing, of whose models the candidates may be applied."""
         rows = {each.listed.key: self._row(each) for each in candidates}
         feed = judge_feed(
             rows.values(),
@@ -64,7 +73,7 @@ class Judge:
             # A bundled catalogue is the first reference of all others.
             is_proven=self._source.proven_units or self._source.release is not None,
             at=self._at,
-        )
+        ) or self._shrunk(listing)
         if feed is not None:
             return Verdicts(feed, {})
         found = {
@@ -95,6 +104,19 @@ class Judge:
                 and judge_row(with_it, hold.source, self._at) is None
             ):
                 yield hold
+
+    def _shrunk(self, listing: Listing) -> Suspicion | None:
+        """Whether the listing has less than half of what the last one that was applied had.
+
+        What was missing then is not counted, so that an approval counts as the first of the
+        syncs without a model. An id that another one covers was never listed.
+        """
+        quotes = ((key, self._state.quote_by(self._source.slug, key)) for key in self._state.models)
+        before = {key for key, quote in quotes if quote is not None and not quote.missing_syncs}
+        read = {model.key for model in listing.models}
+        faulty = {fault.key for fault in listing.faults if fault.key is not None}
+        nameless = sum(fault.key is None for fault in listing.faults)
+        return judge_size(len(before), len(before & (read | faulty)) + nameless)
 
     def _row(self, candidate: Candidate) -> Row:
         if candidate.is_unchanged:

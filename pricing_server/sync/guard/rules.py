@@ -1,11 +1,13 @@
 """Which stated prices are suspicious: a pure function of what is stated and what is known.
 
-Two rules, both of ratios, so that no unit and no magnitude is guessed:
+Three rules, all of ratios, so that no unit and no magnitude is guessed:
 
 - Row rule: a rate over ROW_RATIO times (of cache reads CACHE_ROW_RATIO times) above or below
   the source's own quote before, or, if that has none, what any other source states of the
   same seller's model. Other sellers are no reference of a row: true prices are ten times
   off theirs.
+- Size rule: a feed that lists less than half of the models that it listed before, which were
+  MIN_FEED at least, is held as a whole, since what it does not list would be delisted.
 - Feed rule: for any one meter, the median ratio of all rows that have a reference is over
   FEED_RATIO times above or below 1. Here the median of other sellers serves too, where nothing
   nearer is known: single sellers differ, a whole feed does not.
@@ -44,6 +46,9 @@ FEED_RATIO: Final = Decimal(10)
 
 MIN_REFERENCES: Final = 5
 """Fewer rows with a reference say nothing of a feed."""
+
+MIN_FEED: Final = 10
+"""Fewer models come and go: of a smaller feed half is a handful."""
 
 CONFIRMING_RATIO: Final = Decimal("1.5")
 """How far two sources of one seller may be apart that confirm each other. Of 5,700 recorded
@@ -135,6 +140,17 @@ def judge_feed(
     if is_first and not is_proven and referenced < MIN_REFERENCES:
         return _feed_suspicion(HoldReason.FEW_REFERENCES, medians)
     return None
+
+
+def judge_size(before: int, kept: int) -> Suspicion | None:
+    """What is suspicious in how many models a feed lists; None if nothing is.
+
+    `kept` are those still listed of the models `before`. A row that could not be read is listed.
+    """
+    if before < MIN_FEED or 2 * kept >= before:
+        return None
+    share = _RATIO.divide(Decimal(kept), Decimal(before))
+    return Suspicion(HoldReason.FEED_SHRUNK, (HoldEvidence(None, share, before),))
 
 
 def are_near(card: RateCard, other: RateCard, at: datetime) -> bool:

@@ -50,7 +50,7 @@ def read(reading: Reading, outer: Mapping[object, object]) -> str | None:
         reading.ignore("fallback_credit")
     reading.tier(reading.text("service_tier"), reading.name("service_tier"))
     reading.mode("speed", reading.text("speed"), reading.name("speed"), frozenset({"standard"}))
-    reading.mode(
+    reading.place(
         "inference_geo", reading.text("inference_geo"), reading.name("inference_geo"), _EVERYWHERE
     )
     return model

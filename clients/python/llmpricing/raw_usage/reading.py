@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from llmpricing.meters import Meter
+from llmpricing.place import place_of
 from llmpricing.raw_usage import laws
 from llmpricing.raw_usage.document import shown
 from llmpricing.raw_usage.result import RawUsageError, ReadUsage, Stated
@@ -125,6 +126,14 @@ class Reading:
             self._context["processing"] = "batch"
         else:
             self.mode("service_tier", value, path, standard)
+
+    def place(self, key: str, value: str | None, path: str, standard: frozenset[str]) -> None:
+        """Note where the request was served, in the words of rate cards if it is known."""
+        found = None if value is None or value in standard else place_of(value)
+        if found is None:
+            self.mode(key, value, path, standard)
+        else:
+            self._context.update(found)
 
     def not_understood(self, path: str, value: str) -> None:
         """Name a value of the body, outside the usage object, that may be charged."""

@@ -51,6 +51,10 @@ class _HoldReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldReason
     """HOLD_REASON_UNPROVEN_SOURCE: the first sync of a source whose units and shape
     rest on documentation only.
     """
+    HOLD_REASON_FEED_SHRUNK: _HoldReason.ValueType  # 6
+    """HOLD_REASON_FEED_SHRUNK: a feed lists less than half of the models, at least ten, that it
+    listed before. Nothing is delisted meanwhile.
+    """
 
 class HoldReason(_HoldReason, metaclass=_HoldReasonEnumTypeWrapper):
     """HoldReason says which rule of the guard a stated price has broken."""
@@ -76,6 +80,10 @@ models that anything else prices.
 HOLD_REASON_UNPROVEN_SOURCE: HoldReason.ValueType  # 5
 """HOLD_REASON_UNPROVEN_SOURCE: the first sync of a source whose units and shape
 rest on documentation only.
+"""
+HOLD_REASON_FEED_SHRUNK: HoldReason.ValueType  # 6
+"""HOLD_REASON_FEED_SHRUNK: a feed lists less than half of the models, at least ten, that it
+listed before. Nothing is delisted meanwhile.
 """
 Global___HoldReason: _TypeAlias = HoldReason  # noqa: Y015
 
@@ -152,7 +160,7 @@ class HoldEvidence(_message.Message):
     RATIO_FIELD_NUMBER: _builtins.int
     REFERENCES_FIELD_NUMBER: _builtins.int
     meter: _rate_card_pb2.Meter.ValueType
-    """meter whose rate was compared."""
+    """meter whose rate was compared; METER_UNSPECIFIED where models were counted."""
     stated: _builtins.str
     """stated is the price that the source states, in USD per one of the meter; absent for a
     feed.
@@ -163,10 +171,10 @@ class HoldEvidence(_message.Message):
     """reference_source is where the reference is from; absent for a feed."""
     ratio: _builtins.str
     """ratio is stated / reference, rounded to 6 digits; for a feed the median of its models'
-    ratios.
+    ratios, or the share of its models that it still lists.
     """
     references: _builtins.int
-    """references is how many models were compared: 1 for a model's own change."""
+    """references is how many models were compared or counted: 1 for a model's own change."""
     def __init__(
         self,
         *,
@@ -233,7 +241,9 @@ class HeldChange(_message.Message):
     feed_id: _builtins.str
     """feed_id is the held feed that this model is part of; absent if held by itself."""
     models: _builtins.int
-    """models is how many models a feed has that are held with it; 1 for a model."""
+    """models is how many models a feed has that are held with it, which may be none of one that
+    shrank; 1 for a model.
+    """
     reason: Global___HoldReason.ValueType
     """reason is the rule that was broken."""
     fragment: _builtins.str

@@ -203,6 +203,9 @@ class ModelPricing(_message.Message):
     DELISTED_TIME_FIELD_NUMBER: _builtins.int
     PENDING_CHANGE_FIELD_NUMBER: _builtins.int
     DISAGREEMENTS_FIELD_NUMBER: _builtins.int
+    RETIREMENT_TIME_FIELD_NUMBER: _builtins.int
+    RETIREMENT_SOURCE_FIELD_NUMBER: _builtins.int
+    SUCCESSOR_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider is the seller's name in this service, never an alias."""
     model_id: _builtins.str
@@ -252,6 +255,12 @@ class ModelPricing(_message.Message):
     """context_length is how many tokens of input and output the model takes together; absent
     where no source states it.
     """
+    retirement_source: _builtins.str
+    """retirement_source is who states retirement_time; absent with it."""
+    successor: _builtins.str
+    """successor is the model to move to, in the seller's naming; absent where no source states
+    one.
+    """
     @_builtins.property
     def rates(self) -> _containers.RepeatedCompositeFieldContainer[_rate_card_pb2.Rate]:
         """rates is the whole rate card in order of precedence: for a meter, the first rate whose
@@ -294,6 +303,12 @@ class ModelPricing(_message.Message):
         force.
         """
 
+    @_builtins.property
+    def retirement_time(self) -> _timestamp_pb2.Timestamp:
+        """retirement_time is when the seller stops serving the model; a date is the beginning of
+        that day in UTC. Absent where no source states it.
+        """
+
     def __init__(
         self,
         *,
@@ -322,10 +337,13 @@ class ModelPricing(_message.Message):
         delisted_time: _timestamp_pb2.Timestamp | None = ...,
         pending_change: Global___PendingChange | None = ...,
         disagreements: _abc.Iterable[Global___PriceDisagreement] | None = ...,
+        retirement_time: _timestamp_pb2.Timestamp | None = ...,
+        retirement_source: _builtins.str | None = ...,
+        successor: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_context_length", b"_context_length", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_pending_change", b"_pending_change", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_stated_as", b"_stated_as", "_valid_until_time", b"_valid_until_time", "alias_target", b"alias_target", "completion", b"completion", "context_length", b"context_length", "delisted_time", b"delisted_time", "effective_time", b"effective_time", "hugging_face_id", b"hugging_face_id", "image", b"image", "pending_change", b"pending_change", "price_revision", b"price_revision", "prompt", b"prompt", "request", b"request", "stated_as", b"stated_as", "valid_until_time", b"valid_until_time", "verified_time", b"verified_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_context_length", b"_context_length", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_pending_change", b"_pending_change", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_retirement_source", b"_retirement_source", "_retirement_time", b"_retirement_time", "_stated_as", b"_stated_as", "_successor", b"_successor", "_valid_until_time", b"_valid_until_time", "alias_target", b"alias_target", "completion", b"completion", "context_length", b"context_length", "delisted_time", b"delisted_time", "effective_time", b"effective_time", "hugging_face_id", b"hugging_face_id", "image", b"image", "pending_change", b"pending_change", "price_revision", b"price_revision", "prompt", b"prompt", "request", b"request", "retirement_source", b"retirement_source", "retirement_time", b"retirement_time", "stated_as", b"stated_as", "successor", b"successor", "valid_until_time", b"valid_until_time", "verified_time", b"verified_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_context_length", b"_context_length", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_pending_change", b"_pending_change", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_stated_as", b"_stated_as", "_valid_until_time", b"_valid_until_time", "alias_target", b"alias_target", "completion", b"completion", "context_length", b"context_length", "currency", b"currency", "delisted_time", b"delisted_time", "disagreements", b"disagreements", "effective_time", b"effective_time", "freshness", b"freshness", "hugging_face_id", b"hugging_face_id", "image", b"image", "model_id", b"model_id", "pending_change", b"pending_change", "price_revision", b"price_revision", "pricing_source", b"pricing_source", "prompt", b"prompt", "provider", b"provider", "rate_card_id", b"rate_card_id", "rates", b"rates", "request", b"request", "source_detail", b"source_detail", "state", b"state", "stated_as", b"stated_as", "unit", b"unit", "valid_until_time", b"valid_until_time", "verified_time", b"verified_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target", "_completion", b"_completion", "_context_length", b"_context_length", "_delisted_time", b"_delisted_time", "_hugging_face_id", b"_hugging_face_id", "_image", b"_image", "_pending_change", b"_pending_change", "_price_revision", b"_price_revision", "_prompt", b"_prompt", "_request", b"_request", "_retirement_source", b"_retirement_source", "_retirement_time", b"_retirement_time", "_stated_as", b"_stated_as", "_successor", b"_successor", "_valid_until_time", b"_valid_until_time", "alias_target", b"alias_target", "completion", b"completion", "context_length", b"context_length", "currency", b"currency", "delisted_time", b"delisted_time", "disagreements", b"disagreements", "effective_time", b"effective_time", "freshness", b"freshness", "hugging_face_id", b"hugging_face_id", "image", b"image", "model_id", b"model_id", "pending_change", b"pending_change", "price_revision", b"price_revision", "pricing_source", b"pricing_source", "prompt", b"prompt", "provider", b"provider", "rate_card_id", b"rate_card_id", "rates", b"rates", "request", b"request", "retirement_source", b"retirement_source", "retirement_time", b"retirement_time", "source_detail", b"source_detail", "state", b"state", "stated_as", b"stated_as", "successor", b"successor", "unit", b"unit", "valid_until_time", b"valid_until_time", "verified_time", b"verified_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alias_target: _TypeAlias = _typing.Literal["alias_target"]  # noqa: Y015
     _WhichOneofArgType__alias_target: _TypeAlias = _typing.Literal["_alias_target", b"_alias_target"]  # noqa: Y015
@@ -347,8 +365,14 @@ class ModelPricing(_message.Message):
     _WhichOneofArgType__prompt: _TypeAlias = _typing.Literal["_prompt", b"_prompt"]  # noqa: Y015
     _WhichOneofReturnType__request: _TypeAlias = _typing.Literal["request"]  # noqa: Y015
     _WhichOneofArgType__request: _TypeAlias = _typing.Literal["_request", b"_request"]  # noqa: Y015
+    _WhichOneofReturnType__retirement_source: _TypeAlias = _typing.Literal["retirement_source"]  # noqa: Y015
+    _WhichOneofArgType__retirement_source: _TypeAlias = _typing.Literal["_retirement_source", b"_retirement_source"]  # noqa: Y015
+    _WhichOneofReturnType__retirement_time: _TypeAlias = _typing.Literal["retirement_time"]  # noqa: Y015
+    _WhichOneofArgType__retirement_time: _TypeAlias = _typing.Literal["_retirement_time", b"_retirement_time"]  # noqa: Y015
     _WhichOneofReturnType__stated_as: _TypeAlias = _typing.Literal["stated_as"]  # noqa: Y015
     _WhichOneofArgType__stated_as: _TypeAlias = _typing.Literal["_stated_as", b"_stated_as"]  # noqa: Y015
+    _WhichOneofReturnType__successor: _TypeAlias = _typing.Literal["successor"]  # noqa: Y015
+    _WhichOneofArgType__successor: _TypeAlias = _typing.Literal["_successor", b"_successor"]  # noqa: Y015
     _WhichOneofReturnType__valid_until_time: _TypeAlias = _typing.Literal["valid_until_time"]  # noqa: Y015
     _WhichOneofArgType__valid_until_time: _TypeAlias = _typing.Literal["_valid_until_time", b"_valid_until_time"]  # noqa: Y015
     @_typing.overload
@@ -372,7 +396,13 @@ class ModelPricing(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request) -> _WhichOneofReturnType__request | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retirement_source) -> _WhichOneofReturnType__retirement_source | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retirement_time) -> _WhichOneofReturnType__retirement_time | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stated_as) -> _WhichOneofReturnType__stated_as | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__successor) -> _WhichOneofReturnType__successor | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__valid_until_time) -> _WhichOneofReturnType__valid_until_time | None: ...
 

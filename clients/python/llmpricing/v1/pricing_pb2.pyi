@@ -103,6 +103,7 @@ from llmpricing.v1.held_change_pb2 import HOLD_DECISION_APPROVE as HOLD_DECISION
 from llmpricing.v1.held_change_pb2 import HOLD_DECISION_REJECT as HOLD_DECISION_REJECT
 from llmpricing.v1.held_change_pb2 import HOLD_DECISION_UNSPECIFIED as HOLD_DECISION_UNSPECIFIED
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEED_SHIFTED as HOLD_REASON_FEED_SHIFTED
+from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEED_SHRUNK as HOLD_REASON_FEED_SHRUNK
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEW_REFERENCES as HOLD_REASON_FEW_REFERENCES
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_RATIO_TO_OTHER_SOURCE as HOLD_REASON_RATIO_TO_OTHER_SOURCE
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_RATIO_TO_PAST as HOLD_REASON_RATIO_TO_PAST

@@ -63,7 +63,9 @@ class _Meter:
 class _MeterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Meter.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     METER_UNSPECIFIED: _Meter.ValueType  # 0
-    """METER_UNSPECIFIED is never sent and not accepted."""
+    """METER_UNSPECIFIED is not accepted, and sent only where no meter was compared
+    (HoldEvidence).
+    """
     METER_INPUT_TOKENS: _Meter.ValueType  # 1
     METER_OUTPUT_TOKENS: _Meter.ValueType  # 2
     METER_CACHE_READ_TOKENS: _Meter.ValueType  # 3
@@ -136,7 +138,9 @@ class Meter(_Meter, metaclass=_MeterEnumTypeWrapper):
     """
 
 METER_UNSPECIFIED: Meter.ValueType  # 0
-"""METER_UNSPECIFIED is never sent and not accepted."""
+"""METER_UNSPECIFIED is not accepted, and sent only where no meter was compared
+(HoldEvidence).
+"""
 METER_INPUT_TOKENS: Meter.ValueType  # 1
 METER_OUTPUT_TOKENS: Meter.ValueType  # 2
 METER_CACHE_READ_TOKENS: Meter.ValueType  # 3
