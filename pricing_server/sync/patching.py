@@ -11,13 +11,17 @@ The rules:
   comes before the others of that meter and context, which stay.
 - Where a card is free, or its price is not known, there is nothing to patch: the patch is the card.
   One that declares the model free is so, too.
+- A percent is taken of every rate, under whatever conditions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
 
 from llmpricing.rate_card import Conditions, PriceState, Rate, RateCard
+from llmpricing.units import EXACT, canonical
 
 
 def patched(beneath: RateCard, patch: RateCard) -> RateCard:
@@ -31,6 +35,15 @@ def patched(beneath: RateCard, patch: RateCard) -> RateCard:
         old = [rate for rate in beneath.rates if rate.meter is meter]
         rates += _placed(new, [rate for rate in old if not _is_replaced(rate, new)])
     return RateCard.of(PriceState.PRICED, rates)
+
+
+def scaled(beneath: RateCard, percent: Decimal) -> RateCard:
+    """A percent of every rate of a card; of one that is not priced it is the card itself."""
+    share = percent.scaleb(-2, context=EXACT)
+    rates = [
+        replace(rate, price=canonical(EXACT.multiply(rate.price, share))) for rate in beneath.rates
+    ]
+    return RateCard.of(beneath.state, rates)
 
 
 def _is_replaced(rate: Rate, patch: Sequence[Rate]) -> bool:

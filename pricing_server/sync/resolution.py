@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from llmpricing.rate_card import RateCard
+from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.domain.disagreement import Disagreement
 from pricing_server.domain.names import ModelName
 from pricing_server.domain.override import OVERRIDE
@@ -15,7 +15,7 @@ from pricing_server.domain.price_change import ChangeKind, ChangeOrigin, PriceCh
 from pricing_server.domain.quote import Quote, precedence
 from pricing_server.sync.agreement import differences
 from pricing_server.sync.completion import CompletedCard, StatedCard, completed
-from pricing_server.sync.patching import patched
+from pricing_server.sync.patching import patched, scaled
 from pricing_server.sync.table_state import Attribution, KnownModel
 
 
@@ -79,6 +79,8 @@ def in_force(
     if sources:
         stated = _completed(min(sources, key=precedence), sources, cards, at, filling)
     for override in overrides:
+        if override.percent is not None and not (stated is not None and _is_priced(stated)):
+            continue  # There is nothing to take a percent of.
         is_own = override.stated_as is None
         if not override.is_ended_override and (
             is_own or (stated is not None and stated.quote.stated_as == override.stated_as)
@@ -86,7 +88,10 @@ def in_force(
             found = _alone(override, cards)
             if stated is None:
                 return found
-            if override.is_patch:
+            if override.percent is not None:
+                card = scaled(stated.card, override.percent)
+                found = replace(found, completed=CompletedCard.alone(override.source, card))
+            elif override.is_patch:
                 found = replace(found, completed=_patched(found, stated.completed))
             return replace(found, beneath=stated.quote, beneath_completed=stated.completed)
     return stated if stated is not None else _alone(min(overrides, key=precedence), cards)
@@ -95,6 +100,10 @@ def in_force(
 def _alone(quote: Quote, cards: Mapping[str, RateCard]) -> InForce:
     card = CompletedCard.alone(quote.source, cards[quote.card_id])
     return InForce(quote, card, quote.since)
+
+
+def _is_priced(found: InForce) -> bool:
+    return found.card.state is PriceState.PRICED
 
 
 def _patched(override: InForce, beneath: CompletedCard) -> CompletedCard:
@@ -217,7 +226,7 @@ class Resolver:
         winner = found.quote
         if winner.source not in stated and not model.is_quoted_by(winner):
             found = replace(found, since=self._changed_at)
-        elif model.is_completed or found.attribution.is_completed:
+        elif model.is_completed or found.attribution.is_completed or winner.percent is not None:
             # What completes it, or does so no more, is news of now.
             news = [quote.since for quote in quotes if quote.source in stated]
             found = replace(found, since=max(found.since, *(news or [self._changed_at])))

@@ -560,6 +560,44 @@ def test_a_revert_of_a_run_beneath_a_patch_says_what_it_leaves(
     assert (pricing.prompt, pricing.completion) == ("3.00", "4.00")
 
 
+def test_a_percent_is_taken_of_every_rate_and_follows_the_sources(
+    bench: Bench, server: ServerProcess
+) -> None:
+    def take(
+        percent: str, model_id: str = "acme/one", **fields: Any
+    ) -> pb.SetPriceOverrideResponse:
+        names: dict[str, Any] = {"provider": "openrouter", "model_id": model_id, "reason": "contract"}
+        request = pb.SetPriceOverrideRequest(**names, percent=percent, **fields)
+        return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
+
+    bench.feed.prices = {"acme/one": 1, "acme/free": 0, "acme/unpriced": None}
+    server.synced()
+    done = take("85")
+    assert done.price_override.percent == "85"
+    pricing = server.get("acme/one").pricing
+    assert (pricing.prompt, pricing.completion) == ("0.85", "1.70")
+    assert {rate.source for rate in pricing.rates} == {"override"}
+    before = datetime.now(UTC)
+    bench.feed.prices = {"acme/one": 2, "acme/free": 0, "acme/unpriced": None}
+    server.synced()
+    assert server.prompt("acme/one") == "1.70"
+    change = changes_of(server)[0]
+    assert change.effective_time.ToDatetime(UTC) > before - timedelta(seconds=5)
+    assert change.effective_time.ToDatetime() > done.price_override.set_time.ToDatetime()
+    # It is of what the sources state, and not of the override before it.
+    assert take("50").price_change.new_input == "1.00"
+    with pytest.raises(grpc.RpcError) as error:
+        take("5")
+    assert refusal(error.value)[0] == "CONFIRM_REQUIRED"
+    bench.feed.prices = {"acme/one": None, "acme/free": 0, "acme/unpriced": None}
+    for model_id in ("acme/free", "acme/unpriced", "acme/made-up"):
+        with pytest.raises(grpc.RpcError) as error:
+            take("50", model_id, register=True)
+        assert refusal(error.value)[0] == "MODEL_NOT_PRICED"
+    clear(server)
+    assert server.prompt("acme/one") == "2.00"
+
+
 def test_a_model_that_is_declared_free_is_free_of_all(bench: Bench, server: ServerProcess) -> None:
     done = override(server, *SONNET, free=True, confirm=True, replace_card=False)
     assert done.price_override.replace_card

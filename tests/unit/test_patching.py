@@ -22,7 +22,7 @@ from llmpricing.rate_card import (
     ThresholdScope,
     UtcWindow,
 )
-from pricing_server.sync.patching import patched
+from pricing_server.sync.patching import patched, scaled
 from tests.unit._strategies import many
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -113,6 +113,16 @@ def test_what_a_patch_does_not_name_is_untouched(beneath: RateCard, patch: RateC
 def test_to_patch_twice_is_to_patch_once(beneath: RateCard, patch: RateCard) -> None:
     once = patched(beneath, patch)
     assert patched(once, patch) == once
+
+
+@many
+@given(cards(), st.decimals(Decimal("0.01"), 1_000, places=2))
+def test_a_percent_is_taken_of_every_rate(beneath: RateCard, percent: Decimal) -> None:
+    found = scaled(beneath, percent)
+    assert [one.key for one in found.rates] == [one.key for one in beneath.rates]
+    for one, other in zip(found.rates, beneath.rates, strict=True):
+        assert one.price * 100 == other.price * percent
+    assert scaled(beneath, Decimal(100)) == beneath
 
 
 # Cases.

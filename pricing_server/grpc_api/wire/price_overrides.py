@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from llmpricing.units import plain
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.quantities import quantity_messages
@@ -42,6 +43,7 @@ def price_override_message(override: PriceOverride) -> pb.PriceOverride:
         state=OVERRIDE_STATES[override.state],
         end=_end(override.end) if override.end else None,
         replace_card=override.replace_card,
+        percent=plain(override.percent) if override.percent is not None else None,
     )
 
 
