@@ -421,6 +421,9 @@ CREATE TABLE price_overrides (
         CONSTRAINT price_overrides_model_key_fkey REFERENCES models ON DELETE RESTRICT,
     card_id text NOT NULL
         CONSTRAINT price_overrides_card_id_fkey REFERENCES rate_cards ON DELETE RESTRICT,
+    replace_card boolean NOT NULL,
+    percent numeric
+        CONSTRAINT price_overrides_percent_is_sound CHECK (percent > 0 AND percent < 'Infinity'),
     reason text NOT NULL
         CONSTRAINT price_overrides_reason_has_a_length CHECK (length(reason) BETWEEN 1 AND 1000),
     set_by text NOT NULL
@@ -445,6 +448,11 @@ CREATE INDEX price_overrides_by_end ON price_overrides (until)
     WHERE cleared_at IS NULL AND until IS NOT NULL;
 COMMENT ON TABLE price_overrides IS
     'Every price that an admin has set. It is in force until it is cleared, at most one a model.';
+COMMENT ON COLUMN price_overrides.replace_card IS
+    'Whether the card is the whole price; false if its rates replace some of what sources state.';
+COMMENT ON COLUMN price_overrides.percent IS
+    'Of every rate that sources state; null where the card itself is the price. The card is then '
+    'what that came to when it was set.';
 COMMENT ON COLUMN price_overrides.until IS 'When it ends by itself; null if open.';
 COMMENT ON COLUMN price_overrides.cleared_kind IS
     'As origin_kind in the history: another one was set, it was cleared, or it ended by itself.';

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
@@ -21,11 +22,16 @@ class OverrideRequest:
     provider: str
     model_id: str
     card: RateCard
+    """UNPRICED for a percent, until it is known of what."""
     statement: str
     """What was given, as JSON text: the evidence for the card."""
     reason: str
     set_by: str
     until: datetime | None = None
+    replace_card: bool = False
+    """Whether the card is the whole price; without it, other rates stay as sources state them."""
+    percent: Decimal | None = None
+    """Of every rate that sources state, in the place of a card."""
     register: bool = False
     """Whether the model may be one that nobody knows."""
     confirm: bool = False
@@ -78,10 +84,14 @@ class PriceOverride:
     provider: str
     model_id: str
     card: RateCard
+    """What it states; the price in force has other rates besides unless it replaces the card."""
+    replace_card: bool
     reason: str
     set_by: str
     set_at: datetime
     until: datetime | None
+    percent: Decimal | None = None
+    """Of every rate that sources state; the card is what that came to when it was set."""
     end: OverrideEnd | None = None
     """None while it is in force."""
 
@@ -97,7 +107,10 @@ class OverridePreview:
 
     old: RateCard | None
     """In force now; None if the model has no price yet."""
+    old_sources: tuple[str, ...]
+    """Who states each rate of it."""
     new: RateCard
+    new_sources: tuple[str, ...]
     needs_confirm: bool
     at: datetime
     """When that was found."""

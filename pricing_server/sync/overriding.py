@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol, TypeAlias
 
-from llmpricing.rate_card import RateCard
+from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.domain.errors import (
     ConfirmRequired,
     InvalidArgument,
     ModelNotFound,
+    ModelNotPriced,
     OverrideNotFound,
 )
 from pricing_server.domain.head import Head
@@ -29,10 +30,12 @@ from pricing_server.domain.price_change import SERVER, ChangeOrigin, OriginKind
 from pricing_server.domain.quote import Covered
 from pricing_server.sync.coverage import Covers
 from pricing_server.sync.override_leap import Leap, first_leap
+from pricing_server.sync.patching import scaled
 from pricing_server.sync.settlement import (
     ConcernedModel,
     Settlement,
     Turn,
+    card_without_override,
     cards_to_settle,
     plan_settlement,
 )
@@ -115,7 +118,8 @@ async def set_override(
 
     `covers` are the ids that sources, by slug, state without listing them. Raises
     InvalidArgument if it ends before it begins; ModelNotFound if nobody knows the model;
-    ConfirmRequired; DatabaseUnavailable.
+    ModelNotPriced if there is nothing to take a percent of; ConfirmRequired;
+    DatabaseUnavailable.
     """
     key = (request.provider, request.model_id)
     async with open_work(request.dry_run) as work:
@@ -123,6 +127,12 @@ async def set_override(
         if request.until is not None and request.until <= at:
             raise InvalidArgument("until", "is not in the future")
         model_key = await _model_key(work, request, covers)
+        if request.percent is not None:
+            stated = await _stated(work, model_key, at)
+            if stated is None or stated.state is not PriceState.PRICED:
+                state = stated.state if stated is not None else PriceState.UNPRICED
+                raise ModelNotPriced(*key, state)
+            request = replace(request, card=scaled(stated, request.percent))
         override_id = await work.put(model_key, request, at)
         named = None if request.dry_run else override_id
         turn = Turn(at, replace(request.origin, override_id=named))
@@ -143,6 +153,8 @@ async def set_override(
             provider=request.provider,
             model_id=request.model_id,
             card=request.card,
+            replace_card=request.replace_card,
+            percent=request.percent,
             reason=request.reason,
             set_by=request.set_by,
             set_at=at,
@@ -212,6 +224,15 @@ async def _ended(
     return await _planned(work, turns, at)
 
 
+async def _stated(work: OverrideWork, model_key: int, at: datetime) -> RateCard | None:
+    """The card of a model without an override; None if no source states anything of it."""
+    for one in await work.concerned([model_key]):
+        if one.model.model_key == model_key:
+            cards = await work.cards(cards_to_settle([one]))
+            return card_without_override(one, cards, at)
+    return None
+
+
 async def _planned(work: OverrideWork, turns: Mapping[int, Turn], at: datetime) -> Settlement:
     concerned = await work.concerned(list(turns))
     cards = await work.cards(cards_to_settle(concerned))
@@ -226,8 +247,11 @@ def _leap(settled: Settlement, key: ModelName, at: datetime) -> Leap | None:
 def _preview(
     settled: Settlement, key: ModelName, at: datetime, *, needs_confirm: bool
 ) -> OverridePreview:
-    change, new = settled.change_of(key), settled.card_of(key)
-    return OverridePreview(change.old if change is not None else new, new, needs_confirm, at)
+    change, found = settled.change_of(key), settled.in_force[key]
+    new, sources = found.card, found.completed.sources
+    # Without a change the price is the same, whoever states it now.
+    old, old_sources = (change.old, change.old_sources) if change is not None else (new, sources)
+    return OverridePreview(old, old_sources, new, sources, needs_confirm, at)
 
 
 def _outcome(

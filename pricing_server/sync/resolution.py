@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from llmpricing.rate_card import RateCard
+from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.domain.disagreement import Disagreement
 from pricing_server.domain.names import ModelName
 from pricing_server.domain.override import OVERRIDE
@@ -15,6 +15,7 @@ from pricing_server.domain.price_change import ChangeKind, ChangeOrigin, PriceCh
 from pricing_server.domain.quote import Quote, precedence
 from pricing_server.sync.agreement import differences
 from pricing_server.sync.completion import CompletedCard, StatedCard, completed
+from pricing_server.sync.patching import patched, scaled
 from pricing_server.sync.table_state import Attribution, KnownModel
 
 
@@ -66,7 +67,9 @@ def in_force(
       price of all that both price.
     - The override of a model holds for an id that it covers where the price of that id is the
       covering model's without the override.
-    - Its card is completed by the other listed quotes (`completion.py`), and by those of the
+    - An override that is a patch is in force with the card beneath, of which it replaces rates
+      (`patching.py`); any other with its own card alone. Nothing completes an override itself.
+    - A source's card is completed by the other listed quotes (`completion.py`), and by those of the
       sources in `filling`, which have done so before and do not list the model any more.
     """
     standing = _standing(list(quotes), cards, at)
@@ -76,6 +79,8 @@ def in_force(
     if sources:
         stated = _completed(min(sources, key=precedence), sources, cards, at, filling)
     for override in overrides:
+        if override.percent is not None and not (stated is not None and _is_priced(stated)):
+            continue  # There is nothing to take a percent of.
         is_own = override.stated_as is None
         if not override.is_ended_override and (
             is_own or (stated is not None and stated.quote.stated_as == override.stated_as)
@@ -83,6 +88,11 @@ def in_force(
             found = _alone(override, cards)
             if stated is None:
                 return found
+            if override.percent is not None:
+                card = scaled(stated.card, override.percent)
+                found = replace(found, completed=CompletedCard.alone(override.source, card))
+            elif override.is_patch:
+                found = replace(found, completed=_patched(found, stated.completed))
             return replace(found, beneath=stated.quote, beneath_completed=stated.completed)
     return stated if stated is not None else _alone(min(overrides, key=precedence), cards)
 
@@ -90,6 +100,18 @@ def in_force(
 def _alone(quote: Quote, cards: Mapping[str, RateCard]) -> InForce:
     card = CompletedCard.alone(quote.source, cards[quote.card_id])
     return InForce(quote, card, quote.since)
+
+
+def _is_priced(found: InForce) -> bool:
+    return found.card.state is PriceState.PRICED
+
+
+def _patched(override: InForce, beneath: CompletedCard) -> CompletedCard:
+    """The card beneath with the rates of an override, and who states each."""
+    card = patched(beneath.card, override.card)
+    sources = dict(zip((rate.key for rate in beneath.card.rates), beneath.sources, strict=True))
+    sources |= dict.fromkeys((rate.key for rate in override.card.rates), override.quote.source)
+    return CompletedCard(card, tuple(sources[rate.key] for rate in card.rates))
 
 
 def _completed(
@@ -204,7 +226,7 @@ class Resolver:
         winner = found.quote
         if winner.source not in stated and not model.is_quoted_by(winner):
             found = replace(found, since=self._changed_at)
-        elif model.is_completed or found.attribution.is_completed:
+        elif model.is_completed or found.attribution.is_completed or winner.percent is not None:
             # What completes it, or does so no more, is news of now.
             news = [quote.since for quote in quotes if quote.source in stated]
             found = replace(found, since=max(found.since, *(news or [self._changed_at])))

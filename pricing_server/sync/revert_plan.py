@@ -31,6 +31,7 @@ from typing import TypeAlias, assert_never
 
 from llmpricing.rate_card import UNPRICED, RateCard
 from pricing_server.domain.names import ModelName
+from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.price_change import (
     ChangeKind,
     PriceChange,
@@ -157,7 +158,7 @@ def make_revert_plan(
         if change.later_revision is not None:
             refused.append(Refused(change.provider, change.model_id, change.later_revision))
             continue
-        if _is_covered_by_another(change, run_source):
+        if _is_covered_by_another(change, run_source) or _is_of_patch(change):
             continue
         kind = _opposite(change.kind)
         card = UNPRICED if change.old is None else change.old
@@ -241,6 +242,14 @@ def _is_covered_by_another(change: RunChange, run_source: str) -> bool:
     """Whether the run only was the first to list an id that another source prices under another
     id: that price does not come from the run."""
     return change.kind is ChangeKind.ADDED and change.source != run_source and change.is_covered
+
+
+def _is_of_patch(change: RunChange) -> bool:
+    """Whether the run moved rates that an override leaves as the sources state them. What the run
+    stated stays there, unconfirmed: only the price in force of before is kept, and not what the
+    run's source stated then."""
+    is_moved = change.kind is ChangeKind.CHANGED and change.source == OVERRIDE
+    return is_moved and change.is_overridden
 
 
 def _is_still_in_force(change: RunChange) -> bool:

@@ -22,7 +22,7 @@ from pricing_server.domain.names import ModelName
 from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.price_change import ChangeOrigin, PriceChange
 from pricing_server.domain.quote import Quote
-from pricing_server.sync.resolution import InForce, Resolver
+from pricing_server.sync.resolution import InForce, Resolver, in_force
 from pricing_server.sync.table_state import Attribution, KnownModel
 
 
@@ -92,16 +92,26 @@ def plan_settlement(
     """
     changes: list[PriceChange] = []
     attributions: dict[ModelName, Attribution] = {}
-    in_force: dict[ModelName, InForce] = {}
+    found: dict[ModelName, InForce] = {}
     known, kept = dict(cards), set[str]()
     for one in concerned:
         turn = turns[one.turned_key]
         resolver = Resolver(known, turn.origin, changed_at)
-        in_force[one.model.key] = resolver.settle(one.model, one.quotes, turn.at)
+        found[one.model.key] = resolver.settle(one.model, one.quotes, turn.at)
         changes += resolver.changes
         attributions |= resolver.attributions
         kept |= resolver.cards_to_keep
-    return Settlement(tuple(changes), attributions, in_force, {key: known[key] for key in kept})
+    return Settlement(tuple(changes), attributions, found, {key: known[key] for key in kept})
+
+
+def card_without_override(
+    one: ConcernedModel, cards: Mapping[str, RateCard], at: datetime
+) -> RateCard | None:
+    """The card of a model as its sources state it; None if none states anything."""
+    stated = [quote for quote in one.quotes if quote.source != OVERRIDE]
+    known = one.model.attribution
+    filling = known.filling if known is not None else ()
+    return in_force(stated, cards, at, filling).card if stated else None
 
 
 def cards_to_settle(concerned: Sequence[ConcernedModel]) -> set[str]:

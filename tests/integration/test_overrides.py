@@ -37,13 +37,13 @@ def server(bench: Bench) -> ServerProcess:
 def override(
     server: ServerProcess, model_id: str = "acme/one", provider: str = "openrouter", **fields: Any
 ) -> pb.SetPriceOverrideResponse:
-    """Set one of USD 7 per 1M tokens of input unless other prices are given, also of a model
-    that nobody knows."""
+    """Set one of USD 7 per 1M tokens of input unless other prices are given, as the whole card,
+    also of a model that nobody knows."""
     if not fields.keys() & {"prompt", "completion", "rates", "free"}:
         fields["prompt"] = "7"
     request = pb.SetPriceOverrideRequest(
         **{"provider": provider, "model_id": model_id, "reason": "a test", "set_by": "ann"}
-        | {"register": True}
+        | {"register": True, "replace_card": True}
         | fields
     )
     return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
@@ -469,6 +469,134 @@ def test_what_a_cleared_override_left_behind_is_in_nobodys_way(
     assert server.prompt("Acme/One") == "7.00"
     clear(server, "Acme/One")
     assert server.prompt("Acme/One") == "1.00"
+
+
+# A patch.
+
+CACHED = [
+    pb.MeterQuantity(meter=pb.METER_INPUT_TOKENS, quantity="100000"),
+    pb.MeterQuantity(meter=pb.METER_CACHE_READ_TOKENS, quantity="90000"),
+    pb.MeterQuantity(meter=pb.METER_OUTPUT_TOKENS, quantity="1000"),
+]
+SONNET = ("claude-sonnet-4-5", "anthropic")
+
+
+def total(server: ServerProcess, model_id: str, provider: str) -> str:
+    """What a prompt costs of which most is read from a cache."""
+    request = pb.CalculateCostRequest(model_id=model_id, provider=provider, usage=CACHED)
+    return server.stub.CalculateCost(request, timeout=CALL_SECONDS).cost.total
+
+
+def test_an_override_of_two_prices_keeps_the_other_rates_that_sources_state(
+    bench: Bench, server: ServerProcess
+) -> None:
+    listed = server.get(*SONNET).pricing
+    assert total(server, *SONNET) == "0.072"
+    override(server, *SONNET, prompt="3", completion="15", replace_card=False)
+    assert total(server, *SONNET) == "0.072"
+    cheaper = override(server, *SONNET, prompt="2", completion="10", replace_card=False)
+    assert total(server, *SONNET) == "0.057"
+    pricing = server.get(*SONNET).pricing
+    assert pricing.pricing_source == pb.PRICING_SOURCE_OVERRIDE
+    headline = {pb.METER_INPUT_TOKENS, pb.METER_OUTPUT_TOKENS}
+    by_source: dict[str, list[pb.Rate]] = {}
+    for rate in pricing.rates:
+        by_source.setdefault(rate.source, []).append(rate)
+    assert by_source.keys() == {"override", "genai-prices"}
+    assert {rate.meter for rate in by_source["override"]} == headline
+    kept = [r for r in listed.rates if r.meter not in headline or r.conditions.context]
+    assert by_source["genai-prices"] == kept
+    assert len(cheaper.price_override.rate_card.rates) == 2
+    assert not cheaper.price_override.replace_card
+    preview = override(
+        server, *SONNET, prompt="3", completion="15", replace_card=True, dry_run=True
+    ).preview
+    # A web search is in the sample, and would have no price either.
+    assert (preview.old_cost.total, preview.new_cost.total) == ("0.0173", "0.0135")
+    assert [one.meter for one in preview.new_cost.unpriced] == [pb.METER_WEB_SEARCHES]
+    whole = override(server, *SONNET, prompt="3", completion="15", replace_card=True)
+    assert whole.price_override.replace_card
+    assert total(server, *SONNET) == "0.315"
+    clear(server, "claude-sonnet-4-5", "anthropic")
+    assert server.get(*SONNET).pricing.rates == listed.rates
+
+
+def test_what_a_patch_leaves_changes_with_the_sources(bench: Bench, server: ServerProcess) -> None:
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    done = override(server, prompt="3", replace_card=False)
+    assert server.get("acme/one").pricing.completion == "2.00"
+    bench.feed.prices = {"acme/one": 2}
+    run = server.synced()
+    assert run.run.revision == done.table.revision + 1
+    pricing = server.get("acme/one").pricing
+    assert (pricing.prompt, pricing.completion) == ("3.00", "4.00")
+    change = changes_of(server)[0]
+    assert (change.origin.kind, change.source) == (pb.ORIGIN_KIND_SYNC, "override")
+    assert (change.old_output, change.new_output) == ("2.00", "4.00")
+    assert accepted(server, "acme/one", pb.PRICING_SOURCE_DATABASE).prompt == "2.00"
+    cleared = clear(server).price_change
+    assert (cleared.old_input, cleared.new_input) == ("3.00", "2.00")
+    assert (cleared.old_output, cleared.new_output) == ("4.00", "4.00")
+
+
+def test_a_revert_of_a_run_beneath_a_patch_says_what_it_leaves(
+    bench: Bench, server: ServerProcess
+) -> None:
+    bench.feed.prices = {"acme/one": 1}
+    server.synced()
+    override(server, prompt="3", replace_card=False)
+    bench.feed.prices = {"acme/one": 2}
+    run = server.synced()
+    done = server.revert(run.run.sync_run_id)
+    assert (done.models_reverted, [one.model_id for one in done.refused]) == (0, ["acme/one"])
+    assert done.refused[0].reason == pb.REFUSED_REVERT_REASON_BENEATH_OVERRIDE
+    pricing = server.get("acme/one").pricing
+    assert (pricing.prompt, pricing.completion) == ("3.00", "4.00")
+
+
+def test_a_percent_is_taken_of_every_rate_and_follows_the_sources(
+    bench: Bench, server: ServerProcess
+) -> None:
+    def take(
+        percent: str, model_id: str = "acme/one", **fields: Any
+    ) -> pb.SetPriceOverrideResponse:
+        names: dict[str, Any] = {"provider": "openrouter", "model_id": model_id, "reason": "contract"}
+        request = pb.SetPriceOverrideRequest(**names, percent=percent, **fields)
+        return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
+
+    bench.feed.prices = {"acme/one": 1, "acme/free": 0, "acme/unpriced": None}
+    server.synced()
+    done = take("85")
+    assert done.price_override.percent == "85"
+    pricing = server.get("acme/one").pricing
+    assert (pricing.prompt, pricing.completion) == ("0.85", "1.70")
+    assert {rate.source for rate in pricing.rates} == {"override"}
+    before = datetime.now(UTC)
+    bench.feed.prices = {"acme/one": 2, "acme/free": 0, "acme/unpriced": None}
+    server.synced()
+    assert server.prompt("acme/one") == "1.70"
+    change = changes_of(server)[0]
+    assert change.effective_time.ToDatetime(UTC) > before - timedelta(seconds=5)
+    assert change.effective_time.ToDatetime() > done.price_override.set_time.ToDatetime()
+    # It is of what the sources state, and not of the override before it.
+    assert take("50").price_change.new_input == "1.00"
+    with pytest.raises(grpc.RpcError) as error:
+        take("5")
+    assert refusal(error.value)[0] == "CONFIRM_REQUIRED"
+    bench.feed.prices = {"acme/one": None, "acme/free": 0, "acme/unpriced": None}
+    for model_id in ("acme/free", "acme/unpriced", "acme/made-up"):
+        with pytest.raises(grpc.RpcError) as error:
+            take("50", model_id, register=True)
+        assert refusal(error.value)[0] == "MODEL_NOT_PRICED"
+    clear(server)
+    assert server.prompt("acme/one") == "2.00"
+
+
+def test_a_model_that_is_declared_free_is_free_of_all(bench: Bench, server: ServerProcess) -> None:
+    done = override(server, *SONNET, free=True, confirm=True, replace_card=False)
+    assert done.price_override.replace_card
+    assert total(server, *SONNET) == "0"
 
 
 # Asked once more.

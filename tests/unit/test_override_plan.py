@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
-from llmpricing.rate_card import UNPRICED, RateCard
+from llmpricing.meters import Meter
+from llmpricing.rate_card import UNPRICED, Rate, RateCard
 from pricing_server.domain.override import OVERRIDE, OverrideRequest
 from pricing_server.domain.price_change import (
     ADMIN,
@@ -127,6 +129,25 @@ def test_the_same_card_is_no_change_and_one_within_noise_of_it_is() -> None:
 def test_what_is_beneath_an_override_is_kept_beside_it() -> None:
     _, _, attribution = settled(model(THEIRS, "api"), OVERRIDDEN, quote("api", THEIRS, 100))
     assert attribution == BENEATH_OVERRIDE
+
+
+def test_a_patch_is_in_force_with_the_card_beneath_and_each_rate_has_its_source() -> None:
+    cached = Rate(Meter.CACHE_READ_TOKENS, Decimal("0.1"))
+    theirs = priced("1", cached)
+    patch = replace(OVERRIDDEN, is_patch=True)
+    found, change, attribution = settled(
+        model(theirs, "api"), patch, quote("api", theirs, 100), cards=[theirs]
+    )
+    assert change is not None
+    assert attribution is not None
+    assert (change.old, change.new, change.source) == (theirs, priced("7", cached), OVERRIDE)
+    assert dict(zip(found.card.rates, attribution.rate_sources, strict=True)) == {
+        **dict.fromkeys(MINE.rates, OVERRIDE),
+        cached: "api",
+    }
+    assert attribution.beneath_card_id == theirs.card_id
+    alone, _, _ = settled(model(theirs, "api"), patch, cards=[theirs])
+    assert alone.card == MINE
 
 
 # Ending.

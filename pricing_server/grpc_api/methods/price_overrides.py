@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import ALWAYS, PriceState, Rate, RateCard
+from llmpricing.rate_card import ALWAYS, UNPRICED, PriceState, Rate, RateCard
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import by_number
 from pricing_server.domain.errors import InvalidArgument, ModelNotFound
@@ -106,14 +106,18 @@ def override_filter(request: pb.ListPriceOverridesRequest) -> OverrideFilter:
 def override_request(request: pb.SetPriceOverrideRequest) -> OverrideRequest:
     """The checked request. Raises InvalidArgument."""
     provider, model_id = _names(request.provider, request.model_id)
+    percent = _percent(request)
     return OverrideRequest(
         provider=provider,
         model_id=model_id,
-        card=_card(request),
+        card=_card(request) if percent is None else UNPRICED,
+        percent=percent,
         statement=_statement(request),
         reason=check_text("reason", request.reason, MAX_REASON),
         set_by=check_text("set_by", request.set_by, MAX_WHO, default=WHO),
         until=_until(request),
+        # A model that is declared free is free of everything.
+        replace_card=request.replace_card or request.free,
         register=request.register,
         confirm=request.confirm,
         dry_run=request.dry_run,
@@ -164,6 +168,25 @@ def _card(request: pb.SetPriceOverrideRequest) -> RateCard:
     return RateCard.of(PriceState.PRICED, rates)
 
 
+def _percent(request: pb.SetPriceOverrideRequest) -> Decimal | None:
+    if not request.HasField("percent"):
+        return None
+    for field in ("rates", "unit", "free", "replace_card"):
+        if getattr(request, field):
+            raise InvalidArgument(field, "is given together with percent")
+    if headline := _headline(request):
+        raise InvalidArgument(next(iter(headline)), "is given together with percent")
+    try:
+        percent = price_of("percent", request.percent)
+    except InvalidArgument:
+        raise InvalidArgument(
+            "percent", "is no percentage: digits with at most one point"
+        ) from None
+    if not percent:
+        raise InvalidArgument("percent", "is not over 0")
+    return percent
+
+
 def _headline(request: pb.SetPriceOverrideRequest) -> Mapping[str, str]:
     """The headline prices that are given, by field."""
     stated = {}
@@ -197,6 +220,8 @@ def _until(request: pb.SetPriceOverrideRequest) -> datetime | None:
 
 def _statement(request: pb.SetPriceOverrideRequest) -> str:
     """The prices as they were given, with their unit: what ExplainPrice shows as evidence."""
+    if request.HasField("percent"):
+        return json.dumps({"percent": request.percent})
     stated: dict[str, Any] = {"free": True} if request.free else {}
     if request.rates:
         stated["rates"] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from llmpricing.units import plain
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.quantities import quantity_messages
@@ -11,6 +12,7 @@ from llmpricing.wire.rates import rate_card_message
 from pricing_server.costs.sample import sample_cost, sample_usage
 from pricing_server.domain.head import Head
 from pricing_server.domain.override import (
+    OVERRIDE,
     OverrideEnd,
     OverrideOutcome,
     OverridePreview,
@@ -33,13 +35,15 @@ def price_override_message(override: PriceOverride) -> pb.PriceOverride:
         override_id=str(override.override_id),
         provider=override.provider,
         model_id=override.model_id,
-        rate_card=rate_card_message(override.card),
+        rate_card=rate_card_message(override.card, [OVERRIDE] * len(override.card.rates)),
         reason=override.reason,
         set_by=override.set_by,
         set_time=timestamp(override.set_at),
         until_time=timestamp(override.until) if override.until else None,
         state=OVERRIDE_STATES[override.state],
         end=_end(override.end) if override.end else None,
+        replace_card=override.replace_card,
+        percent=plain(override.percent) if override.percent is not None else None,
     )
 
 
@@ -83,8 +87,8 @@ def _preview(preview: OverridePreview) -> pb.PriceOverridePreview:
     before = sample_cost(old, usage, at) if old is not None else None
     after = sample_cost(new, usage, at)
     return pb.PriceOverridePreview(
-        old_rate_card=rate_card_message(old) if old is not None else None,
-        new_rate_card=rate_card_message(new),
+        old_rate_card=rate_card_message(old, preview.old_sources) if old is not None else None,
+        new_rate_card=rate_card_message(new, preview.new_sources),
         sample_usage=quantity_messages(usage.items()),
         old_cost=cost_message(before) if before is not None else None,
         new_cost=cost_message(after) if after is not None else None,

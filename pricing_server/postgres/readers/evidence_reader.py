@@ -146,6 +146,8 @@ def _override(provider: str, model_id: str, row: Row) -> PriceOverride:
         provider=provider,
         model_id=model_id,
         card=card_of(row),
+        replace_card=row["replace_card"],
+        percent=row["percent"],
         reason=row["reason"],
         set_by=row["set_by"],
         set_at=row["set_at"],

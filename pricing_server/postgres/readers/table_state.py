@@ -61,6 +61,8 @@ async def read_quotes(
                 state=PriceState(row["state"]),
                 obtained_at=row["obtained_at"],
                 stated_since=row["stated_since"],
+                is_patch=row["is_patch"],
+                percent=row["percent"],
                 is_dated=row["is_dated"],
                 coverage=coverage_of(row),
                 missing_syncs=row["missing_syncs"],

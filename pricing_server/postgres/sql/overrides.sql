@@ -84,8 +84,9 @@ SET cleared_at = greatest(%(at)s, set_at), cleared_kind = %(cleared_kind)s,
 WHERE cleared_at IS NULL AND model_key = ANY(%(model_keys)s);
 
 -- name: keep_override
-INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at, until)
-VALUES (%(model_key)s, %(card_id)s, %(reason)s, %(set_by)s, %(at)s, %(until)s)
+INSERT INTO price_overrides (model_key, card_id, replace_card, percent, reason, set_by, set_at,
+                             until)
+VALUES (%(model_key)s, %(card_id)s, %(replace_card)s, %(percent)s, %(reason)s, %(set_by)s, %(at)s, %(until)s)
 RETURNING override_id;
 
 -- name: next_end

@@ -146,10 +146,14 @@ WHERE known.provider = ANY(%(providers)s)
 SELECT quotes.model_key, quotes.source, sources.rank, sources.provider AS own_provider,
        sources.coverage, quotes.card_id, cards.state, quotes.obtained_at, quotes.stated_since,
        cards.rates @? '$[*] ? (exists(@.effective_from) || exists(@.effective_until))' AS is_dated,
-       quotes.missing_syncs, quotes.stated_as, quotes.is_inferred
+       quotes.missing_syncs, quotes.stated_as, quotes.is_inferred,
+       coalesce(NOT overrides.replace_card, false) AS is_patch, overrides.percent
 FROM stated_quotes AS quotes
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)
+LEFT JOIN price_overrides AS overrides ON quotes.source = 'override'
+                                      AND overrides.model_key = quotes.quoted_model_key
+                                      AND overrides.cleared_at IS NULL
 WHERE quotes.model_key = ANY(%(model_keys)s);
 
 -- name: read_covered

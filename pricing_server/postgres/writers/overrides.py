@@ -120,6 +120,8 @@ class PostgresOverrideWork:
             "model_keys": [model_key],
             "card_id": request.card.card_id,
             "fragment": request.statement,
+            "replace_card": request.replace_card,
+            "percent": request.percent,
             "reason": request.reason,
             "set_by": request.set_by,
             "until": request.until,
@@ -161,7 +163,7 @@ class PostgresOverrideWork:
         found = [(known_model(row), row["concerned_by"]) async for row in cursor]
         quotes = await read_quotes(self._connection, [model for model, _ in found])
         return [
-            ConcernedModel(model, quotes[model.model_key], turned_key)
+            ConcernedModel(model, quotes.get(model.model_key, ()), turned_key)
             for model, turned_key in found
         ]
 

@@ -106,6 +106,8 @@ class PriceOverride(_message.Message):
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    REPLACE_CARD_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
     override_id: _builtins.str
     """override_id identifies it, as ChangeOrigin.override_id does."""
     provider: _builtins.str
@@ -118,9 +120,16 @@ class PriceOverride(_message.Message):
     """set_by is who set it, as the caller typed it."""
     state: Global___PriceOverrideState.ValueType
     """state says whether it is in force."""
+    replace_card: _builtins.bool
+    """replace_card says whether rate_card is the whole price."""
+    percent: _builtins.str
+    """percent of what the sources state, if it was set so."""
     @_builtins.property
     def rate_card(self) -> _rate_card_pb2.RateCard:
-        """rate_card is the price."""
+        """rate_card is what it states. The price in force has other rates besides, as the sources
+        state them, unless replace_card is set. Of a percent it is what that came to when it was
+        set.
+        """
 
     @_builtins.property
     def set_time(self) -> _timestamp_pb2.Timestamp:
@@ -147,17 +156,23 @@ class PriceOverride(_message.Message):
         until_time: _timestamp_pb2.Timestamp | None = ...,
         state: Global___PriceOverrideState.ValueType = ...,
         end: Global___PriceOverrideEnd | None = ...,
+        replace_card: _builtins.bool = ...,
+        percent: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end", b"_end", "_until_time", b"_until_time", "end", b"end", "rate_card", b"rate_card", "set_time", b"set_time", "until_time", b"until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end", b"_end", "_percent", b"_percent", "_until_time", b"_until_time", "end", b"end", "percent", b"percent", "rate_card", b"rate_card", "set_time", b"set_time", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end", b"_end", "_until_time", b"_until_time", "end", b"end", "model_id", b"model_id", "override_id", b"override_id", "provider", b"provider", "rate_card", b"rate_card", "reason", b"reason", "set_by", b"set_by", "set_time", b"set_time", "state", b"state", "until_time", b"until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end", b"_end", "_percent", b"_percent", "_until_time", b"_until_time", "end", b"end", "model_id", b"model_id", "override_id", b"override_id", "percent", b"percent", "provider", b"provider", "rate_card", b"rate_card", "reason", b"reason", "replace_card", b"replace_card", "set_by", b"set_by", "set_time", b"set_time", "state", b"state", "until_time", b"until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end: _TypeAlias = _typing.Literal["end"]  # noqa: Y015
     _WhichOneofArgType__end: _TypeAlias = _typing.Literal["_end", b"_end"]  # noqa: Y015
+    _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+    _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
     _WhichOneofReturnType__until_time: _TypeAlias = _typing.Literal["until_time"]  # noqa: Y015
     _WhichOneofArgType__until_time: _TypeAlias = _typing.Literal["_until_time", b"_until_time"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end) -> _WhichOneofReturnType__end | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__until_time) -> _WhichOneofReturnType__until_time | None: ...
 
@@ -233,7 +248,18 @@ Global___PriceOverridePreview: _TypeAlias = PriceOverridePreview  # noqa: Y015
 
 @_typing.final
 class SetPriceOverrideRequest(_message.Message):
-    """SetPriceOverrideRequest sets the price of one model."""
+    """SetPriceOverrideRequest sets the price of one model, or a part of it: the rates that are
+    given. Other rates stay as the sources state them, now and when they change:
+
+      - Those of a meter that no given rate names.
+      - For a meter that one names, those in other contexts: a given input price without a
+        context leaves the batch price of input as it is. In its own context it replaces all
+        tiers, windows and dates of that meter.
+      - A given rate with a threshold, a UTC window or dates replaces only the one with the
+        same conditions, and applies before the others of its meter and context.
+
+    For a model that is free, or whose price is not known, nothing else stays.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -251,6 +277,8 @@ class SetPriceOverrideRequest(_message.Message):
     REGISTER_FIELD_NUMBER: _builtins.int
     CONFIRM_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    REPLACE_CARD_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider is the seller, by name or alias. Required."""
     model_id: _builtins.str
@@ -262,8 +290,8 @@ class SetPriceOverrideRequest(_message.Message):
     completion: _builtins.str
     """completion is the price of output tokens, as prompt."""
     free: _builtins.bool
-    """free declares the model free: every price given must then be 0. Without it no price may
-    be 0 alone.
+    """free declares the model free: every price given must then be 0, and no other rate stays.
+    Without it no price may be 0 alone.
     """
     reason: _builtins.str
     """reason is required. At most 1000 characters."""
@@ -283,10 +311,18 @@ class SetPriceOverrideRequest(_message.Message):
     """
     dry_run: _builtins.bool
     """dry_run writes nothing and answers `preview`. It needs no `confirm`."""
+    replace_card: _builtins.bool
+    """replace_card makes what is given the whole price: no rate of the sources stays."""
+    percent: _builtins.str
+    """percent of every rate that the sources state, in the place of prices: a decimal string
+    over 0, "85" for 15 % off. It follows them when they change. Where they state no price
+    above 0 there is nothing to take it of: FAILED_PRECONDITION/MODEL_NOT_PRICED, and later on
+    the override then does not hold.
+    """
     @_builtins.property
     def rates(self) -> _containers.RepeatedCompositeFieldContainer[_rate_card_pb2.Rate]:
-        """rates is the whole rate card instead, in order of precedence; not together with prompt
-        and completion.
+        """rates are given instead, in order of precedence; not together with prompt and
+        completion.
         """
 
     @_builtins.property
@@ -310,13 +346,17 @@ class SetPriceOverrideRequest(_message.Message):
         register: _builtins.bool = ...,
         confirm: _builtins.bool = ...,
         dry_run: _builtins.bool = ...,
+        replace_card: _builtins.bool = ...,
+        percent: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "_set_by", b"_set_by", "_until_time", b"_until_time", "completion", b"completion", "prompt", b"prompt", "set_by", b"set_by", "until_time", b"until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_percent", b"_percent", "_prompt", b"_prompt", "_set_by", b"_set_by", "_until_time", b"_until_time", "completion", b"completion", "percent", b"percent", "prompt", b"prompt", "set_by", b"set_by", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "_set_by", b"_set_by", "_until_time", b"_until_time", "completion", b"completion", "confirm", b"confirm", "dry_run", b"dry_run", "free", b"free", "model_id", b"model_id", "prompt", b"prompt", "provider", b"provider", "rates", b"rates", "reason", b"reason", "register", b"register", "set_by", b"set_by", "unit", b"unit", "until_time", b"until_time", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_percent", b"_percent", "_prompt", b"_prompt", "_set_by", b"_set_by", "_until_time", b"_until_time", "completion", b"completion", "confirm", b"confirm", "dry_run", b"dry_run", "free", b"free", "model_id", b"model_id", "percent", b"percent", "prompt", b"prompt", "provider", b"provider", "rates", b"rates", "reason", b"reason", "register", b"register", "replace_card", b"replace_card", "set_by", b"set_by", "unit", b"unit", "until_time", b"until_time", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__completion: _TypeAlias = _typing.Literal["completion"]  # noqa: Y015
     _WhichOneofArgType__completion: _TypeAlias = _typing.Literal["_completion", b"_completion"]  # noqa: Y015
+    _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+    _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
     _WhichOneofReturnType__prompt: _TypeAlias = _typing.Literal["prompt"]  # noqa: Y015
     _WhichOneofArgType__prompt: _TypeAlias = _typing.Literal["_prompt", b"_prompt"]  # noqa: Y015
     _WhichOneofReturnType__set_by: _TypeAlias = _typing.Literal["set_by"]  # noqa: Y015
@@ -325,6 +365,8 @@ class SetPriceOverrideRequest(_message.Message):
     _WhichOneofArgType__until_time: _TypeAlias = _typing.Literal["_until_time", b"_until_time"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__completion) -> _WhichOneofReturnType__completion | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt) -> _WhichOneofReturnType__prompt | None: ...
     @_typing.overload
