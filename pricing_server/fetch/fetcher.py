@@ -121,11 +121,7 @@ class Fetcher:
             return NotModified(obtained_at)
         body, validators = answer
         # In a thread, because megabytes of JSON would hold up the event loop.
-        document = await asyncio.to_thread(decode_json, body, secret=key)
-        if key is not None and repeats_key(body, key):
-            # The body would be kept as evidence.
-            raise PayloadError("the body repeats the API key")
-        digest = hashlib.sha256(body).hexdigest()
+        document, digest = await asyncio.to_thread(_decoded, body, key)
         return Payload(document, obtained_at, digest, where, len(body), validators)
 
     async def _get(self, request: FetchRequest) -> tuple[bytearray, Validators | None] | None:
@@ -163,10 +159,19 @@ class Fetcher:
         raise ConnectionFailed(reason)
 
 
+<<<<<<< HEAD
 @cache
 def _trusted() -> ssl.SSLContext:
     """The certificates that are trusted; to read them takes a tenth of a second."""
     return httpx.create_ssl_context()
+=======
+def _decoded(body: bytearray, key: str | None) -> tuple[object, str]:
+    """The document of a body, and the body's digest. Raises PayloadError."""
+    if key is not None and repeats_key(body, key):
+        # The body would be kept as evidence.
+        raise PayloadError("the body repeats the API key")
+    return decode_json(body, secret=key), hashlib.sha256(body).hexdigest()
+>>>>>>> guard
 
 
 def _with_key(url: httpx.URL, request: FetchRequest) -> httpx.URL:

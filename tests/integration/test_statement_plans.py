@@ -47,6 +47,7 @@ A_CHECK: Final = "a check of the whole table, which an operator asks for"
 
 WHOLE_TABLE_READERS: Final[Mapping[tuple[str, str], str]] = {
     ("holds", "read_other_sellers"): A_FEED,
+    ("holds", "read_usual_prices"): "what all models cost, once a sync that changes any price",
     ("sync", "read_models"): A_FEED,
     ("sync", "apply_models"): A_FEED,
     ("sync", "apply_quotes"): A_FEED,

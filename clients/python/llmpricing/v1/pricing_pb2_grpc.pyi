@@ -128,6 +128,7 @@ from llmpricing.v1.held_change_pb2 import HOLD_DECISION_UNSPECIFIED as HOLD_DECI
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEED_SHIFTED as HOLD_REASON_FEED_SHIFTED
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEED_SHRUNK as HOLD_REASON_FEED_SHRUNK
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEW_REFERENCES as HOLD_REASON_FEW_REFERENCES
+from llmpricing.v1.held_change_pb2 import HOLD_REASON_IMPLAUSIBLE as HOLD_REASON_IMPLAUSIBLE
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_RATIO_TO_OTHER_SOURCE as HOLD_REASON_RATIO_TO_OTHER_SOURCE
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_RATIO_TO_PAST as HOLD_REASON_RATIO_TO_PAST
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_UNPROVEN_SOURCE as HOLD_REASON_UNPROVEN_SOURCE
