@@ -159,19 +159,18 @@ class Fetcher:
         raise ConnectionFailed(reason)
 
 
-<<<<<<< HEAD
 @cache
 def _trusted() -> ssl.SSLContext:
     """The certificates that are trusted; to read them takes a tenth of a second."""
     return httpx.create_ssl_context()
-=======
+
+
 def _decoded(body: bytearray, key: str | None) -> tuple[object, str]:
     """The document of a body, and the body's digest. Raises PayloadError."""
     if key is not None and repeats_key(body, key):
         # The body would be kept as evidence.
         raise PayloadError("the body repeats the API key")
     return decode_json(body, secret=key), hashlib.sha256(body).hexdigest()
->>>>>>> guard
 
 
 def _with_key(url: httpx.URL, request: FetchRequest) -> httpx.URL:

@@ -370,6 +370,14 @@ from llmpricing.v1.sync_run_pb2 import UNKNOWN_MODELS_REGISTER as UNKNOWN_MODELS
 from llmpricing.v1.sync_run_pb2 import UNKNOWN_MODELS_SKIP as UNKNOWN_MODELS_SKIP
 from llmpricing.v1.sync_run_pb2 import UNKNOWN_MODELS_UNSPECIFIED as UNKNOWN_MODELS_UNSPECIFIED
 from llmpricing.v1.sync_run_pb2 import UnknownModels as UnknownModels
+from llmpricing.v1.upcoming_change_pb2 import ListUpcomingChangesRequest as ListUpcomingChangesRequest
+from llmpricing.v1.upcoming_change_pb2 import ListUpcomingChangesResponse as ListUpcomingChangesResponse
+from llmpricing.v1.upcoming_change_pb2 import UPCOMING_KIND_OVERRIDE_END as UPCOMING_KIND_OVERRIDE_END
+from llmpricing.v1.upcoming_change_pb2 import UPCOMING_KIND_RATES as UPCOMING_KIND_RATES
+from llmpricing.v1.upcoming_change_pb2 import UPCOMING_KIND_RETIREMENT as UPCOMING_KIND_RETIREMENT
+from llmpricing.v1.upcoming_change_pb2 import UPCOMING_KIND_UNSPECIFIED as UPCOMING_KIND_UNSPECIFIED
+from llmpricing.v1.upcoming_change_pb2 import UpcomingChange as UpcomingChange
+from llmpricing.v1.upcoming_change_pb2 import UpcomingKind as UpcomingKind
 from llmpricing.v1.usage_pb2 import API_FLAVOUR_ANTHROPIC as API_FLAVOUR_ANTHROPIC
 from llmpricing.v1.usage_pb2 import API_FLAVOUR_BEDROCK as API_FLAVOUR_BEDROCK
 from llmpricing.v1.usage_pb2 import API_FLAVOUR_COHERE as API_FLAVOUR_COHERE
