@@ -18,9 +18,12 @@ missing = { echo "SKIPPED $@: $(1)" >&2; [[ "$${CI:-}" != true ]]; exit; }
 # Each process has a Postgres of its own, and much of the suite waits for one.
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
+# Payloads that were recorded from price APIs. They are not part of the repository.
+RECORDINGS := $(or $(PRICING_TEST_SHARED),../shared)/recorded
+
 NO_BUF := no buf on PATH and no wheel of buf-bin for this machine
 
-.PHONY: help serve test unit torture check lint types imports lint-proto breaking contract-image stubs proto provider-docs coverage clean
+.PHONY: help serve test test-recorded unit torture check lint types imports lint-proto breaking contract-image stubs proto provider-docs coverage clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,13 +31,18 @@ help: ## list the targets
 serve: $(INSTALLED) ## start the server; PRICING_* set it up, Ctrl-C stops it
 	@exec $(BIN)/pricing-server serve
 
-test: $(INSTALLED) ## run the whole suite
-	@exec $(BIN)/python -m pytest $(PARALLEL)
+test: $(INSTALLED) ## run all tests that need nothing but this clone
+	@exec $(BIN)/python -m pytest $(PARALLEL) -m 'not recorded'
 
-unit: $(INSTALLED) ## run the tests that need nothing
-	@exec $(BIN)/python -m pytest $(PARALLEL) -m 'not integration'
+test-recorded: $(INSTALLED) ## run the tests on recorded payloads: [PRICING_TEST_SHARED=../shared]
+	@[[ -d "$(RECORDINGS)" ]] || { echo "no recordings at $(RECORDINGS); PRICING_TEST_SHARED names the directory that has them" >&2; exit 1; }
+	@exec $(BIN)/python -m pytest $(PARALLEL) -m recorded
 
-torture: $(INSTALLED) ## break servers and Postgres under the change stream: [MINUTES=10] [SEED=123]
+unit: $(INSTALLED) ## run those tests that start neither server nor database
+	@exec $(BIN)/python -m pytest $(PARALLEL) -m 'not integration and not recorded'
+
+torture: $(INSTALLED) ## hostile names, then servers and Postgres broken under the change stream: [MINUTES=10] [SEED=123]
+	@PRICING_TEST_NAMES=10000 $(BIN)/python -m pytest -q tests/unit/test_matching_laws.py -k hostile
 	@exec $(BIN)/python -m tests.integration.torture $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 check: lint types imports lint-proto breaking stubs ## everything that looks at code without running it

@@ -35,11 +35,15 @@ CREATE TABLE sources (
     display_name text NOT NULL,
     provider text,
     rank integer NOT NULL
-        CONSTRAINT sources_rank_is_not_negative CHECK (rank >= 0)
+        CONSTRAINT sources_rank_is_not_negative CHECK (rank >= 0),
+    coverage jsonb
 );
 COMMENT ON TABLE sources IS
     'Who states prices: a seller''s own API, a catalogue of many sellers, or an admin.';
 COMMENT ON COLUMN sources.provider IS 'The seller whose own API it is; null for a catalogue.';
+COMMENT ON COLUMN sources.coverage IS
+    'Where the absence of a rate is a statement: {"meters", "has_all_contexts", "has_all_tiers"}; '
+    'null where it never is.';
 COMMENT ON COLUMN sources.rank IS 'The source with the lowest rank decides a model''s price.';
 
 -- An override is the quote of a source that ranks before all others: whatever a sync brings,
@@ -264,6 +268,10 @@ CREATE TABLE model_pricing (
     quoted_model_key bigint NOT NULL,
     beneath_source text,
     beneath_model_key bigint,
+    beneath_card_id text
+        CONSTRAINT model_pricing_beneath_card_id_fkey REFERENCES rate_cards ON DELETE RESTRICT,
+    beneath_rate_sources text[],
+    rate_sources text[] NOT NULL DEFAULT '{}',
     disagreements jsonb NOT NULL DEFAULT '[]',
     price_per_input_token numeric
         CONSTRAINT model_pricing_input_price_is_sound
@@ -280,12 +288,20 @@ CREATE TABLE model_pricing (
         FOREIGN KEY (beneath_model_key, beneath_source) REFERENCES price_quotes (model_key, source)
         ON DELETE RESTRICT,
     CONSTRAINT model_pricing_beneath_is_a_quote
-        CHECK ((beneath_source IS NULL) = (beneath_model_key IS NULL))
+        CHECK (num_nonnulls(beneath_source, beneath_model_key, beneath_card_id,
+                            beneath_rate_sources) IN (0, 4))
 );
 COMMENT ON COLUMN model_pricing.quoted_model_key IS
     'The model whose quote is in force: this one, or the id under which the source states it.';
 COMMENT ON COLUMN model_pricing.beneath_source IS
     'Whose quote would be in force without the override; null without an override.';
+COMMENT ON COLUMN model_pricing.beneath_card_id IS
+    'The card that would be in force without the override, as others complete it.';
+COMMENT ON COLUMN model_pricing.beneath_rate_sources IS
+    'Who states each rate of the card beneath.';
+COMMENT ON COLUMN model_pricing.rate_sources IS
+    'Who states each rate of the card, in the order of its rates: the source, and those that '
+    'complete what it states.';
 COMMENT ON COLUMN model_pricing.disagreements IS
     'Where other sources state another price, when the row was written: '
     '[{"source", "meter", "price", "other_price"}], USD per one of the meter.';
@@ -338,7 +354,7 @@ CREATE TABLE held_changes (
     reason text NOT NULL
         CONSTRAINT held_changes_reason_is_known CHECK (reason IN (
             'ratio_to_past', 'ratio_to_other_source', 'feed_shifted', 'few_references',
-            'unproven_source')),
+            'unproven_source', 'feed_shrunk', 'implausible')),
     evidence jsonb NOT NULL
         CONSTRAINT held_changes_evidence_is_a_list CHECK (jsonb_typeof(evidence) = 'array'),
     card_id text
@@ -393,7 +409,8 @@ COMMENT ON TABLE held_changes IS
 COMMENT ON COLUMN held_changes.obtained_at IS 'When the data that first stated it was obtained.';
 COMMENT ON COLUMN held_changes.last_obtained_at IS 'When the data that last stated it was obtained.';
 COMMENT ON COLUMN held_changes.lapsed_at IS
-    'When the source stated another price than the rejected one: the rejection no longer binds.';
+    'When the source stated another price than the rejected one, or a feed that was rejected for '
+    'its size grew again: the rejection no longer binds.';
 
 -- Overrides ------------------------------------------------------------------------
 
@@ -404,6 +421,9 @@ CREATE TABLE price_overrides (
         CONSTRAINT price_overrides_model_key_fkey REFERENCES models ON DELETE RESTRICT,
     card_id text NOT NULL
         CONSTRAINT price_overrides_card_id_fkey REFERENCES rate_cards ON DELETE RESTRICT,
+    replace_card boolean NOT NULL,
+    percent numeric
+        CONSTRAINT price_overrides_percent_is_sound CHECK (percent > 0 AND percent < 'Infinity'),
     reason text NOT NULL
         CONSTRAINT price_overrides_reason_has_a_length CHECK (length(reason) BETWEEN 1 AND 1000),
     set_by text NOT NULL
@@ -428,6 +448,11 @@ CREATE INDEX price_overrides_by_end ON price_overrides (until)
     WHERE cleared_at IS NULL AND until IS NOT NULL;
 COMMENT ON TABLE price_overrides IS
     'Every price that an admin has set. It is in force until it is cleared, at most one a model.';
+COMMENT ON COLUMN price_overrides.replace_card IS
+    'Whether the card is the whole price; false if its rates replace some of what sources state.';
+COMMENT ON COLUMN price_overrides.percent IS
+    'Of every rate that sources state; null where the card itself is the price. The card is then '
+    'what that came to when it was set.';
 COMMENT ON COLUMN price_overrides.until IS 'When it ends by itself; null if open.';
 COMMENT ON COLUMN price_overrides.cleared_kind IS
     'As origin_kind in the history: another one was set, it was cleared, or it ended by itself.';
@@ -483,6 +508,11 @@ CREATE TABLE model_pricing_history (
     reverted_run_id bigint
         CONSTRAINT model_pricing_history_reverted_run_id_fkey
             REFERENCES pricing_sync_log ON DELETE RESTRICT,
+    stated_card_id text
+        CONSTRAINT model_pricing_history_stated_card_id_fkey
+            REFERENCES rate_cards ON DELETE RESTRICT,
+    rate_sources text[] NOT NULL DEFAULT '{}',
+    previous_rate_sources text[] NOT NULL DEFAULT '{}',
     CONSTRAINT model_pricing_history_pkey PRIMARY KEY (revision, model_key),
     CONSTRAINT model_pricing_history_only_the_first_price_has_none_before
         CHECK ((kind = 'added') = (previous_card_id IS NULL)),
@@ -503,6 +533,11 @@ CREATE INDEX model_pricing_history_by_reverted_run ON model_pricing_history (rev
 CREATE INDEX model_pricing_history_by_time ON model_pricing_history (changed_at, revision);
 COMMENT ON TABLE model_pricing_history IS
     'Every price from the first, append-only for everyone. Prices are USD per token.';
+COMMENT ON COLUMN model_pricing_history.stated_card_id IS
+    'The card that the source itself stated, which others may complete; null after a revert to '
+    'no price.';
+COMMENT ON COLUMN model_pricing_history.rate_sources IS
+    'Who stated each rate of the card, in the order of its rates.';
 COMMENT ON COLUMN model_pricing_history.origin_kind IS
     'What made the change: it has the one reference that its kind needs.';
 COMMENT ON COLUMN model_pricing_history.actor IS

@@ -84,7 +84,8 @@ SELECT models.model_key,
            SELECT quoted.model_id FROM models AS quoted
            WHERE quoted.model_key = pricing.quoted_model_key
        ) END AS stated_as,
-       pricing.disagreements
+       pricing.disagreements,
+       pricing.rate_sources
 FROM models
 JOIN model_pricing AS pricing USING (model_key)
 JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
@@ -102,9 +103,10 @@ JOIN price_overrides AS overrides ON overrides.model_key = pricing.quoted_model_
 LEFT JOIN LATERAL (
     SELECT quotes.source, quotes.obtained_at, quotes.stated_since, quotes.missing_syncs,
            quotes.is_confirmed, cards.state, cards.currency, cards.rates,
+           pricing.beneath_rate_sources AS rate_sources,
            CASE WHEN quotes.model_key <> pricing.model_key THEN beneath.model_id END AS stated_as
     FROM price_quotes AS quotes
-    JOIN rate_cards AS cards USING (card_id)
+    JOIN rate_cards AS cards ON cards.card_id = pricing.beneath_card_id
     JOIN models AS beneath ON beneath.model_key = quotes.model_key
     WHERE quotes.model_key = pricing.beneath_model_key AND quotes.source = pricing.beneath_source
 ) AS stated ON true
@@ -121,6 +123,9 @@ SELECT models.model_key, models.provider, models.model_id, models.is_active,
        pricing.beneath_source,
        CASE WHEN pricing.beneath_model_key <> pricing.model_key THEN beneath.model_id END
            AS beneath_stated_as,
+       pricing.beneath_card_id,
+       pricing.beneath_rate_sources,
+       pricing.rate_sources,
        pricing.disagreements
 FROM models
 LEFT JOIN model_pricing AS pricing USING (model_key)
@@ -147,6 +152,8 @@ SELECT history.revision,
        history.held_change_id,
        history.override_id,
        history.reverted_run_id,
+       history.rate_sources,
+       history.previous_rate_sources,
        old.card_id AS old_card_id,
        old.currency AS old_currency,
        old.state AS old_state,

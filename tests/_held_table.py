@@ -27,6 +27,7 @@ from pricing_server.sync.table_state import (
     TableState,
     cards_to_compare,
 )
+from pricing_server.sync.usual_prices import UsualPrices, usual_prices
 
 WRITTEN = datetime(2026, 12, 24, tzinfo=UTC)
 ORIGIN = ChangeOrigin(OriginKind.SYNC, ADMIN)
@@ -61,6 +62,8 @@ class HeldTable:
     quotes: dict[int, dict[str, Quote]] = field(default_factory=dict)
     cards: dict[str, RateCard] = field(default_factory=dict)
     entries: dict[int, Entry] = field(default_factory=dict)
+    usual: dict[str, Mapping[Meter, UsualPrices]] = field(default_factory=dict)
+    """What models cost, by source that is left out of it; "" for none."""
     named: dict[str, set[ModelName]] = field(default_factory=lambda: defaultdict(set))
 
     def sync(self, source: Source, data: Listing, *, register_unknown: bool = True) -> Plan:
@@ -137,7 +140,20 @@ class HeldTable:
             self._is_first(source, is_priced),
             Holds() if without_own else self._holds(source),
             {model.key: self.other_sellers(model) for model in new},
+            self.usual_prices(source.slug if without_own else ""),
         )
+
+    def usual_prices(self, without: str) -> Mapping[Meter, UsualPrices]:
+        """As the statement in SQL; perhaps without what one source alone states."""
+        if without not in self.usual:
+            self.usual[without] = usual_prices(
+                self.cards[model.card_id]
+                for model in self.models.values()
+                if model.card_id is not None
+                and model.is_active
+                and self.quotes[model.model_key].keys() - {without}
+            )
+        return self.usual[without]
 
     def _is_first(self, source: Source, is_priced: bool) -> bool:
         feeds = [
@@ -152,11 +168,20 @@ class HeldTable:
 
     def _holds(self, source: Source) -> Holds:
         feed, own, rejected = None, {}, {}
+        shrinking = tuple(
+            each.number
+            for each in self.entries.values()
+            if each.source is source
+            and each.listed is None
+            and each.reason is HoldReason.FEED_SHRUNK
+            and each.status is HoldStatus.REJECTED
+            and not each.has_lapsed
+        )
         others: dict[ModelName, tuple[StatedHold, ...]] = {}
         for each in self.entries.values():
             if each.listed is None:
                 if each.source is source and each.status is HoldStatus.OPEN:
-                    feed = OpenFeed(each.number, each.reason)
+                    feed = OpenFeed(each.number, each.reason, each.suspicion.evidence)
                 continue
             assert each.card is not None
             key = each.listed.key
@@ -167,7 +192,7 @@ class HeldTable:
                     rejected[key] = Rejection(each.number, each.card.card_id)
             elif each.source is not source and each.status is HoldStatus.OPEN and not each.feed:
                 others[key] = (*others.get(key, ()), self._stated(each))
-        return Holds(feed, own, rejected, others)
+        return Holds(feed, own, rejected, shrinking, others)
 
     @staticmethod
     def _stated(each: Entry) -> StatedHold:
@@ -201,6 +226,7 @@ class HeldTable:
 
     def apply(self, plan: Plan, source: Source, data: Listing) -> None:
         self.cards |= plan.cards
+        self.usual.clear()
         for quoted in plan.quoted:
             key = quoted.listed.key
             if key not in self.models:
@@ -251,7 +277,7 @@ class HeldTable:
             assert self.entries[number].status is HoldStatus.OPEN
             self.entries[number].last_obtained_at = data.obtained_at
         feed = holding.same_feed
-        if holding.opened and holding.feed is not None and feed is None:
+        if holding.feed is not None and feed is None:
             feed = self._open(source, holding.feed, data).number
         for opened in holding.opened:
             each = self._open(source, opened.suspicion, data)

@@ -17,6 +17,7 @@ PricingError
 ├── RevisionNotReached     the price table seen here is older than asked for
 ├── RunNotRevertible       only a successful run can be reverted
 ├── OverrideNotFound       the model has no override
+├── ConfirmRequired        the price of an override is far off what is in force without it
 ├── RevisionCompacted      a stream cannot begin that far back
 ├── EpochChanged           a revision belongs to another history of the price table
 ├── SlowReader             a stream's caller did not read for too long
@@ -201,6 +202,26 @@ class OverrideNotFound(PricingError):
         super().__init__(f"{_quoted(model_id)} at {_quoted(provider)} has no override")
         self.provider = provider
         self.model_id = model_id
+
+
+class ConfirmRequired(PricingError):
+    """A headline price of an override is far off what is in force without it.
+
+    Both are as the contract writes the headline `price`: USD per 1M tokens, or per one.
+    """
+
+    def __init__(
+        self, name: tuple[str, str], price: str, override_price: str, stated_price: str
+    ) -> None:
+        self.provider, self.model_id = name
+        super().__init__(
+            f"the {price} price {override_price} of {_quoted(self.model_id)} at "
+            f"{_quoted(self.provider)} is over 10 times off {stated_price}, which is in force "
+            "without the override: set confirm if it is right"
+        )
+        self.price = price
+        self.override_price = override_price
+        self.stated_price = stated_price
 
 
 class ModelNotPriced(PricingError):

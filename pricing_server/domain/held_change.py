@@ -22,6 +22,8 @@ class HoldReason(StrEnum):
     FEED_SHIFTED = "feed_shifted"
     FEW_REFERENCES = "few_references"
     UNPROVEN_SOURCE = "unproven_source"
+    FEED_SHRUNK = "feed_shrunk"
+    IMPLAUSIBLE = "implausible"
 
 
 FIRST_SYNC_REASONS = frozenset({HoldReason.FEW_REFERENCES, HoldReason.UNPROVEN_SOURCE})
@@ -49,15 +51,18 @@ class HoldDecision(StrEnum):
 class HoldEvidence:
     """One number that the guard compared. Prices are USD per one of the meter."""
 
-    meter: Meter
+    meter: Meter | None
+    """None where models were counted."""
     ratio: Decimal
-    """stated / reference to 6 digits; of a feed the median of its models' ratios."""
+    """stated / reference to 6 digits; of a feed the median of its models' ratios, or the share of
+    its models that it still lists."""
     references: int = 1
     """How many models were compared."""
     stated: Decimal | None = None
     """None for a feed, as the two below."""
     reference: Decimal | None = None
     reference_source: str = ""
+    """Empty for a feed, and where the reference is a bound of what models cost."""
 
 
 @dataclass(frozen=True, slots=True)

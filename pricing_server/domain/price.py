@@ -8,10 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
-from llmpricing.rate_card import RateCard
+from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.domain.disagreement import Disagreement
 from pricing_server.domain.head import Head
 from pricing_server.domain.held_change import PendingChange
+from pricing_server.domain.override import OVERRIDE
 
 
 class Layer(StrEnum):
@@ -72,6 +73,8 @@ class Price:
     """The model to move to, in the seller's naming."""
     stated_as: str | None = None
     """The id under which the source states it, if that is another id of the model."""
+    rate_sources: tuple[str, ...] = ()
+    """Who states each rate of the card; empty where it is all of `source`."""
     disagreements: tuple[Disagreement, ...] = ()
     """Where other sources state another price."""
     canonical_slug: str | None = None
@@ -90,6 +93,17 @@ class Price:
     """What a source states of the model now and the guard holds."""
     superseded_at: datetime | None = None
     """Set for a price of the past: when the next one took its place."""
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nothing but an override that has ended ever priced the model. Nobody sells it
+        by this name, as far as we know: the admin may have mistyped it."""
+        return self.source == OVERRIDE and self.card.state is PriceState.UNPRICED
+
+    @property
+    def stated_by(self) -> tuple[str, ...]:
+        """Who states each rate of the card."""
+        return self.rate_sources or (self.source,) * len(self.card.rates)
 
     @property
     def without_override(self) -> Price:

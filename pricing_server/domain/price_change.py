@@ -75,5 +75,11 @@ class PriceChange:
     """When the source's data first stated the new card."""
     changed_at: datetime
     origin: ChangeOrigin
+    old_sources: tuple[str, ...] = ()
+    """Who stated each rate of the old card."""
+    new_sources: tuple[str, ...] = ()
+    """Who states each rate of the new card."""
+    stated_card_id: str | None = None
+    """The card that `source` itself states, which others may complete; None where not known."""
     revision: int | None = None
     """None while not committed, as in a dry run."""

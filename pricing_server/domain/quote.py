@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from llmpricing.rate_card import PriceState
 from pricing_server.domain.override import OVERRIDE
+from pricing_server.domain.source import SAYS_NOTHING, Coverage
 
 MISSING_SYNCS_TO_DELIST: Final = 2
 
@@ -30,6 +32,19 @@ class Quote:
     """The id under which the source states it, if that is another id of the same model."""
     is_inferred: bool = False
     """Whether it is our inference, and not the source's word, that the two ids are one model."""
+    is_patch: bool = False
+    """Whether it is an override that leaves other rates as the sources state them."""
+    is_dated: bool = False
+    """Whether a rate of the card begins or ends at a date."""
+    percent: Decimal | None = None
+    """Set for an override that takes this much of what the sources state, whatever its card."""
+    coverage: Coverage = SAYS_NOTHING
+    """Where the absence of a rate on the card is a statement of the source."""
+
+    @property
+    def since(self) -> datetime:
+        """When the source first stated the card, as far as known."""
+        return self.stated_since or self.obtained_at
 
     @property
     def is_listed(self) -> bool:

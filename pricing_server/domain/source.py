@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
+from llmpricing.meters import Meter
 from pricing_server.domain.api_key import BEARER, KeySent
 from pricing_server.domain.price_field import Field
 from pricing_server.domain.source_listing import Listing
@@ -40,6 +41,44 @@ class ZeroMeans(Enum):
     FREE = "free"
     FREE_IF_DECLARED = "free only where the source says so"
     """`Source.free_where` tells how; any other zero is no price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Where the absence of a rate at a source says that nothing is charged for it."""
+
+    meters: frozenset[Meter] = frozenset()
+    has_all_contexts: bool = False
+    """Whether it states every context, such as batch, in which a model has another price."""
+    has_all_tiers: bool = False
+    """Whether it states every tier by size and every window of time."""
+
+    def to_document(self) -> dict[str, Any]:
+        """As it is stored."""
+        return {
+            "meters": sorted(self.meters),
+            "has_all_contexts": self.has_all_contexts,
+            "has_all_tiers": self.has_all_tiers,
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Coverage:
+        """What `to_document` wrote."""
+        return cls(
+            frozenset(map(Meter, document["meters"])),
+            document["has_all_contexts"],
+            document["has_all_tiers"],
+        )
+
+    def excludes(self, context: tuple[tuple[str, str], ...]) -> bool:
+        """Whether nothing may be added in this context."""
+        return bool(context) and self.has_all_contexts
+
+
+SAYS_NOTHING: Final = Coverage()
+"""As of every catalogue: what it leaves out may be charged all the same."""
+SAYS_ALL: Final = Coverage(frozenset(Meter), has_all_contexts=True, has_all_tiers=True)
+"""The source states all that is charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +153,8 @@ class Source:
     """How the source says that a model is free, in words."""
     paging: Paging | None = None
     """None where everything comes in one answer."""
+    coverage: Coverage = SAYS_NOTHING
+    """Where the absence of a rate is a statement, so that no other source may fill it."""
     proven_units: bool = False
     """Whether the prices of the recording were compared with those of other sources.
 

@@ -172,7 +172,8 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
     async def SetPriceOverride(
         self, request: pb.SetPriceOverrideRequest, context: Any
     ) -> pb.SetPriceOverrideResponse:
-        return await set_price_override(self._backend.price_overrides, request)
+        backend = self._backend
+        return await set_price_override(backend.price_overrides, backend.lookup, request)
 
     async def ClearPriceOverride(
         self, request: pb.ClearPriceOverrideRequest, context: Any

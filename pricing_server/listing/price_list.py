@@ -197,7 +197,7 @@ class PriceLists:
                 raise EpochChanged(page.head)
             if page.head.revision < head.revision:
                 raise DatabaseUnavailable  # It went back: a new epoch will follow.
-            prices += page.prices
+            prices += (price for price in page.prices if not price.is_left)
             after_model = page.next
         return PriceList(head, await asyncio.to_thread(_in_order, prices))
 

@@ -16,6 +16,7 @@ from pricing_server.domain.errors import (
     DatabaseUnavailable,
     ModelNotFound,
     PricingError,
+    ProviderNotFound,
     RevisionNotReached,
 )
 from pricing_server.domain.head import Head
@@ -104,6 +105,10 @@ class Lookup:
         evaluated = (await self.answer(query)).evaluated
         match = Match(evaluated.price.provider, evaluated.price.model_id, evaluated.rule)
         return replace(explained, result=match)
+
+    async def error_of(self, provider: str, model_id: str) -> ModelNotFound | ProviderNotFound:
+        """Why a name is unknown to the price table, with names that look like it."""
+        return await self._unknown_names.error_of(PriceQuery(model_id, provider), None)
 
     async def names_by_hand(self) -> Sequence[tuple[str, str]]:
         """(provider, model id) of all in the price file; the same object for the same file."""
@@ -280,7 +285,9 @@ class _TableAnswer:
 
 def _is_final(answer: Answer | PricingError, query: PriceQuery) -> bool:
     """Whether no match of the name may answer in its place."""
-    return isinstance(answer, Answer) and (query.provider is not None or _has_own_price(answer))
+    if not isinstance(answer, Answer) or answer.evaluated.price.is_left:
+        return False
+    return query.provider is not None or _has_own_price(answer)
 
 
 def _has_own_price(answer: Answer) -> bool:

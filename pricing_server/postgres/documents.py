@@ -18,7 +18,7 @@ def evidence_document(evidence: Iterable[HoldEvidence]) -> Jsonb:
     return Jsonb(
         [
             {
-                "meter": one.meter.value,
+                "meter": None if one.meter is None else one.meter.value,
                 "ratio": plain(one.ratio),
                 "references": one.references,
                 "stated": None if one.stated is None else plain(one.stated),
@@ -34,7 +34,7 @@ def evidence_of(document: Iterable[Mapping[str, Any]]) -> tuple[HoldEvidence, ..
     """What `evidence_document` wrote."""
     return tuple(
         HoldEvidence(
-            meter=Meter(one["meter"]),
+            meter=None if one["meter"] is None else Meter(one["meter"]),
             ratio=Decimal(one["ratio"]),
             references=one["references"],
             stated=None if one["stated"] is None else Decimal(one["stated"]),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pricing_server.domain.price_field import Field
-from pricing_server.domain.source import KeyUse, Source, ZeroMeans
+from pricing_server.domain.source import SAYS_ALL, KeyUse, Source, ZeroMeans
 from pricing_server.providers import SOURCES
 
 COMMAND: Final = "python -m pricing_server.providers.documentation"
@@ -72,6 +72,8 @@ def _section(source: Source) -> Iterator[str]:
         yield _bullet(f"Key: {_key(source)}{sent}.")
         yield _bullet(f"Paging: {_paging(source)}.")
     yield _bullet(f"Zero means: {_zero(source)}.")
+    if source.coverage == SAYS_ALL:
+        yield _bullet("A missing rate means: nothing is charged; no other source fills it.")
     if source.context_length_field:
         yield _bullet(f"Context length: `{source.context_length_field}`, in tokens.")
     yield from map(_bullet, source.notes)

@@ -29,7 +29,14 @@ from llmpricing.rate_card import (
 from llmpricing.units import same_price
 from pricing_server.domain.names import printable
 from pricing_server.domain.price_field import Field
-from pricing_server.domain.source import OWN_API_RANK, KeyUse, Source, SourceEvidence, ZeroMeans
+from pricing_server.domain.source import (
+    OWN_API_RANK,
+    SAYS_ALL,
+    KeyUse,
+    Source,
+    SourceEvidence,
+    ZeroMeans,
+)
 from pricing_server.domain.source_listing import ListedModel, Listing, PartialPrice, SourceError
 from pricing_server.providers.context_length import context_length
 from pricing_server.providers.lifecycle import retirement_time
@@ -271,6 +278,7 @@ SOURCE: Final = Source(
     key_use=KeyUse.OPTIONAL,
     fields={f"pricing.{key}": declared for key, declared in FIELDS.items()},
     context_length_field="context_length",
+    coverage=SAYS_ALL,
     zero_means=ZeroMeans.FREE_IF_DECLARED,
     free_where="the id ends in `:free`",
     facts="Recorded payloads of three days in 2026, and OpenRouter's API reference. The bundled "

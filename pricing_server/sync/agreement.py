@@ -43,7 +43,7 @@ def differences(one: RateCard, other: RateCard, at: datetime) -> tuple[Differenc
     return tuple(
         Difference(meter, _per_one(prices[meter][0]), _per_one(others[meter][0]))
         for meter in sorted(shared)
-        if not any(_agree(mine, yours) for mine in prices[meter] for yours in others[meter])
+        if not any(agree(mine, yours) for mine in prices[meter] for yours in others[meter])
     )
 
 
@@ -67,7 +67,8 @@ def _standard(card: RateCard, at: datetime) -> Mapping[Meter, list[Rate]]:
     return found
 
 
-def _agree(one: Rate, other: Rate) -> bool:
+def agree(one: Rate, other: Rate) -> bool:
+    """Whether two rates are the same price within the tolerance."""
     # Crosswise, so that a price per hour is compared without rounding.
     mine, yours = one.price * other.per, other.price * one.per
     return max(mine, yours) <= min(mine, yours) * TOLERANCE

@@ -45,7 +45,7 @@ class ApprovalPlan:
     attributions: Mapping[ModelName, Attribution]
     """Whose the price in force is: of models whose price changes, or is attributed anew."""
     cards: Mapping[str, RateCard]
-    """The approved cards, which are stored by their held changes at the latest."""
+    """The approved cards, and those in force that these make."""
     provider_names: Mapping[str, str]
     covered: tuple[tuple[ModelName, Covered], ...] = ()
     """Ids that are found to be covered, and how."""
@@ -68,7 +68,8 @@ def plan_approval(
     source = decided[0].hold.source
     approved = {one.key: one.hold.quote for one in decided}
     cards = {one.hold.card.card_id: one.hold.card for one in decided}
-    resolver = Resolver({**stored_cards, **cards}, origin, changed_at)
+    known = {**stored_cards, **cards}
+    resolver = Resolver(known, origin, changed_at)
     uncovered = []
     for key, quote in approved.items():
         before = {each.source: each for each in state.quotes_for(key)}
@@ -87,7 +88,8 @@ def plan_approval(
         quoted=tuple(QuotedModel.released(one.key, one.hold) for one in decided),
         changes=tuple(resolver.changes),
         attributions=resolver.attributions,
-        cards=cards,
+        cards=cards
+        | {key: known[key] for key in resolver.cards_to_keep if key not in stored_cards},
         provider_names={one.key[0]: one.provider_name for one in decided},
         covered=tuple((key, one) for key in approved for one in state.covered.get(key, ())),
         uncovered=tuple(uncovered),

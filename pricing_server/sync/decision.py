@@ -56,6 +56,12 @@ class DecisionWork(Protocol):
     async def approve(self, plan: ApprovalPlan) -> Head:
         """Write an approval; the state of the price table after it."""
 
+    async def believe_shrunk_feed(self, held_change_id: int) -> None:
+        """Count what a held feed does not list as missing once, if it is held as FEED_SHRUNK.
+
+        Before the approval, which quotes what the feed does list.
+        """
+
     async def decide(
         self, request: ResolveRequest, status: HoldStatus, decided_at: datetime
     ) -> HeldChange:
@@ -87,6 +93,7 @@ async def decide(
         plan, head = None, work.head
         if request.decision is HoldDecision.APPROVE:
             plan = await _planned(work, request, covers, decided_at)
+            await work.believe_shrunk_feed(request.held_change_id)
         if plan is not None:
             head = await work.approve(plan)
         held_change = await work.decide(request, _STATUSES[request.decision], decided_at)

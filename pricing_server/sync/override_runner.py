@@ -19,7 +19,7 @@ class OverrideStore(Protocol):
     """Where overrides are kept. Each method raises DatabaseUnavailable."""
 
     async def set(self, request: OverrideRequest) -> OverrideOutcome:
-        """Put a price in force. Raises InvalidArgument if it ends before it begins."""
+        """Put a price in force. Raises as `pricing_server.sync.overriding.set_override`."""
 
     async def clear(self, request: ClearRequest) -> OverrideOutcome:
         """End an override. Raises OverrideNotFound."""
@@ -39,7 +39,9 @@ class OverrideRunner:
         self._draining = False
 
     async def set(self, request: OverrideRequest) -> OverrideOutcome:
-        """Put a price in force. Raises InvalidArgument, DatabaseUnavailable, ShuttingDown."""
+        """Put a price in force. Raises as the store does, and ShuttingDown."""
+        if request.dry_run:
+            return await self._store.set(request)
         outcome = await self._detached(self._store.set(request))
         log.info(
             "override.set",
@@ -53,6 +55,8 @@ class OverrideRunner:
 
     async def clear(self, request: ClearRequest) -> OverrideOutcome:
         """End an override. Raises OverrideNotFound, DatabaseUnavailable, ShuttingDown."""
+        if request.dry_run:
+            return await self._store.clear(request)
         outcome = await self._detached(self._store.clear(request))
         log.info(
             "override.cleared",

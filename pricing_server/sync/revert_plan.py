@@ -31,6 +31,7 @@ from typing import TypeAlias, assert_never
 
 from llmpricing.rate_card import UNPRICED, RateCard
 from pricing_server.domain.names import ModelName
+from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.price_change import (
     ChangeKind,
     PriceChange,
@@ -46,6 +47,8 @@ class Told:
 
     source: str
     effective_time: datetime
+    stated_card: str | None = None
+    """The id of the card that the source itself stated, which others may complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,12 @@ class RunChange:
     """The id of the card that the run's source quotes now."""
     is_covered: bool = False
     """Whether the source that told the card states it under another id."""
+    stated_card: str | None = None
+    """The id of the card that `source` itself stated, which others may complete."""
+    old_sources: tuple[str, ...] = ()
+    """Who stated each rate of the old card."""
+    new_sources: tuple[str, ...] = ()
+    """Who stated each rate of the new card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,15 @@ class QuoteReset:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoredBeneath:
+    """The card that is in force again as soon as the override of a model ends."""
+
+    model_key: int
+    card_id: str
+    rate_sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RevertPlan:
     """Everything that a revert writes."""
 
@@ -112,6 +130,7 @@ class RevertPlan:
     refused: tuple[Refused, ...]
     unconfirmed: tuple[int, ...] = ()
     """Model keys whose quote of the run's source stays and is confirmed no more."""
+    beneath: tuple[RestoredBeneath, ...] = ()
 
     @property
     def is_any(self) -> bool:
@@ -134,11 +153,12 @@ def make_revert_plan(
     changes: list[PriceChange] = []
     resets: list[QuoteReset] = []
     refused: list[Refused] = []
+    beneath: list[RestoredBeneath] = []
     for change in run_changes:
         if change.later_revision is not None:
             refused.append(Refused(change.provider, change.model_id, change.later_revision))
             continue
-        if _is_covered_by_another(change, run_source):
+        if _is_covered_by_another(change, run_source) or _is_of_patch(change):
             continue
         kind = _opposite(change.kind)
         card = UNPRICED if change.old is None else change.old
@@ -146,6 +166,7 @@ def make_revert_plan(
             if _is_beneath_override(change, run_source):
                 told = change.before or Told(change.source, changed_at)
                 resets.append(_reset(change, kind, card, told, run_source))
+                beneath.append(RestoredBeneath(change.model_key, card.card_id, change.old_sources))
             else:
                 refused.append(Refused(change.provider, change.model_id, change.override_revision))
             continue
@@ -163,6 +184,9 @@ def make_revert_plan(
                 effective_time=told.effective_time,
                 changed_at=changed_at,
                 origin=request.origin,
+                old_sources=change.new_sources,
+                new_sources=change.old_sources,
+                stated_card_id=told.stated_card or card.card_id,
             )
         )
         resets.append(_reset(change, kind, card, told, run_source))
@@ -173,6 +197,7 @@ def make_revert_plan(
         tuple(resets),
         _with_statements(refused, left, run_source),
         tuple(one.model_key for one in left if one.is_confirmed),
+        tuple(beneath),
     )
 
 
@@ -180,7 +205,9 @@ def attributions_of(plan: RevertPlan, stated_under: StatedUnder) -> Mapping[Mode
     """Whose the restored prices are. Who disagrees with them is found by the next sync."""
     return {
         (change.provider, change.model_id): Attribution(
-            change.source, stated_under.get((change.provider, change.model_id, change.source))
+            change.source,
+            stated_under.get((change.provider, change.model_id, change.source)),
+            change.new_sources,
         )
         for change in plan.changes
     }
@@ -217,6 +244,14 @@ def _is_covered_by_another(change: RunChange, run_source: str) -> bool:
     return change.kind is ChangeKind.ADDED and change.source != run_source and change.is_covered
 
 
+def _is_of_patch(change: RunChange) -> bool:
+    """Whether the run moved rates that an override leaves as the sources state them. What the run
+    stated stays there, unconfirmed: only the price in force of before is kept, and not what the
+    run's source stated then."""
+    is_moved = change.kind is ChangeKind.CHANGED and change.source == OVERRIDE
+    return is_moved and change.is_overridden
+
+
 def _is_still_in_force(change: RunChange) -> bool:
     return not change.is_overridden and change.card_in_force == change.new.card_id
 
@@ -226,7 +261,7 @@ def _is_beneath_override(change: RunChange, run_source: str) -> bool:
         change.is_overridden
         and change.kind in (ChangeKind.ADDED, ChangeKind.CHANGED)
         and change.source == run_source
-        and change.quoted_card == change.new.card_id
+        and change.quoted_card == (change.stated_card or change.new.card_id)
     )
 
 
@@ -252,7 +287,8 @@ def _reset(
     if told.source == run_source:
         # When the card was last stated is not known: not before it was first stated.
         obtained_at = told.effective_time if change.old is not None else None
-        return QuoteReset(change.model_key, card.card_id, obtained_at, missing_syncs)
+        stated = told.stated_card or card.card_id
+        return QuoteReset(change.model_key, stated, obtained_at, missing_syncs)
     if change.source == run_source:
         return QuoteReset(change.model_key, UNPRICED.card_id, None, missing_syncs)
     return QuoteReset(change.model_key, None, None, missing_syncs)

@@ -22,7 +22,7 @@ from pricing_server.domain.names import ModelName
 from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.price_change import ChangeOrigin, PriceChange
 from pricing_server.domain.quote import Quote
-from pricing_server.sync.resolution import InForce, Resolver
+from pricing_server.sync.resolution import InForce, Resolver, in_force
 from pricing_server.sync.table_state import Attribution, KnownModel
 
 
@@ -53,10 +53,21 @@ class Settlement:
     attributions: Mapping[ModelName, Attribution]
     """Whose the price in force is: of models whose price changes, or is attributed anew."""
     in_force: Mapping[ModelName, InForce]
+    cards: Mapping[str, RateCard]
+    """The cards that changes and attributions point to."""
 
     def change_of(self, key: ModelName) -> PriceChange | None:
         """The change of one model; None if its price is the same."""
         return next((one for one in self.changes if (one.provider, one.model_id) == key), None)
+
+    def card_of(self, key: ModelName) -> RateCard:
+        """The card in force of one model."""
+        return self.in_force[key].card
+
+    def card_beneath(self, key: ModelName) -> RateCard | None:
+        """The card that would be in force without the override; None if none would."""
+        beneath = self.in_force[key].beneath_completed
+        return beneath.card if beneath is not None else None
 
     def covered_by(self, key: ModelName) -> tuple[str, ...]:
         """The other ids for which the override of a model holds."""
@@ -81,14 +92,26 @@ def plan_settlement(
     """
     changes: list[PriceChange] = []
     attributions: dict[ModelName, Attribution] = {}
-    in_force: dict[ModelName, InForce] = {}
+    found: dict[ModelName, InForce] = {}
+    known, kept = dict(cards), set[str]()
     for one in concerned:
         turn = turns[one.turned_key]
-        resolver = Resolver(cards, turn.origin, changed_at)
-        in_force[one.model.key] = resolver.settle(one.model, one.quotes, turn.at)
+        resolver = Resolver(known, turn.origin, changed_at)
+        found[one.model.key] = resolver.settle(one.model, one.quotes, turn.at)
         changes += resolver.changes
         attributions |= resolver.attributions
-    return Settlement(tuple(changes), attributions, in_force)
+        kept |= resolver.cards_to_keep
+    return Settlement(tuple(changes), attributions, found, {key: known[key] for key in kept})
+
+
+def card_without_override(
+    one: ConcernedModel, cards: Mapping[str, RateCard], at: datetime
+) -> RateCard | None:
+    """The card of a model as its sources state it; None if none states anything."""
+    stated = [quote for quote in one.quotes if quote.source != OVERRIDE]
+    known = one.model.attribution
+    filling = known.filling if known is not None else ()
+    return in_force(stated, cards, at, filling).card if stated else None
 
 
 def cards_to_settle(concerned: Sequence[ConcernedModel]) -> set[str]:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from llmpricing.rate_card import PriceState, RateCard
-from pricing_server.domain.held_change import Suspicion
+from pricing_server.domain.held_change import HoldReason, Suspicion
 from pricing_server.domain.names import ModelName
 from pricing_server.domain.price_change import ChangeOrigin, PriceChange
 from pricing_server.domain.quote import Covered, Quote
@@ -116,7 +116,7 @@ class _Planner:
         self.resolver = Resolver(cards, terms.origin, terms.changed_at)
         self.judge = Judge(state, source, cards, terms.changed_at)
         self.holding = Holding(state.holds, None)
-        self.is_feed_held = False
+        self.held_feed: Suspicion | None = None
         self.quoted: list[QuotedModel] = []
         self.missing: list[int] = []
         self.missing_count = 0
@@ -139,9 +139,9 @@ class _Planner:
                 skipped.append(listed.key)
             else:
                 candidates.append(self._candidate(listed, model))
-        verdicts = self.judge.judge(candidates)
+        verdicts = self.judge.judge(candidates, self.listing)
         self.holding = Holding(self.state.holds, verdicts.feed)
-        self.is_feed_held = verdicts.feed is not None
+        self.held_feed = verdicts.feed
         for key in skipped:
             self.counts["skipped"] += 1
             self.holding.leave(key)
@@ -161,6 +161,9 @@ class _Planner:
 
     def _plan(self, candidate: Candidate, verdicts: Verdicts) -> None:
         key = candidate.listed.key
+        if self.state.is_as_before(candidate.listed, self.source.slug):
+            self._confirm(candidate)
+            return
         if candidate.model is not None:
             self._keep_covered(key)
         rejected = self.state.holds.rejected.get(key)
@@ -178,6 +181,13 @@ class _Planner:
             self._hold(candidate, suspicion)
         else:
             self._apply(candidate)
+
+    def _confirm(self, candidate: Candidate) -> None:
+        """Confirm the quote of a row that changes nothing."""
+        self.quoted.append(candidate.quoted)
+        self.quotes_now[candidate.listed.key] = candidate.quote
+        self.applied.add(candidate.listed.key)
+        self.counts["unchanged"] += 1
 
     def _hold(self, candidate: Candidate, suspicion: Suspicion | None = None) -> None:
         """Leave a model's quote as it is; without a suspicion it is as somebody decided."""
@@ -212,15 +222,7 @@ class _Planner:
             if is_applied:
                 quote = replace(quote, stated_since=own.obtained_at)
         quotes = {quote.source: quote}
-        self.quoted.append(
-            QuotedModel(
-                listed,
-                quote.card_id,
-                quote.obtained_at,
-                candidate.is_confirmed,
-                quote.stated_since,
-            )
-        )
+        self.quoted.append(replace(candidate, quote=quote).quoted)
         self.quotes_now[listed.key] = quote
         self.applied.add(listed.key)
         for hold in self.judge.confirmed(candidate):
@@ -255,7 +257,7 @@ class _Planner:
                 self.unreadable.append(model.model_key)
                 continue
             self.missing_count += 1
-            if self.is_feed_held:
+            if self.held_feed is not None:
                 # What a feed does not list that is not believed may be there all the same.
                 self.unreadable.append(model.model_key)
                 continue
@@ -302,7 +304,7 @@ class _Planner:
     def plan(self) -> Plan:
         faults = len(self.listing.faults)
         pointed_to = {quoted.card_id for quoted in self.quoted}
-        pointed_to |= {change.new.card_id for change in self.resolver.changes}
+        pointed_to |= self.resolver.cards_to_keep
         holding = self.holding.plan()
         pointed_to |= {opened.card_id for opened in holding.opened}
         notices = list(self.listing.notices)
@@ -322,6 +324,7 @@ class _Planner:
             if kept:
                 notices.append(Notice(code, message, len(kept), kept[0]))
         notices += self._older_data()
+        notices += self._shrunk()
         return Plan(
             quoted=tuple(self.quoted),
             missing=tuple(self.missing),
@@ -351,6 +354,19 @@ class _Planner:
         message = f"the data is of {_utc(obtained_at)}, older than that of {_utc(previous)} before"
         models = self.listing.models
         return [Notice("older_data", message, len(models), models[0].model_id)]
+
+    def _shrunk(self) -> list[Notice]:
+        """Says of a feed that shrank what it does not list, perhaps beside no other finding."""
+        if self.held_feed is None or self.held_feed.reason is not HoldReason.FEED_SHRUNK:
+            return []
+        message = "less than half of what was listed is left; held as a whole, nothing is delisted"
+        missing = sorted(
+            model.model_id
+            for model in self.state.models.values()
+            if model.key not in self.listed
+            and self.state.quote_by(self.source.slug, model.key) is not None
+        )
+        return [Notice("feed_shrunk", message, self.missing_count, missing[0])]
 
     def _is_news(self) -> bool:
         """Whether the data is newer than that of the last sync; the same data read again
@@ -384,6 +400,7 @@ class _Planner:
             card_id=card.card_id,
             state=card.state,
             obtained_at=self.listing.obtained_at,
+            coverage=self.source.coverage,
         )
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -10,12 +10,13 @@ from decimal import Decimal
 from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
 from pricing_server.domain.disagreement import Disagreement
-from pricing_server.domain.held_change import HoldReason
+from pricing_server.domain.held_change import HoldEvidence, HoldReason
 from pricing_server.domain.names import ModelName
 from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.quote import Covered, Quote
-from pricing_server.domain.source import Source
-from pricing_server.domain.source_listing import Listing
+from pricing_server.domain.source import SAYS_NOTHING, Coverage, Source
+from pricing_server.domain.source_listing import ListedModel, Listing
+from pricing_server.sync.usual_prices import UsualPrices, area_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,25 @@ class Attribution:
     source: str
     stated_as: str | None = None
     """The id under which the source states it, if that is another id of the model."""
+    rate_sources: tuple[str, ...] = ()
+    """Who states each rate of the card in force."""
     beneath: tuple[str, str | None] | None = None
-    """The same of the price that would be in force without an override."""
+    """The same as `source` and `stated_as` of what would be in force without an override."""
+    beneath_card_id: str | None = None
+    """The card that would be in force without an override."""
+    beneath_rate_sources: tuple[str, ...] | None = None
+    """Who states each rate of that card."""
     disagreements: tuple[Disagreement, ...] = ()
+
+    @property
+    def filling(self) -> frozenset[str]:
+        """Who completes the card, or the one beneath an override."""
+        return frozenset((*self.rate_sources, *(self.beneath_rate_sources or ())))
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether others state a part of the card."""
+        return any(source != self.source for source in self.rate_sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +67,11 @@ class KnownModel:
     def source(self) -> str | None:
         """Whose price is in force."""
         return self.attribution.source if self.attribution is not None else None
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether others than its source state a part of the card in force."""
+        return self.attribution is not None and self.attribution.is_completed
 
     def is_quoted_by(self, quote: Quote) -> bool:
         """Whether this quote of the model was in force."""
@@ -77,6 +99,7 @@ class OpenFeed:
 
     held_change_id: int
     reason: HoldReason
+    evidence: tuple[HoldEvidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +127,7 @@ class StatedHold:
     canonical_slug: str | None = None
     alias_target: str | None = None
     context_length: int | None = None
+    coverage: Coverage = SAYS_NOTHING
 
     @property
     def quote(self) -> Quote:
@@ -116,6 +140,7 @@ class StatedHold:
             state=self.card.state,
             obtained_at=self.last_obtained_at,
             stated_since=self.obtained_at,
+            coverage=self.coverage,
         )
 
 
@@ -126,6 +151,8 @@ class Holds:
     feed: OpenFeed | None = None
     own: Mapping[ModelName, OpenHold] = field(default_factory=dict)
     rejected: Mapping[ModelName, Rejection] = field(default_factory=dict)
+    rejected_shrinking: tuple[int, ...] = ()
+    """Held feeds that somebody rejected as FEED_SHRUNK, and that did not grow again since."""
     others: Mapping[ModelName, tuple[StatedHold, ...]] = field(default_factory=dict)
     """Of other sources, and of no held feed: what is listed may confirm these."""
 
@@ -145,6 +172,9 @@ class TableState:
     other_sellers: Mapping[ModelName, Mapping[Meter, Decimal]] = field(default_factory=dict)
     """Of listed models that no source of the same seller has: the median of what other sellers
     charge for the same model, in USD per one."""
+    usual_prices: Mapping[Meter, UsualPrices] = field(default_factory=dict)
+    """What listed models cost, of meters that enough of them have; may be empty where a listing
+    changes nothing."""
     covered: Mapping[ModelName, tuple[Covered, ...]] = field(default_factory=dict)
     """Listed ids that other sources state under another id, as far as that is not known yet."""
     covers: Mapping[ModelName, Covered] = field(default_factory=dict)
@@ -164,6 +194,44 @@ class TableState:
         model = self.models.get(key)
         quotes = self.quotes.get(model.model_key, ()) if model is not None else ()
         return next((each for each in quotes if each.is_own(source)), None)
+
+    def is_as_before(self, listed: ListedModel, source: str) -> bool:
+        """Whether a row states what its source's quote says already, and nothing else can have
+        changed the price in force since it was planned: no card needs to be read for it."""
+        key = listed.key
+        model = self.models.get(key)
+        if model is None or not model.is_active or model.card_id is None:
+            return False
+        own = self.quote_by(source, key)
+        held = (self.holds.own, self.holds.rejected, self.holds.others, self.covered)
+        return (
+            own is not None
+            and own.card_id == listed.card.card_id
+            and not own.missing_syncs
+            and listed.partial is None
+            and not any(key in each for each in held)
+            and not any(quote.is_dated for quote in self.quotes[model.model_key])
+        )
+
+    def siblings_of(self, keys: Collection[ModelName]) -> Mapping[ModelName, list[KnownModel]]:
+        """Listed models of the same seller that are the same model under another area's id, with
+        a price that a source states."""
+        areas = {key: area_of(key[1]) for key in keys}
+        wanted = {(key[0], area.family) for key, area in areas.items()}
+        families: dict[tuple[str, str], list[tuple[str, KnownModel]]] = {}
+        for model in self.models.values() if wanted else ():
+            area = area_of(model.model_id)
+            name = (model.provider, area.family)
+            if name in wanted and model.is_active and model.source not in (None, OVERRIDE):
+                families.setdefault(name, []).append((area.name, model))
+        return {
+            key: [
+                model
+                for name, model in families.get((key[0], area.family), ())
+                if name != area.name
+            ]
+            for key, area in areas.items()
+        }
 
     def _newly_covering(self, key: ModelName) -> Iterator[Quote]:
         for covered in self.covered.get(key, ()):
@@ -195,10 +263,13 @@ def cards_to_compare(state: TableState, listing: Listing, source: Source) -> set
         card_ids = {quote.card_id for quote in quotes}
         if model.card_id is not None:
             card_ids.add(model.card_id)
-        if stated is None or not model.is_active or card_ids != {stated.card.card_id}:
+        if stated is None or not state.is_as_before(stated, source.slug):
             needed |= card_ids
     for key in listed.keys() - state.models.keys():
         needed |= {quote.card_id for quote in state.quotes_for(key)}
+    new = {key for key in listed if state.quote_by(source.slug, key) is None}
+    for siblings in state.siblings_of(new).values():
+        needed |= {each.card_id for each in siblings if each.card_id is not None}
     for kept in (state.holds.own, state.holds.rejected):
         for key, hold in kept.items():
             stated = listed.get(key)

@@ -19,14 +19,12 @@ import grpc
 import psycopg
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
-from pricing_server.cli import migrations_directory
-from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
-from pricing_server.postgres.maintenance.migrations import apply_migrations
+from pricing_server.postgres.maintenance.verify import verify
+from tests.integration._database import copied_database
 from tests.integration._postgres import ROOT, scratch_directory
 
 T = TypeVar("T")
@@ -226,8 +224,8 @@ class Bench:
         return done.returncode, done.stdout + done.stderr
 
     def assert_whole(self) -> None:
-        code, output = self.verify()
-        assert code == 0, output
+        """What `pricing-server verify` checks holds, asked without the command."""
+        assert [check for check in verify(self.conninfo) if check.broken] == []
 
 
 def clean_environment() -> dict[str, str]:
@@ -237,39 +235,14 @@ def clean_environment() -> dict[str, str]:
 
 
 @contextmanager
-def cluster_with_catalogue() -> Iterator[str]:
-    """A Postgres whose database `catalogue` a first start of the server has filled."""
-    with scratch_directory() as scratch, embedded_postgres(scratch) as conninfo:
-        with psycopg.connect(conninfo, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE catalogue")
-        url = psycopg.conninfo.make_conninfo(conninfo, dbname="catalogue")
-        apply_migrations(url, migrations_directory())
-        ServerProcess(scratch, {"PRICING_DATABASE_URL": url}).dispose()
-        with psycopg.connect(conninfo, autocommit=True) as connection:
-            connection.execute("ALTER DATABASE catalogue ALLOW_CONNECTIONS false")
-            until(lambda: not _users(connection), "nobody is in the template")
-        yield conninfo
-
-
-def _users(connection: psycopg.Connection[Any]) -> list[Any]:
-    return connection.execute("SELECT FROM pg_stat_activity WHERE datname = 'catalogue'").fetchall()
-
-
-@contextmanager
-def bench_on(cluster: str, name: str) -> Iterator[Bench]:
-    """A copy of that database, gone at the end with all that uses it."""
-    identifier = sql.Identifier(name[:60])
+def bench_on(cluster: str, template: str) -> Iterator[Bench]:
+    """A copy of the database `template`, gone at the end with all that uses it."""
     with (
         scratch_directory() as scratch,
-        psycopg.connect(cluster, autocommit=True) as connection,
+        copied_database(cluster, template) as conninfo,
         serve_feed() as feed,
         ExitStack() as stack,
     ):
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE catalogue").format(identifier))
-        stack.callback(
-            connection.execute, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier)
-        )
-        conninfo = psycopg.conninfo.make_conninfo(cluster, dbname=name[:60])
         yield Bench(conninfo, feed, scratch, stack)
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.runtime.fault_points import FaultPoint
-from tests.integration._runs import Bench, ServerProcess, bench_on, cluster_with_catalogue, until
+from tests.integration._poll import until
+from tests.integration._runs import Bench, ServerProcess, bench_on
 from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
@@ -18,15 +19,9 @@ pytestmark = pytest.mark.integration
 MODELS = [f"acme/{at}" for at in range(8)]
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with cluster_with_catalogue() as conninfo:
-        yield conninfo
-
-
 @pytest.fixture
-def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench_on(cluster, request.node.name) as bench:
+def bench(cluster: str, catalogue_template: str) -> Iterator[Bench]:
+    with bench_on(cluster, catalogue_template) as bench:
         yield bench
         bench.assert_whole()
 

@@ -140,7 +140,12 @@ async def test_what_a_revert_made_unconfirmed_is_not_confirmed_by_a_304(
     feed.answer(payload(row("acme/one", "0.000001")), etag='"1"')
     await server.synced()
     request = pb.SetPriceOverrideRequest(
-        provider="openrouter", model_id="acme/one", prompt="7", reason="a test", set_by="ann"
+        provider="openrouter",
+        model_id="acme/one",
+        prompt="7",
+        register=True,
+        reason="a test",
+        set_by="ann",
     )
     await server.stub.SetPriceOverride(request)
     feed.answer(payload(row("acme/one", "0.000002")), etag='"2"')
@@ -280,7 +285,7 @@ async def test_an_override_outlasts_a_304(server: Server, feed: Feed) -> None:
     feed.answer(payload(ONE), etag='"1"')
     await server.synced()
     override = pb.SetPriceOverrideRequest(
-        provider="openrouter", model_id="acme/one", prompt="7", reason="a test"
+        provider="openrouter", model_id="acme/one", prompt="7", register=True, reason="a test"
     )
     await server.stub.SetPriceOverride(override)
     run = await server.synced()

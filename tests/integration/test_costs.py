@@ -228,7 +228,8 @@ async def test_a_receipt_of_the_catalogue_or_an_override_says_so(server: Server)
     again = await replayed(server, catalog.receipt, usage)
     assert (again.cost.total, again.price_proof) == (catalog.cost.total, pb.PRICE_PROOF_UNKNOWN)
     await server.stub.SetPriceOverride(
-        pb.SetPriceOverrideRequest(**ACME, prompt="3", reason="test"), timeout=CALL_SECONDS
+        pb.SetPriceOverrideRequest(**ACME, prompt="3", register=True, reason="test"),
+        timeout=CALL_SECONDS,
     )
     overridden = await cost(server, cost_request(usage))
     assert overridden.receipt.pricing_source == pb.PRICING_SOURCE_OVERRIDE
@@ -320,7 +321,9 @@ async def test_an_announced_price_takes_effect_on_time_under_load(server: Server
     announced = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000009")
     announced.conditions.effective_from_time.FromDatetime(starts)
     await server.stub.SetPriceOverride(
-        pb.SetPriceOverrideRequest(**ACME, rates=[announced, now_price], reason="test"),
+        pb.SetPriceOverrideRequest(
+            **ACME, rates=[announced, now_price], register=True, reason="test"
+        ),
         timeout=CALL_SECONDS,
     )
     async with in_process_server(server.conninfo) as other:
@@ -351,7 +354,8 @@ async def test_an_hourly_price_changes_at_its_boundary(server: Server) -> None:
     night = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000001")
     night.conditions.utc_window.start, night.conditions.utc_window.end = "16:30", "00:30"
     await server.stub.SetPriceOverride(
-        pb.SetPriceOverrideRequest(**ACME, rates=[night, day], reason="test"), timeout=CALL_SECONDS
+        pb.SetPriceOverrideRequest(**ACME, rates=[night, day], register=True, reason="test"),
+        timeout=CALL_SECONDS,
     )
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     tomorrow = midnight + timedelta(days=1)
@@ -370,7 +374,8 @@ async def test_hours_of_workdays_are_no_hours_of_a_weekend(server: Server) -> No
     window.start, window.end = "22:00", "02:00"
     window.days[:] = [pb.DAY_OF_WEEK_FRIDAY, pb.DAY_OF_WEEK_MONDAY]
     await server.stub.SetPriceOverride(
-        pb.SetPriceOverrideRequest(**ACME, rates=[peak, base], reason="test"), timeout=CALL_SECONDS
+        pb.SetPriceOverrideRequest(**ACME, rates=[peak, base], register=True, reason="test"),
+        timeout=CALL_SECONDS,
     )
     friday = datetime(2026, 11, 27, tzinfo=UTC)
     usage = tokens(1_000_000)

@@ -56,7 +56,9 @@ def plain(price: pb.ModelPricing) -> list[str]:
 
 async def set_override(server: Server, **fields: Any) -> pb.SetPriceOverrideResponse:
     request = pb.SetPriceOverrideRequest(
-        **{"provider": "openai", "prompt": "7", "completion": "9", "reason": "a test"} | fields
+        **{"provider": "openai", "prompt": "7", "completion": "9", "reason": "a test"}
+        | {"register": True}
+        | fields
     )
     return await server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
 

@@ -14,13 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._grpcurl import Grpcurl
-from tests.integration._runs import (
-    CALL_SECONDS,
-    Bench,
-    ServerProcess,
-    bench_on,
-    cluster_with_catalogue,
-)
+from tests.integration._runs import Bench, ServerProcess, bench_on
+from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -28,15 +23,9 @@ SHARED = "anthropic/claude-3-haiku"
 """The bundled catalogue states what OpenRouter charges for it, too."""
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with cluster_with_catalogue() as conninfo:
-        yield conninfo
-
-
 @pytest.fixture
-def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench_on(cluster, request.node.name) as bench:
+def bench(cluster: str, catalogue_template: str) -> Iterator[Bench]:
+    with bench_on(cluster, catalogue_template) as bench:
         yield bench
         bench.assert_whole()
 
@@ -56,6 +45,7 @@ def explain(
 def override(server: ServerProcess, model_id: str, **fields: Any) -> pb.SetPriceOverrideResponse:
     stated: dict[str, Any] = {"provider": "openrouter", "reason": "a test", "set_by": "ann"}
     stated["view"] = pb.CHANGE_VIEW_FULL
+    stated["register"] = True
     request = pb.SetPriceOverrideRequest(**stated | {"model_id": model_id} | fields)
     return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
 
@@ -185,7 +175,7 @@ def test_an_override_leads_to_the_admins_words_and_to_what_is_beneath(
 ) -> None:
     bench.feed.prices = {SHARED: 3}
     server.synced()
-    done = override(server, SHARED, prompt="2.50", unit=pb.PRICE_UNIT_PER_1K_TOKENS)
+    done = override(server, SHARED, prompt="2.50", unit=pb.PRICE_UNIT_PER_1K_TOKENS, confirm=True)
     found = explain(server, SHARED, "openrouter")
     assert found.pricing.pricing_source == pb.PRICING_SOURCE_OVERRIDE
     assert found.price_override == done.price_override
@@ -242,7 +232,11 @@ def test_a_cross_reference_leads_to_the_price_referred_to(
         " ON CONFLICT (provider) DO NOTHING"
     )
     asked = pb.SetPriceOverrideRequest(
-        provider="featherless", model_id="Acme/One", prompt="1", reason="to register it"
+        provider="featherless",
+        model_id="Acme/One",
+        prompt="1",
+        register=True,
+        reason="to register it",
     )
     server.stub.SetPriceOverride(asked, timeout=CALL_SECONDS)
     clear = pb.ClearPriceOverrideRequest(provider="featherless", model_id="Acme/One")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,17 +19,15 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
 from pricing_server.app import running_server
 from pricing_server.cli import migrations_directory
-from pricing_server.postgres.embedded.embedded_postgres import embedded_postgres
-from pricing_server.postgres.maintenance.migrations import apply_migrations
 from pricing_server.settings import PREFIX, Settings, SettingsError
 from tests._recorded import recorded
-from tests.integration._postgres import ROOT, scratch_directory
+from tests.integration._postgres import ROOT
 from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
@@ -79,9 +77,20 @@ class Service:
     async def price(self, model_id: str, *arguments: Any, **fields: Any) -> pb.ModelPricing:
         return (await self.get(model_id, *arguments, **fields)).pricing
 
+    async def prices(self, model_ids: Sequence[str]) -> list[pb.ModelPricing]:
+        """The prices of models at Featherless, by one call."""
+        request = pb.BatchGetPricingRequest(
+            requests=[
+                pb.GetPricingRequest(model_id=model_id, provider="featherless")
+                for model_id in model_ids
+            ]
+        )
+        answered = await self.stub.BatchGetPricing(request, timeout=CALL_SECONDS)
+        return [result.pricing.pricing for result in answered.results]
+
     async def until(self, holds: Callable[[pb.ModelPricing], bool]) -> pb.ModelPricing:
         """The price of the apple once something holds of it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(CALL_SECONDS):
             while True:
                 price = await self.price(APPLE)
                 if holds(price):
@@ -90,39 +99,16 @@ class Service:
 
     async def sync(self, *sources: str) -> None:
         for source in sources:
-            run = await self.stub.SyncProvider(pb.SyncProviderRequest(provider=source), timeout=60)
+            run = await self.stub.SyncProvider(
+                pb.SyncProviderRequest(provider=source), timeout=CALL_SECONDS
+            )
             assert run.run.status == pb.SYNC_STATUS_SUCCESS, run.run.error_message
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with scratch_directory() as scratch, embedded_postgres(scratch) as conninfo:
-        yield conninfo
-
-
-@pytest.fixture(scope="module")
-def filled(cluster: str) -> str:
-    """The name of a database in which the bundled catalogue has been synced."""
-
-    async def start_once(conninfo: str) -> None:
-        async with serving(conninfo, Feeds("http://127.0.0.1:1")):
-            pass
-
-    with psycopg.connect(cluster, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE filled")
-    conninfo = make_conninfo(cluster, dbname="filled")
-    apply_migrations(conninfo, migrations_directory())
-    asyncio.run(start_once(conninfo))
-    return "filled"
-
-
 @pytest.fixture
-def conninfo(cluster: str, filled: str) -> Iterator[str]:
-    """A database of the test's own."""
-    with psycopg.connect(cluster, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE own TEMPLATE {filled}")
-        yield make_conninfo(cluster, dbname="own")
-        connection.execute("DROP DATABASE own WITH (FORCE)")
+def conninfo(database: str) -> str:
+    """A database of the test's own, in which the bundled catalogue has been synced."""
+    return database
 
 
 @pytest.fixture
@@ -391,22 +377,24 @@ async def test_without_the_database_the_price_file_and_the_catalogue_answer(
     path = manual_file(tmp_path, {"never-asked": {"prompt": "3"}})
     async with serving(conninfo, feeds, path) as service:
         await service.sync("openrouter", "featherless")
+        own = str(conninfo_to_dict(conninfo)["dbname"])
         with psycopg.connect(make_conninfo(conninfo, dbname="postgres"), autocommit=True) as admin:
-            admin.execute("ALTER DATABASE own ALLOW_CONNECTIONS false")
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                          " WHERE datname = 'own'")  # fmt: skip
+            admin.execute(f"ALTER DATABASE {own} ALLOW_CONNECTIONS false")
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [own]
+            )
             price = await service.price("never-asked")
             assert price.pricing_source == MANUAL
             assert price.freshness == pb.FRESHNESS_DATABASE_DOWN
             path.unlink()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(CALL_SECONDS):
                 while "the file is gone" not in price.source_detail:
                     price = await service.price("never-asked")
             assert price.freshness == pb.FRESHNESS_DATABASE_DOWN
             catalogue = await service.price("gpt-4o", "openai")
             assert catalogue.pricing_source == CATALOG
             assert "UNAVAILABLE" in await reason(service.get(APPLE, accept=[CROSS_REFERENCE]))
-            admin.execute("ALTER DATABASE own ALLOW_CONNECTIONS true")
+            admin.execute(f"ALTER DATABASE {own} ALLOW_CONNECTIONS true")
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"acme": {"m": {"prompt": 1}}}'])
@@ -451,6 +439,7 @@ def test_the_command_does_not_start_with_a_broken_price_file(conninfo: str, tmp_
     ]
 
 
+@pytest.mark.recorded
 async def test_of_the_recorded_models_28_have_a_counterpart_and_the_rest_is_unpriced(
     conninfo: str, feeds: Feeds
 ) -> None:
@@ -468,10 +457,9 @@ async def test_of_the_recorded_models_28_have_a_counterpart_and_the_rest_is_unpr
     async with serving(conninfo, feeds) as service:
         await service.sync("openrouter", "featherless")
         found: dict[str, pb.ModelPricing] = {}
-        for start in range(0, len(ids), 200):
-            batch = ids[start : start + 200]
-            answers = await asyncio.gather(*(service.price(model_id) for model_id in batch))
-            for model_id, price in zip(batch, answers, strict=True):
+        for start in range(0, len(ids), 100):
+            batch = ids[start : start + 100]
+            for model_id, price in zip(batch, await service.prices(batch), strict=True):
                 assert (price.provider, price.model_id) == ("featherless", model_id)
                 if price.state == pb.PRICE_STATE_UNPRICED:
                     assert price.pricing_source == DATABASE

@@ -149,7 +149,12 @@ async def test_one_held_change_is_answered_whatever_became_of_it(holding: Server
 
 async def test_an_override_neither_confirms_a_held_price_nor_hides_it(holding: Server) -> None:
     override = pb.SetPriceOverrideRequest(
-        provider="openrouter", model_id=ONE, prompt="100", completion="2", reason="a test"
+        provider="openrouter",
+        model_id=ONE,
+        prompt="100",
+        completion="2",
+        confirm=True,
+        reason="a test",
     )
     await holding.stub.SetPriceOverride(override)
     assert (await holding.synced()).run.models_held == 1
@@ -343,6 +348,26 @@ async def test_a_new_model_is_compared_with_other_sources_and_not_registered_by_
     assert after.HasField("pending_change")
 
 
+async def test_a_price_that_no_model_has_is_held_though_nothing_else_prices_the_model(
+    server: Server, feed: Feed
+) -> None:
+    feed.answer(payload(row("acme/sound", "0.0001"), row("acme/absurd", "2.5")))
+    response = await server.synced()
+    assert (response.run.models_held, response.run.models_registered) == (1, 1)
+    (entry,) = await held(server)
+    assert (entry.reason, entry.model_id) == (pb.HOLD_REASON_IMPLAUSIBLE, "acme/absurd")
+    low, high = entry.evidence
+    assert (low.meter, low.stated, low.reference_source) == (pb.METER_INPUT_TOKENS, "2.5", "")
+    assert float(low.reference) < 1e-8 < 1e-4 < float(high.reference) < 0.1
+    assert high.references > 1000
+    assert (await refused(server.get("acme/absurd", "openrouter"))).code == "NOT_FOUND"
+    assert (await server.synced()).run.models_held == 1
+    (same,) = await held(server)
+    assert same.held_change_id == entry.held_change_id
+    await approve(server, entry.held_change_id)
+    assert (await server.price("acme/absurd")).prompt == "2500000.00"
+
+
 async def test_a_dry_run_tells_what_would_be_held_and_writes_nothing(
     server: Server, feed: Feed
 ) -> None:
@@ -385,6 +410,47 @@ async def test_a_whole_feed_in_another_unit_is_held_as_one(server: Server, feed:
     assert (await server.synced()).run.models_unchanged == 7
     assert await held(server) == []
     assert len(await held(server, statuses=[pb.HOLD_STATUS_EXPIRED])) == 1
+
+
+async def test_a_feed_that_shrank_delists_nobody_until_somebody_believes_it(
+    server: Server, feed: Feed
+) -> None:
+    def of(count: int) -> Any:
+        return payload(*(row(f"acme/{at}", CHEAP) for at in range(count)))
+
+    async def listed() -> int:
+        found = await server.stub.ListProviders(pb.ListProvidersRequest())
+        return {each.provider: each.models_listed for each in found.providers}["openrouter"]
+
+    feed.answer(of(30))
+    await server.synced()
+    before = await listed()
+    feed.answer(of(1), etag='"small"')
+    for _ in range(3):
+        run = (await server.synced()).run
+        assert (run.status, run.models_missing) == (pb.SYNC_STATUS_SUCCESS, 29)
+        assert [each.code for each in run.notices] == ["feed_shrunk"]
+    assert await listed() == before
+    assert (await server.price("acme/7")).freshness == pb.FRESHNESS_UNCONFIRMED
+    assert (await server.price("acme/0")).freshness == pb.FRESHNESS_FRESH
+    (entry,) = await held(server)
+    assert (entry.reason, entry.models) == (pb.HOLD_REASON_FEED_SHRUNK, 0)
+    (evidence,) = entry.evidence
+    assert evidence.meter == pb.METER_UNSPECIFIED
+    assert (evidence.ratio, evidence.references) == ("0.0333333", 30)
+    feed.answer(of(30))
+    assert (await server.synced()).run.models_unchanged == 30
+    assert await held(server) == []
+    feed.answer(of(1))
+    await server.synced()
+    (entry,) = await held(server)
+    done = await approve(server, entry.held_change_id, resolved_by="ann")
+    assert (list(done.price_changes), await listed()) == ([], before)
+    response = await server.synced()
+    assert {change.kind for change in response.price_changes} == {pb.CHANGE_KIND_DELISTED}
+    assert (len(response.price_changes), await held(server)) == (29, [])
+    assert await listed() == before - 29
+    assert (await server.synced()).run.models_unchanged == 1
 
 
 # Sources that are known from documentation ---------------------------------------------------

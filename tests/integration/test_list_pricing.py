@@ -83,6 +83,7 @@ async def got(server: Server, names: Iterable[ModelName]) -> dict[ModelName, pb.
 # What GetPricing answers -----------------------------------------------------------------
 
 
+@pytest.mark.recorded
 async def test_every_price_is_the_answer_of_get_pricing(server: Server, feed: Feed) -> None:
     """Of the bundled catalogue and a recorded day, with overrides, a held change, and models
     that are missing, delisted or listed without a price."""
@@ -128,7 +129,8 @@ async def test_every_price_is_the_answer_of_get_pricing(server: Server, feed: Fe
 
 
 async def override(server: Server, **fields: Any) -> pb.SetPriceOverrideResponse:
-    names = {"provider": "openai", "model_id": "gpt-4o", "reason": "test"}
+    names: dict[str, Any] = {"provider": "openai", "model_id": "gpt-4o", "reason": "test"}
+    names["register"] = True
     request = pb.SetPriceOverrideRequest(**(names | fields))
     return await server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
 

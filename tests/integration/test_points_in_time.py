@@ -51,6 +51,7 @@ def written_at(response: pb.SyncProviderResponse) -> datetime:
 # Recorded days ---------------------------------------------------------------------------
 
 
+@pytest.mark.recorded
 async def test_every_changed_model_of_recorded_days_is_told_at_each_instant_as_known_at_each(
     server: Server, feed: Feed
 ) -> None:
@@ -178,7 +179,9 @@ async def test_an_override_was_in_force_while_it_was_and_not_before_or_after(
     feed.answer(recording(BEGINNING.isoformat(), row("acme/one", "0.000001")))
     await server.synced()
     names: dict[str, Any] = {"provider": "openrouter", "model_id": "acme/one"}
-    request = pb.SetPriceOverrideRequest(**names, prompt="7", reason="test", set_by="ann")
+    request = pb.SetPriceOverrideRequest(
+        **names, prompt="7", register=True, reason="test", set_by="ann"
+    )
     overridden = await server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
     cleared = await server.stub.ClearPriceOverride(
         pb.ClearPriceOverrideRequest(**names), timeout=CALL_SECONDS

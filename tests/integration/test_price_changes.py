@@ -76,7 +76,7 @@ async def test_changes_are_narrowed_by_the_time_at_which_they_were_written(told:
 
 async def test_changes_are_narrowed_by_source_and_actor(told: Server) -> None:
     override = pb.SetPriceOverrideRequest(
-        provider=SELLER, model_id="acme/one", prompt="7", reason="test"
+        provider=SELLER, model_id="acme/one", prompt="7", register=True, reason="test"
     )
     await told.stub.SetPriceOverride(override, timeout=CALL_SECONDS)
     assert names(await changes(told, source="override")) == [("acme/one", "changed")]

@@ -38,6 +38,7 @@ async def test_every_account_costs_what_was_worked_out_by_hand(server: Server) -
                 model_id=f"model-{number}",
                 rates=map(rate_message, case.card.rates),
                 reason="test",
+                register=True,
             ),
             timeout=CALL_SECONDS,
         )

@@ -14,20 +14,14 @@ from psycopg.conninfo import make_conninfo
 
 from pricing_server.postgres.connection import connect_writer
 from pricing_server.postgres.maintenance.reaper import Reaper
-from tests.integration._runs import Bench, bench_on, cluster_with_catalogue
+from tests.integration._runs import Bench, bench_on
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with cluster_with_catalogue() as conninfo:
-        yield conninfo
-
-
 @pytest.fixture
-def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench_on(cluster, request.node.name) as bench:
+def bench(cluster: str, catalogue_template: str) -> Iterator[Bench]:
+    with bench_on(cluster, catalogue_template) as bench:
         yield bench
 
 

@@ -9,14 +9,7 @@ import grpc
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
-from tests.integration._runs import (
-    FULL,
-    Bench,
-    ServerProcess,
-    bench_on,
-    cluster_with_catalogue,
-    refusal,
-)
+from tests.integration._runs import FULL, Bench, ServerProcess, bench_on, refusal
 from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
@@ -25,15 +18,9 @@ SHARED = "anthropic/claude-3-haiku"
 """The bundled catalogue states what OpenRouter charges for it, too."""
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with cluster_with_catalogue() as conninfo:
-        yield conninfo
-
-
 @pytest.fixture
-def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench_on(cluster, request.node.name) as bench:
+def bench(cluster: str, catalogue_template: str) -> Iterator[Bench]:
+    with bench_on(cluster, catalogue_template) as bench:
         yield bench
         bench.assert_whole()
 
@@ -45,7 +32,12 @@ def server(bench: Bench) -> ServerProcess:
 
 def override(server: ServerProcess, model_id: str) -> pb.SetPriceOverrideResponse:
     request = pb.SetPriceOverrideRequest(
-        provider="openrouter", model_id=model_id, prompt="7", reason="a test", set_by="ann"
+        provider="openrouter",
+        model_id=model_id,
+        prompt="7",
+        register=True,
+        reason="a test",
+        set_by="ann",
     )
     return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
 

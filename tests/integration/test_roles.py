@@ -160,8 +160,8 @@ INSERT INTO model_pricing_history
 SELECT 1, model_key, 'added', NULL, '{"0" * 64}', NULL, NULL, NULL, NULL, 'feed',
        now(), now(), 'sync', 'test', '', sync_run_id
 FROM models, pricing_sync_log WHERE model_id = 'model';
-INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at)
-SELECT model_key, '{"0" * 64}', 'test', 'test', now() FROM models WHERE model_id = 'model';
+INSERT INTO price_overrides (model_key, card_id, replace_card, reason, set_by, set_at)
+SELECT model_key, '{"0" * 64}', false, 'test', 'test', now() FROM models WHERE model_id = 'model';
 INSERT INTO source_validators
 SELECT 'feed', '{"0" * 64}', '"tag"', NULL, sync_run_id, now() FROM pricing_sync_log;
 INSERT INTO held_changes (source, provider, model_id, reason, evidence, card_id, fragment,

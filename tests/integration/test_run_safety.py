@@ -27,22 +27,17 @@ from pricing_server.postgres.writers.sync_store import PostgresSyncStore
 from pricing_server.providers import SOURCES
 from pricing_server.runtime.fault_points import FaultPoint
 from pricing_server.sync.sync_store import RunDeclaredDead
-from tests.integration._runs import Bench, bench_on, cluster_with_catalogue, refusal, until
+from tests.integration._poll import until
+from tests.integration._runs import Bench, bench_on, refusal
 
 pytestmark = pytest.mark.integration
 
 MODELS = ("acme/one", "acme/two", "acme/three")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with cluster_with_catalogue() as conninfo:
-        yield conninfo
-
-
 @pytest.fixture
-def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench_on(cluster, request.node.name) as bench:
+def bench(cluster: str, catalogue_template: str) -> Iterator[Bench]:
+    with bench_on(cluster, catalogue_template) as bench:
         yield bench
 
 

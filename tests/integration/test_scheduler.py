@@ -18,12 +18,8 @@ from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.domain.source_log import SourceLog
 from pricing_server.scheduler.due import due_time
 from tests.integration._poll import until
-from tests.integration._runs import (
-    CALL_SECONDS,
-    Bench,
-    ServerProcess,
-    bench_on,
-)
+from tests.integration._runs import Bench, ServerProcess, bench_on
+from tests.integration._server import CALL_SECONDS
 from tests.integration._webhook import SECRET, Hook, serve_hook
 
 pytestmark = pytest.mark.integration
@@ -34,8 +30,8 @@ EVERY_SECOND = {"PRICING_OPENROUTER_SYNC_INTERVAL": "1s"}
 
 
 @pytest.fixture
-def bench(cluster: str, catalogue_template: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench_on(cluster, request.node.name) as bench:
+def bench(cluster: str, catalogue_template: str) -> Iterator[Bench]:
+    with bench_on(cluster, catalogue_template) as bench:
         bench.feed.prices = {MODEL: 100}
         yield bench
 
@@ -57,7 +53,7 @@ class Trio:
 def trio(cluster: str, catalogue_template: str) -> Iterator[Trio]:
     with ExitStack() as stack:
         hook = stack.enter_context(serve_hook())
-        bench = stack.enter_context(bench_on(cluster, "trio"))
+        bench = stack.enter_context(bench_on(cluster, catalogue_template))
         bench.feed.prices = {MODEL: 100}
         trio = Trio(bench, hook, [])
         with ThreadPoolExecutor() as threads:

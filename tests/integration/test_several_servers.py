@@ -14,14 +14,8 @@ import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._poll import until
-from tests.integration._runs import (
-    CALL_SECONDS,
-    Bench,
-    ServerProcess,
-    bench_on,
-    cluster_with_catalogue,
-    refusal,
-)
+from tests.integration._runs import Bench, ServerProcess, bench_on, refusal
+from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -34,15 +28,9 @@ LOST_SECONDS = 5.0
 PAUSE_SECONDS = 0.005
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with cluster_with_catalogue() as conninfo:
-        yield conninfo
-
-
 @pytest.fixture
-def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench_on(cluster, request.node.name) as bench:
+def bench(cluster: str, catalogue_template: str) -> Iterator[Bench]:
+    with bench_on(cluster, catalogue_template) as bench:
         yield bench
 
 

@@ -47,6 +47,7 @@ A_CHECK: Final = "a check of the whole table, which an operator asks for"
 
 WHOLE_TABLE_READERS: Final[Mapping[tuple[str, str], str]] = {
     ("holds", "read_other_sellers"): A_FEED,
+    ("holds", "read_usual_prices"): "what all models cost, once a sync that changes any price",
     ("sync", "read_models"): A_FEED,
     ("sync", "apply_models"): A_FEED,
     ("sync", "apply_quotes"): A_FEED,
@@ -62,6 +63,7 @@ WHOLE_TABLE_READERS: Final[Mapping[tuple[str, str], str]] = {
     ("verify", "prices_unlike_history"): A_CHECK,
     ("verify", "activity_unlike_history"): A_CHECK,
     ("verify", "quotes_unlike_prices"): A_CHECK,
+    ("verify", "read_completed_prices"): A_CHECK,
     ("verify", "inconsistent_runs"): A_CHECK,
     ("verify", "held_unlike_feeds"): A_CHECK,
     ("verify", "held_by_no_run"): A_CHECK,
@@ -129,13 +131,14 @@ SELECT n, 'source-' || n % 8, 'provider-' || (n - 1) / 5000 * 15 + n % 15, 'mode
        CASE WHEN n % 100 = 0 THEN 'open' ELSE 'expired' END, n, n, now(), now(),
        CASE WHEN n % 100 > 0 THEN now() END
 FROM generate_series(1, 20000) AS n;
-INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at, cleared_at, cleared_kind,
-                             cleared_actor, cleared_by)
-SELECT n, md5(n::text) || md5(n::text), 'test', 'test', now() - interval '1 day', now(),
+INSERT INTO price_overrides (model_key, card_id, replace_card, reason, set_by, set_at,
+                             cleared_at, cleared_kind, cleared_actor, cleared_by)
+SELECT n, md5(n::text) || md5(n::text), false, 'test', 'test', now() - interval '1 day', now(),
        'override_cleared', 'admin', 'test'
 FROM generate_series(1, 2000) AS n;
-INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at)
-SELECT n, md5(n::text) || md5(n::text), 'test', 'test', now() FROM generate_series(1, 100) AS n;
+INSERT INTO price_overrides (model_key, card_id, replace_card, reason, set_by, set_at)
+SELECT n, md5(n::text) || md5(n::text), false, 'test', 'test', now()
+FROM generate_series(1, 100) AS n;
 SET session_replication_role = origin;
 """
 

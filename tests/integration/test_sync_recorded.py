@@ -1,6 +1,6 @@
 """Two recorded days of OpenRouter, replayed, against the raw JSON read on its own.
 
-The recordings are not part of this repository; without them beside it the tests are skipped.
+The recordings are not part of this repository.
 """
 
 from __future__ import annotations
@@ -15,19 +15,16 @@ from typing import Any
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
+from tests._recorded import recorded
 from tests.integration._database import contents, prices_only, rows, tables_only, value
 from tests.integration._feed import Feed
-from tests.integration._postgres import ROOT
 from tests.integration._server import Server
 
-RECORDED = ROOT.parent / "shared" / "recorded"
 OLD, NEW = "2026-06-18", "2026-08-22"
 
 Pricing = Mapping[str, Any]
 
-pytestmark = pytest.mark.skipif(
-    not RECORDED.is_dir(), reason=f"no recordings at {RECORDED}: they are not in the repository"
-)
+pytestmark = pytest.mark.recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class Day:
 def days() -> dict[str, Day]:
     found = {}
     for day in (OLD, NEW):
-        body = (RECORDED / f"openrouter_{day}.json").read_bytes()
+        body = recorded(f"openrouter_{day}.json").read_bytes()
         document = json.loads(body)
         pricing = {each["id"]: each["pricing"] for each in document["data"]}
         found[day] = Day(body, pricing, document["fetchedAt"])

@@ -41,6 +41,7 @@ KEYED: Final = [slug for slug, source in SOURCES.items() if source.key_use is Ke
 
 
 @pytest.mark.parametrize("slug", PAYLOADS)
+@pytest.mark.recorded
 async def test_a_recorded_payload_is_answered_as_it_is_read_and_changes_nothing_again(
     database: str, feed: Feed, slug: str
 ) -> None:
@@ -85,6 +86,7 @@ async def test_a_missing_key_is_told_by_the_name_of_its_variable(database: str, 
         assert feed.requests == []
 
 
+@pytest.mark.recorded
 async def test_a_seller_without_prices_is_answered_by_its_catalogue(
     database: str, feed: Feed
 ) -> None:

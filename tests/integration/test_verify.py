@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration._postgres import scratch_directory
-from tests.integration._runs import Bench, bench_on, clean_environment, cluster_with_catalogue
+from tests.integration._runs import Bench, bench_on, clean_environment
 
 pytestmark = pytest.mark.integration
 
@@ -39,15 +39,9 @@ OF_THE_FEED = hold(NEW_MODEL, "feed_shifted", THE_FEED)
 NOT_APPEND_ONLY = "ALTER TABLE {0} DISABLE TRIGGER append_only; {1}"
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with cluster_with_catalogue() as conninfo:
-        yield conninfo
-
-
 @pytest.fixture
-def bench(cluster: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench_on(cluster, request.node.originalname) as bench:
+def bench(cluster: str, catalogue_template: str) -> Iterator[Bench]:
+    with bench_on(cluster, catalogue_template) as bench:
         yield bench
 
 
@@ -55,7 +49,7 @@ def test_a_whole_price_table_passes_with_figures(bench: Bench) -> None:
     code, output = bench.verify()
     assert code == 0
     lines = output.splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert all(line.startswith("ok    ") for line in lines)
     (prices,) = bench.rows("SELECT count(*) AS count FROM model_pricing")
     assert f"{prices['count']} prices, {prices['count']} changes" in lines[0]
@@ -97,6 +91,11 @@ def test_what_is_held_is_whole_and_counted(bench: Bench) -> None:
             "UPDATE models SET is_active = false, delisted_at = now() WHERE model_key = "
             "(SELECT max(model_key) FROM models)",
             "models are listed or delisted as the history says",
+        ),
+        (
+            "UPDATE model_pricing SET rate_sources[1] = 'litellm' "
+            "WHERE cardinality(rate_sources) > 0",
+            "each rate of a completed card is stated by the source it names",
         ),
         (
             "UPDATE price_table_head SET revision = 3",

@@ -71,12 +71,18 @@ def catalogue_clauses() -> ClauseIndex:
 
 
 @cache
-def catalogue_names() -> frozenset[Name]:
-    """What the bundled catalogue lists."""
+def catalogue_cards() -> Mapping[Name, Mapping[str, RateCard]]:
+    """What each model of the bundled catalogue costs there."""
     source = SOURCES["genai-prices"]
     assert source.release is not None
     listing = source.read(catalogue_document(), source.release.released_at)
-    return frozenset(model.key for model in listing.models)
+    return {model.key: {source.slug: model.card} for model in listing.models}
+
+
+@cache
+def catalogue_names() -> frozenset[Name]:
+    """What the bundled catalogue lists."""
+    return frozenset(catalogue_cards())
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from llmpricing.rate_card import PriceState
 from tests.unit._sources import (
     by_id,
@@ -33,6 +35,7 @@ def test_the_repository_that_the_seller_names_is_kept() -> None:
     assert models["big"].hugging_face_id is None
 
 
+@pytest.mark.recorded
 def test_all_recorded_prices_checked_by_hand() -> None:
     listing = read_recorded("cerebras", "cerebras_public_2026")
     assert (listing.faults, listing.notices) == ((), ())

@@ -56,6 +56,7 @@ def test_a_price_in_dollars_of_a_meter_that_the_first_statement_lacks_is_named()
     assert notices(listing) == {"unknown_key:price.*.usd": (1, "m")}
 
 
+@pytest.mark.recorded
 def test_the_recorded_payload_has_57_prices_all_as_stated() -> None:
     listing = read_recorded("chutes")
     found = per_million(listing)
@@ -67,6 +68,7 @@ def test_the_recorded_payload_has_57_prices_all_as_stated() -> None:
     assert listing.faults == ()
 
 
+@pytest.mark.recorded
 def test_ten_recorded_prices_checked_by_hand() -> None:
     found = per_million(read_recorded("chutes"))
     assert found["ArliAI/QwQ-32B-ArliAI-RpR-v1"] == prices("0.01", "0.040003199999999996")

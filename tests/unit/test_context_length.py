@@ -114,6 +114,7 @@ def test_a_context_length_differs_from_none_in_nothing_but_itself() -> None:
         ("groq", "groq.json", 21),
     ],
 )
+@pytest.mark.recorded
 def test_every_recorded_context_length_is_read(slug: str, recording: str, models: int) -> None:
     document = json.loads(recorded(recording).read_bytes(), parse_float=Decimal)
     listing = SOURCES[slug].read(document, NOW)

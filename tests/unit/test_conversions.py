@@ -24,6 +24,7 @@ def explained(slug: str, model: ListedModel) -> dict[str, Conversion]:
     return {conversion.path: conversion for conversion in found}
 
 
+@pytest.mark.recorded
 def test_every_rate_of_every_recorded_row_is_explained_by_a_number_of_its_statement() -> None:
     rates = 0
     for slug, listing in listings():

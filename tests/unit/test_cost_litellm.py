@@ -64,6 +64,7 @@ def read_cases(text: bytes, listing: Listing) -> list[CostCase]:
     return [case for case in cases if (case.seller, case.model_id) in keys]
 
 
+@pytest.mark.recorded
 def test_every_model_of_the_recorded_file_costs_what_its_keys_say() -> None:
     text = recorded("litellm.json").read_bytes()
     listing = read(decode_json(text), NOW)

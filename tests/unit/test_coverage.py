@@ -18,6 +18,8 @@ from llmpricing.schedule import Headline, headline
 from pricing_server.domain.sellers import ALIASES, ANSWERS_LAST, canonical
 from tests._coverage import NOW, Coverage, coverage, listings, table
 
+pytestmark = pytest.mark.recorded
+
 CATALOGUES = ("genai-prices", "models-dev", "portkey", "litellm")
 
 

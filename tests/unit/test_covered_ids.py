@@ -152,7 +152,9 @@ def test_an_id_that_a_lower_source_lists_has_the_better_sources_card() -> None:
     plan = table.sync(FEED, (DATED, CHEAP))
     (change,) = plan.changes
     assert (change.kind, change.model_id, change.new) == (ChangeKind.ADDED, DATED[1], RICH)
-    assert table.attribution(DATED) == Attribution("catalogue", FAMILY[1])
+    assert table.attribution(DATED) == Attribution(
+        "catalogue", FAMILY[1], ("catalogue", "catalogue")
+    )
 
 
 def test_the_order_of_syncs_does_not_matter() -> None:
@@ -164,7 +166,9 @@ def test_the_order_of_syncs_does_not_matter() -> None:
         FAMILY[1]: RICH,
         DATED[1]: RICH,
     }
-    assert table.attribution(DATED) == Attribution("catalogue", FAMILY[1])
+    assert table.attribution(DATED) == Attribution(
+        "catalogue", FAMILY[1], ("catalogue", "catalogue")
+    )
     assert table.sync(CATALOGUE, (FAMILY, RICH)).changes == ()
     assert table.sync(FEED, (DATED, CHEAP)).changes == ()
 
@@ -212,7 +216,10 @@ def test_a_source_that_covers_an_id_no_more_has_no_word_on_it() -> None:
     table.sync(FEED, (DATED, CHEAP))
     table.covers = {"catalogue": lambda *key: None}
     table.sync(CATALOGUE, (FAMILY, RICH))
-    assert (table.price(DATED), table.attribution(DATED)) == (CHEAP, Attribution("feed"))
+    assert (table.price(DATED), table.attribution(DATED)) == (
+        CHEAP,
+        Attribution("feed", rate_sources=("feed",)),
+    )
 
 
 def test_an_inference_holds_where_the_row_that_lists_the_id_has_the_same_prices() -> None:
@@ -232,7 +239,7 @@ def test_an_inference_yields_to_a_row_that_differs_in_any_standard_price() -> No
     table.sync(CATALOGUE, (FAMILY, with_audio("0.000003")))
     table.sync(FEED, (DATED, with_audio("0.00000125")))
     assert table.price(DATED) == with_audio("0.00000125")
-    assert table.attribution(DATED) == Attribution("feed")
+    assert table.attribution(DATED) == Attribution("feed", rate_sources=("feed", "feed"))
 
 
 def test_what_covers_a_model_keeps_it_listed_when_the_lower_source_drops_it() -> None:
@@ -258,6 +265,11 @@ def test_a_new_id_takes_the_override_of_the_id_that_covers_it() -> None:
     table.sync(FEED, (DATED, CHEAP))
     assert table.price(DATED) == DEAR
     assert table.attribution(DATED) == Attribution(
-        OVERRIDE, FAMILY[1], beneath=("catalogue", FAMILY[1])
+        OVERRIDE,
+        FAMILY[1],
+        (OVERRIDE,),
+        beneath=("catalogue", FAMILY[1]),
+        beneath_card_id=RICH.card_id,
+        beneath_rate_sources=("catalogue", "catalogue"),
     )
     assert table.sync(CATALOGUE, (FAMILY, RICH)).changes == ()

@@ -209,6 +209,7 @@ def test_of_the_fixture_only_the_unambiguous_model_is_given_a_price() -> None:
     assert list(found) == ["Orchard/Apple-8B-Instruct"]
 
 
+@pytest.mark.recorded
 def test_28_of_the_recorded_models_have_a_counterpart_by_hugging_face_id() -> None:
     found = references(recorded("featherless.json"), recorded("openrouter_2026-08-22.json"))
     assert len(found) == 28

@@ -41,6 +41,7 @@ class Work:
     holds: Sequence[DecidedHold] = (DecidedHold(("acme", "one"), "Acme", HOLD),)
     approved: list[ApprovalPlan] = field(default_factory=list)
     decisions: list[HoldStatus] = field(default_factory=list)
+    believed: list[int] = field(default_factory=list)
     is_committed: bool = False
 
     async def status(self, held_change_id: int) -> HoldStatus | None:
@@ -60,6 +61,9 @@ class Work:
     async def approve(self, plan: ApprovalPlan) -> Head:
         self.approved.append(plan)
         return Head(self.head.revision + 1, self.head.epoch)
+
+    async def believe_shrunk_feed(self, held_change_id: int) -> None:
+        self.believed.append(held_change_id)
 
     async def decide(
         self, request: ResolveRequest, status: HoldStatus, decided_at: datetime
@@ -99,7 +103,7 @@ async def test_an_approval_writes_its_plan_and_the_decision_at_the_next_revision
     work = Work()
     outcome = await work.resolve(HoldDecision.APPROVE)
     assert [plan.changes[0].new for plan in work.approved] == [CARD]
-    assert (work.decisions, work.is_committed) == ([HoldStatus.APPROVED], True)
+    assert (work.decisions, work.believed, work.is_committed) == ([HoldStatus.APPROVED], [7], True)
     assert (outcome.revision, outcome.epoch) == (5, "epoch")
     assert [change.revision for change in outcome.changes] == [5]
     assert outcome.changes[0].origin == ResolveRequest(7, HoldDecision.APPROVE).origin
@@ -108,7 +112,7 @@ async def test_an_approval_writes_its_plan_and_the_decision_at_the_next_revision
 async def test_a_rejection_writes_the_decision_alone() -> None:
     work = Work()
     outcome = await work.resolve(HoldDecision.REJECT)
-    assert (work.approved, work.decisions) == ([], [HoldStatus.REJECTED])
+    assert (work.approved, work.believed, work.decisions) == ([], [], [HoldStatus.REJECTED])
     assert (outcome.revision, outcome.changes, work.is_committed) == (4, (), True)
 
 

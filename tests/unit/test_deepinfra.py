@@ -96,6 +96,7 @@ def test_a_payload_without_models_is_refused(document: object) -> None:
         SOURCE.read(document, NOW)
 
 
+@pytest.mark.recorded
 def test_the_recorded_payload_has_111_prices_all_as_stated() -> None:
     listing = read_recorded("deepinfra")
     found = per_million(listing)
@@ -114,6 +115,7 @@ def test_the_recorded_payload_has_111_prices_all_as_stated() -> None:
     assert (listing.faults, listing.notices) == ((), ())
 
 
+@pytest.mark.recorded
 def test_ten_recorded_prices_checked_by_hand() -> None:
     found = per_million(read_recorded("deepinfra"))
     assert found["Austism/chronos-hermes-13b-v2"] == prices("0.13", "0.13")

@@ -96,6 +96,7 @@ def test_a_single_page_is_the_whole_list() -> None:
     assert len(read({**rows("a/b"), "pagination": pagination}, NOW).models) == 1
 
 
+@pytest.mark.recorded
 def test_the_recorded_payload_has_6503_models_without_a_fault() -> None:
     document = decode_json(recorded("featherless.json").read_bytes())
     listing = read(document, NOW)
@@ -106,6 +107,7 @@ def test_the_recorded_payload_has_6503_models_without_a_fault() -> None:
     assert [(notice.code, notice.models) for notice in listing.notices] == [("repeated_row", 1)]
 
 
+@pytest.mark.recorded
 def test_the_fixture_has_the_shape_of_the_recorded_payload() -> None:
     true = json.loads(recorded("featherless.json").read_bytes())
     own = json.loads(FIXTURE.read_bytes())

@@ -419,6 +419,7 @@ def test_a_payload_without_a_model_is_refused(document: object) -> None:
 
 
 @pytest.mark.parametrize("models", [google.MODELS, google_vertex.MODELS])
+@pytest.mark.recorded
 def test_every_model_of_the_tables_is_one_that_others_list(models: Mapping[str, str]) -> None:
     litellm = json.loads(recorded("litellm.json").read_bytes())
     models_dev = json.loads(recorded("models_dev_api.json").read_bytes())

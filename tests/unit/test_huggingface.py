@@ -80,6 +80,7 @@ def test_a_broken_sub_provider_costs_neither_the_others_nor_a_wrong_plain_price(
     assert listing.faults
 
 
+@pytest.mark.recorded
 def test_the_recorded_payload_has_80_live_prices_all_as_stated() -> None:
     listing = read_recorded("huggingface")
     found = per_million(listing)
@@ -98,6 +99,7 @@ def test_the_recorded_payload_has_80_live_prices_all_as_stated() -> None:
     assert notices(listing) == {"not_live:staging": (2, "meta-llama/Llama-3.1-70B-Instruct")}
 
 
+@pytest.mark.recorded
 def test_ten_recorded_prices_checked_by_hand() -> None:
     found = per_million(read_recorded("huggingface"))
     assert found["openai/gpt-oss-120b"] == PriceState.DYNAMIC

@@ -650,6 +650,7 @@ def full(raw: Mapping[str, Row]) -> Listing:
     return read(raw, NOW)
 
 
+@pytest.mark.recorded
 def test_the_recorded_file_is_read_whole(full: Listing, raw: Mapping[str, Row]) -> None:
     assert len(raw) == 4_242
     skipped = 1 + 1 + codes(full)["not_a_model"]  # sample_spec and fallback_generalizations
@@ -722,6 +723,7 @@ def test_the_multipliers_of_the_recording_are_rates(full: Listing) -> None:
     assert max(len(model.card.rates) for model in full.models) < 200
 
 
+@pytest.mark.recorded
 def test_every_numeric_key_of_the_recording_that_speaks_of_cost_is_a_rate_or_named(
     full: Listing, raw: Mapping[str, Row]
 ) -> None:
@@ -738,6 +740,7 @@ def test_every_numeric_key_of_the_recording_that_speaks_of_cost_is_a_rate_or_nam
     assert {key for key in stated if not key.startswith((*read_keys, *named))} == set()
 
 
+@pytest.mark.recorded
 def test_every_standard_token_price_of_the_recording_is_told_exactly(
     full: Listing, raw: Mapping[str, Row]
 ) -> None:
@@ -777,6 +780,7 @@ def test_every_standard_token_price_of_the_recording_is_told_exactly(
         (("mistral", "mistral-ocr-4-0"), Meter.INPUT_ANNOTATED_DOCUMENT_PAGES, "5000"),
     ],
 )
+@pytest.mark.recorded
 def test_prices_of_the_recording_checked_by_hand(
     full: Listing, key: tuple[str, str], meter: Meter, price: str
 ) -> None:
@@ -785,6 +789,7 @@ def test_prices_of_the_recording_checked_by_hand(
     assert rate.price * MILLION == Decimal(price)
 
 
+@pytest.mark.recorded
 def test_the_fixture_has_keys_of_the_recording_only(raw: Mapping[str, Row]) -> None:
     known = {key for row in raw.values() for key in row}
     own = json.loads(FIXTURE.read_bytes())

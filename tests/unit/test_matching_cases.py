@@ -30,6 +30,7 @@ def test_a_name_leads_to_its_model_with_the_bundled_catalogue_alone(case: Case) 
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: f"{case.name}@{case.seller or ''}")
+@pytest.mark.recorded
 def test_a_name_leads_to_its_model_where_all_sources_are_read(case: Case) -> None:
     explanation = recorded_index().explain(case.name, _slug(case))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from llmpricing.matching import Match, Name
 from llmpricing.matching.clause import ModelClause
 from pricing_server.domain.sellers import canonical
@@ -44,6 +46,7 @@ def test_every_clause_of_the_catalogue_is_used() -> None:
     assert all(isinstance(each, ModelClause) for each in found)
 
 
+@pytest.mark.recorded
 def test_no_name_leads_to_another_model_than_by_the_catalogue() -> None:
     """Each may know a name that the other does not: the catalogue takes any name that begins
     like a model, and does not know the ids that it uses itself for Bedrock and Fireworks."""
@@ -69,6 +72,7 @@ def test_no_name_leads_to_another_model_than_by_the_catalogue() -> None:
     assert only_here < both / 5
 
 
+@pytest.mark.recorded
 def test_clauses_never_give_a_name_to_two_models_of_a_seller() -> None:
     ambiguous = []
     for provider, name in _asked():

@@ -325,6 +325,7 @@ def test_the_order_in_which_models_were_read_changes_nothing(
         ]
 
 
+@pytest.mark.recorded
 def test_all_that_real_sellers_list_keeps_the_laws() -> None:
     missing: list[RecordingMissing] = []
     found: dict[tuple[str, str], Offered] = {}

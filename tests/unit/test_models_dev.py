@@ -264,6 +264,7 @@ def raw() -> Mapping[str, Any]:
     return found
 
 
+@pytest.mark.recorded
 def test_every_price_of_the_recording_is_told_exactly(raw: Mapping[str, Any]) -> None:
     full = read(raw, NOW)
     assert full.faults == ()
@@ -285,6 +286,7 @@ def test_every_price_of_the_recording_is_told_exactly(raw: Mapping[str, Any]) ->
     assert compared > 8_000
 
 
+@pytest.mark.recorded
 def test_the_modes_of_the_recording_are_read_exactly(raw: Mapping[str, Any]) -> None:
     full = read(raw, NOW)
     assert "not_read:experimental.modes" not in codes(full)
@@ -310,6 +312,7 @@ def test_the_modes_of_the_recording_are_read_exactly(raw: Mapping[str, Any]) -> 
     }
 
 
+@pytest.mark.recorded
 def test_the_older_form_of_a_tier_says_nothing_that_the_tiers_do_not(
     raw: Mapping[str, Any],
 ) -> None:

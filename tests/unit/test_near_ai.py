@@ -118,6 +118,7 @@ def test_a_payload_without_models_is_refused(document: object) -> None:
         read(document, NOW)
 
 
+@pytest.mark.recorded
 def test_the_documented_sample_has_the_prices_that_near_shows() -> None:
     listing = read(decode_json(recorded("nearai_model_list.sample.json").read_bytes()), NOW)
     assert not listing.faults

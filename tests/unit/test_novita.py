@@ -132,6 +132,7 @@ def test_keys_of_the_newer_object_that_nobody_declared_are_named() -> None:
     ]
 
 
+@pytest.mark.recorded
 def test_the_recorded_payload_has_55_prices_all_as_stated() -> None:
     listing = read_recorded("novita")
     found = per_million(listing)
@@ -146,6 +147,7 @@ def test_the_recorded_payload_has_55_prices_all_as_stated() -> None:
     assert listing.faults == ()
 
 
+@pytest.mark.recorded
 def test_ten_recorded_prices_checked_by_hand() -> None:
     found = per_million(read_recorded("novita"))
     assert found["Sao10K/L3-8B-Stheno-v3.2"] == prices("0.05", "0.05")

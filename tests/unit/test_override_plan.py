@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
-from llmpricing.rate_card import UNPRICED, RateCard
+from llmpricing.meters import Meter
+from llmpricing.rate_card import UNPRICED, Rate, RateCard
 from pricing_server.domain.override import OVERRIDE, OverrideRequest
 from pricing_server.domain.price_change import (
     ADMIN,
@@ -86,6 +88,16 @@ def synced(
     )
 
 
+BENEATH_OVERRIDE = Attribution(
+    OVERRIDE,
+    None,
+    (OVERRIDE,),
+    beneath=("api", None),
+    beneath_card_id=THEIRS.card_id,
+    beneath_rate_sources=("api",),
+)
+
+
 # Setting.
 
 
@@ -116,7 +128,26 @@ def test_the_same_card_is_no_change_and_one_within_noise_of_it_is() -> None:
 
 def test_what_is_beneath_an_override_is_kept_beside_it() -> None:
     _, _, attribution = settled(model(THEIRS, "api"), OVERRIDDEN, quote("api", THEIRS, 100))
-    assert attribution == Attribution(OVERRIDE, beneath=("api", None))
+    assert attribution == BENEATH_OVERRIDE
+
+
+def test_a_patch_is_in_force_with_the_card_beneath_and_each_rate_has_its_source() -> None:
+    cached = Rate(Meter.CACHE_READ_TOKENS, Decimal("0.1"))
+    theirs = priced("1", cached)
+    patch = replace(OVERRIDDEN, is_patch=True)
+    found, change, attribution = settled(
+        model(theirs, "api"), patch, quote("api", theirs, 100), cards=[theirs]
+    )
+    assert change is not None
+    assert attribution is not None
+    assert (change.old, change.new, change.source) == (theirs, priced("7", cached), OVERRIDE)
+    assert dict(zip(found.card.rates, attribution.rate_sources, strict=True)) == {
+        **dict.fromkeys(MINE.rates, OVERRIDE),
+        cached: "api",
+    }
+    assert attribution.beneath_card_id == theirs.card_id
+    alone, _, _ = settled(model(theirs, "api"), patch, cards=[theirs])
+    assert alone.card == MINE
 
 
 # Ending.
@@ -140,7 +171,7 @@ def test_of_a_model_that_no_source_states_nothing_is_known() -> None:
 
 
 def test_the_same_price_beneath_is_attributed_to_its_source_and_is_no_change() -> None:
-    assert ended(quote("api", MINE, 100)) == (None, Attribution("api"))
+    assert ended(quote("api", MINE, 100)) == (None, Attribution("api", rate_sources=("api",)))
 
 
 # Covered ids.
@@ -153,7 +184,14 @@ def test_an_override_holds_for_an_id_whose_price_is_the_covering_models() -> Non
     found, change, attribution = settled(model(THEIRS, "catalogue"), catalogue, feed, covering)
     assert change is not None
     assert (change.new, found.quote, found.beneath) == (MINE, covering, catalogue)
-    assert attribution == Attribution(OVERRIDE, "covering", ("catalogue", "covering"))
+    assert attribution == Attribution(
+        OVERRIDE,
+        "covering",
+        (OVERRIDE,),
+        beneath=("catalogue", "covering"),
+        beneath_card_id=THEIRS.card_id,
+        beneath_rate_sources=("catalogue",),
+    )
 
 
 def test_an_override_does_not_hold_for_an_id_that_its_seller_prices_itself() -> None:
@@ -170,10 +208,11 @@ def test_an_override_does_not_hold_for_an_id_that_its_seller_prices_itself() -> 
 @pytest.mark.parametrize("state", ["own", "catalogue"])
 def test_a_sync_keeps_the_quote_beneath_up_to_date_and_changes_no_price(state: str) -> None:
     own = state == "own"
-    known = replace(model(), attribution=Attribution(OVERRIDE, beneath=("api", None)))
+    before = replace(BENEATH_OVERRIDE, beneath_card_id=OTHERS.card_id)
+    known = replace(model(), attribution=before)
     plan = synced(known, [OVERRIDDEN, quote("api", OTHERS, 100, own=own)], THEIRS)
     assert not plan.changes
-    assert not plan.attributions
+    assert plan.attributions == {known.key: BENEATH_OVERRIDE}
     assert [one.card_id for one in plan.quoted] == [THEIRS.card_id]
     assert (plan.counts["models_unchanged"], plan.counts["models_updated"]) == (1, 0)
 

@@ -15,8 +15,13 @@ from llmpricing.rate_card import PriceState
 from llmpricing.units import EXACT, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.domain.errors import InvalidArgument
+from pricing_server.domain.override import OverrideState
 from pricing_server.domain.price_change import ADMIN, ChangeOrigin, OriginKind
-from pricing_server.grpc_api.methods.price_overrides import clear_request, override_request
+from pricing_server.grpc_api.methods.price_overrides import (
+    clear_request,
+    override_filter,
+    override_request,
+)
 from pricing_server.grpc_api.wire.prices import UNITS
 from pricing_server.history.conversions import conversions_of
 from tests.unit._strategies import many, prices
@@ -118,6 +123,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "rates in a unit": ({"prompt": None, "rates": [RATE], "unit": 3}, "unit"),
     "unknown unit": ({"unit": 9}, "unit"),
     "a rate that never applies": ({"prompt": None, "rates": [RATE, FLEX]}, "rates[1]"),
+    "percent and prompt": ({"percent": "85"}, "prompt"),
+    "percent and free": ({"prompt": None, "percent": "85", "free": True}, "free"),
+    "percent of zero": ({"prompt": None, "percent": "0"}, "percent"),
+    "no percent": ({"prompt": None, "percent": "15 %"}, "percent"),
     "no reason": ({"reason": ""}, "reason"),
     "long reason": ({"reason": "a" * 1_001}, "reason"),
     "line break": ({"reason": "a\nb"}, "reason"),
@@ -132,6 +141,17 @@ def test_what_makes_no_sense_is_refused_by_its_field(fields: dict[str, Any], fie
     with pytest.raises(InvalidArgument) as error:
         override_request(request(**({"prompt": "1"} | fields)))
     assert error.value.field == field
+
+
+def test_a_list_is_of_the_overrides_in_force_unless_states_are_named() -> None:
+    asked = override_filter(pb.ListPriceOverridesRequest(provider="xAI"))
+    assert (set(asked.states), asked.provider) == ({OverrideState.IN_FORCE}, "x-ai")
+    past = override_filter(pb.ListPriceOverridesRequest(states=[pb.PRICE_OVERRIDE_STATE_PAST]))
+    assert past.states == {OverrideState.PAST}
+    for number in (0, 9):
+        with pytest.raises(InvalidArgument) as error:
+            override_filter(pb.ListPriceOverridesRequest(states=[number]))  # type: ignore[list-item]
+        assert error.value.field == "states[0]"
 
 
 def test_conditions_before_the_rate_that_always_applies_are_taken() -> None:

@@ -33,6 +33,7 @@ from pricing_server.domain.quote import Quote
 from pricing_server.domain.source import CATALOGUE_RANK, OWN_API_RANK, Source, SourceEvidence
 from pricing_server.domain.source_listing import Fault, ListedModel, Listing, Notice, PartialPrice
 from pricing_server.domain.sync_run import COUNTS
+from pricing_server.sync.resolution import in_force as in_force_of
 from pricing_server.sync.sync_plan import ListingTerms, Plan, make_plan
 from pricing_server.sync.table_state import KnownModel, TableState, cards_to_compare
 
@@ -197,6 +198,8 @@ def test_the_first_price_is_a_change_too(table: Table) -> None:
         effective_time=DAY_0,
         changed_at=WRITTEN,
         origin=ORIGIN,
+        new_sources=("acme",) * len(ONE.rates),
+        stated_card_id=ONE.card_id,
     )
     assert [(change.kind, change.new) for change in plan.changes[1:]] == [
         (ChangeKind.ADDED, UNPRICED),
@@ -761,7 +764,17 @@ def test_the_price_in_force_is_the_believed_source_s_but_for_noise(history: list
         if model.is_active:
             assert model.source == believed(quotes)
             stated = table.cards[quotes[model.source].card_id]
-            assert in_force.same_prices_as(stated)
+            assert in_force.state is stated.state
+            told = {rate.key: rate for rate in in_force.rates}
+            assert all(told[rate.key].same_price_as(rate) for rate in stated.rates)
+            assert model.attribution is not None
+            sources = model.attribution.rate_sources
+            stated_by_it = [source for source in sources if source == model.source]
+            assert len(stated_by_it) == len(stated.rates)
+            assert set(sources) <= quotes.keys()
+            filling = model.attribution.filling
+            derived = in_force_of(quotes.values(), table.cards, WRITTEN, filling)
+            assert in_force.same_prices_as(derived.card)
 
 
 @given(histories)

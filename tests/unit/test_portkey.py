@@ -197,6 +197,7 @@ def raw() -> Mapping[str, Any]:
     return {part: decode_json(recorded(f"portkey_{part}.json").read_bytes()) for part in PARTS}
 
 
+@pytest.mark.recorded
 def test_the_recorded_files_are_read_but_for_entries_that_contradict_themselves(
     raw: Mapping[str, Any],
 ) -> None:
@@ -223,6 +224,7 @@ def test_the_recorded_files_are_read_but_for_entries_that_contradict_themselves(
         (("google-vertex", "grok-4.3"), "1.25", "2.5"),
     ],
 )
+@pytest.mark.recorded
 def test_prices_of_the_recordings_checked_by_hand(
     raw: Mapping[str, Any], key: tuple[str, str], prompt: str, completion: str
 ) -> None:

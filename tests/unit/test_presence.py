@@ -35,12 +35,14 @@ def test_a_key_is_needed(slug: str) -> None:
 
 
 @pytest.mark.parametrize(("slug", "count"), [("groq", 21), ("fireworks", 37)])
+@pytest.mark.recorded
 def test_all_recorded_models_are_listed(slug: str, count: int) -> None:
     listing = read_recorded(slug)
     assert (len(listing.models), listing.faults, listing.notices) == (count, (), ())
     assert {model.card for model in listing.models} == {UNPRICED}
 
 
+@pytest.mark.recorded
 def test_catalogues_name_most_of_the_recorded_groq_models_alike() -> None:
     (groq,) = (provider for provider in get_snapshot().providers if provider.id == "groq")
     assert len({model.id for model in groq.models} & by_id(read_recorded("groq")).keys()) == 15

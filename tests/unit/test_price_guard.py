@@ -416,6 +416,229 @@ def test_a_feed_that_gets_references_is_released_by_itself() -> None:
     assert (plan.counts["models_held"], set(statuses(table))) == (0, {"released"})
 
 
+# Prices that nothing else can judge -------------------------------------------------------------
+
+
+def many_models(seller: str, prices: Iterable[str]) -> list[ListedModel]:
+    """Models of a seller with these prices, above the least number that says what is usual."""
+    found = list(prices)
+    return [
+        replace(listed(f"{seller}-{at}", found[at % len(found)]), provider=seller)
+        for at in range(40)
+    ]
+
+
+@pytest.fixture
+def market() -> HeldTable:
+    """A table in which usual prices are from 1 to 100, so that 0.01 to 10,000 are plausible."""
+    made = HeldTable()
+    made.sync(FIRST, listing(*many_models("market", ["1", "10", "100"])))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("price", "is_held"),
+    [
+        ("10000", False),
+        ("10000.01", True),
+        ("0.01", False),
+        ("0.00999", True),
+        ("2500000", True),
+        ("7", False),
+    ],
+)
+def test_a_new_price_far_outside_what_models_cost_is_implausible(
+    market: HeldTable, price: str, is_held: bool
+) -> None:
+    plan = market.sync(PROVEN, listing(listed("new", price)))
+    assert (market.price_of("new") is None) is is_held
+    if is_held:
+        (opened,) = plan.holding.opened
+        assert opened.suspicion.reason is HoldReason.IMPLAUSIBLE
+        assert [
+            (one.meter, one.stated, one.reference, one.references)
+            for one in opened.suspicion.evidence
+        ] == [
+            (Meter.INPUT_TOKENS, Decimal(price), bound, 40)
+            for bound in (Decimal("0.01"), Decimal(10000))
+        ]
+
+
+def test_a_rate_that_is_new_on_a_known_card_is_judged_by_what_models_cost(
+    market: HeldTable,
+) -> None:
+    searches = [
+        replace(listed(f"s{at}", card("10", rate("0.01", Meter.WEB_SEARCHES))), provider="search")
+        for at in range(30)
+    ]
+    market.sync(SECOND, listing(*searches))
+    market.sync(PROVEN, listing(listed("a", "7"), listed("b", "8")))
+    wrong = card("7", rate("35", Meter.WEB_SEARCHES))
+    right = card("8", rate("0.035", Meter.WEB_SEARCHES))
+    plan = market.sync(PROVEN, listing(listed("a", wrong), listed("b", right), day=1))
+    assert [each.listed.model_id for each in plan.holding.opened] == ["a"]
+    assert (market.price_of("a"), market.price_of("b")) == (card("7"), right)
+
+
+def test_other_sellers_and_sources_can_confirm_a_price_that_is_unlike_all_others(
+    market: HeldTable,
+) -> None:
+    elsewhere = replace(listed("rare", "10000"), provider="else")
+    market.sync(SECOND, listing(elsewhere))
+    plan = market.sync(PROVEN, listing(listed("rare", "20000"), listed("new", "20000")))
+    assert [each.listed.model_id for each in plan.holding.opened] == ["new"]
+    market.sync(SECOND, listing(elsewhere, listed("new", "20010"), day=1))
+    assert market.price_of("new") == card("20000"), "two sources state it alike"
+    assert statuses(market) == ["released"]
+
+
+def test_few_models_do_not_say_what_is_usual(market: HeldTable) -> None:
+    pages = Meter.INPUT_DOCUMENT_PAGES
+    few_of_them = [listed(f"p{at}", card("10", rate("0.01", pages))) for at in range(10)]
+    far_off = listed("new", card("10", rate("1000000", pages)))
+    assert market.plan(PROVEN, listing(*few_of_them, far_off)).holding.opened == ()
+
+
+def test_a_feed_itself_says_what_is_usual_of_a_meter_that_the_table_does_not_know() -> None:
+    table = HeldTable()
+    plan = table.sync(PROVEN, listing(*many_models("acme", ["1", "2"]), listed("new", "2000000")))
+    assert [each.listed.model_id for each in plan.holding.opened] == ["new"]
+
+
+def areas(**prices: str) -> list[ListedModel]:
+    return [
+        listed(
+            f"{area}.anthropic.claude-opus-4-6-v1"
+            if area != "none"
+            else "anthropic.claude-opus-4-6-v1:0",
+            price,
+        )
+        for area, price in prices.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "price", "is_held"),
+    [
+        ({"us": "5", "none": "5"}, "16.5", True),
+        ({"regional": "5.5", "global": "5"}, "16.5", True),
+        ({"us": "5"}, "1.6", True),
+        ({"us": "5", "none": "5"}, "5.5", False),
+        ({"us": "5", "none": "15"}, "16.5", False),
+        ({"us": "5", "none": "15"}, "50", False),
+        ({}, "16.5", False),
+    ],
+)
+def test_a_new_id_of_a_known_family_is_compared_with_its_siblings_unless_they_differ(
+    known: dict[str, str], price: str, is_held: bool
+) -> None:
+    table = HeldTable()
+    table.sync(FIRST, listing(*areas(**known), listed("anthropic.claude-opus-4-5-v1", "5")))
+    plan = table.sync(PROVEN, listing(*areas(au=price)))
+    reasons = [each.suspicion.reason for each in plan.holding.opened]
+    assert reasons == [HoldReason.IMPLAUSIBLE] * is_held
+    if is_held:
+        (one,) = plan.holding.opened[0].suspicion.evidence
+        assert (one.reference_source, one.references) == ("first", len(known))
+
+
+# Feeds that shrink ------------------------------------------------------------------------------
+
+
+def models(*numbers: int, price: str = "1") -> list[ListedModel]:
+    return [listed(f"m{at:02}", price) for at in numbers]
+
+
+@pytest.fixture
+def twenty() -> HeldTable:
+    made = HeldTable()
+    made.sync(PROVEN, listing(*models(*range(20))))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kept", "is_held"), [([0], True), (range(9), True), (range(10), False), (range(20), False)]
+)
+def test_a_feed_that_lists_less_than_half_is_held_as_a_whole_and_delists_nobody(
+    twenty: HeldTable, kept: Iterable[int], is_held: bool
+) -> None:
+    for day in (1, 2, 3):
+        plan = twenty.sync(PROVEN, listing(*models(*kept), day=day))
+        assert (plan.holding.feed is not None) is is_held
+    assert [each.reason for each in twenty.open()] == [HoldReason.FEED_SHRUNK] * is_held
+    gone = [each.model_id for each in twenty.models.values() if not each.is_active]
+    assert len(gone) == (0 if is_held else 20 - len(list(kept)))
+    noticed = [each for each in plan.notices if each.code == "feed_shrunk"]
+    assert [(each.models, each.example) for each in noticed] == (
+        [(20 - len(list(kept)), f"m{len(list(kept)):02}")] if is_held else []
+    )
+
+
+def test_a_feed_that_lists_others_instead_has_shrunk_all_the_same(twenty: HeldTable) -> None:
+    others = models(*range(50, 80))
+    for day in (1, 2):
+        plan = twenty.sync(PROVEN, listing(*models(0), *others, day=day))
+        assert (plan.changes, plan.missing, plan.counts["models_held"]) == ((), (), 30)
+    assert plan.holding.feed is not None
+    (evidence,) = plan.holding.feed.evidence
+    assert (evidence.meter, evidence.ratio, evidence.references) == (None, Decimal("0.05"), 20)
+
+
+def test_what_changes_in_a_feed_that_shrank_is_held_with_it_until_it_grows_again(
+    twenty: HeldTable,
+) -> None:
+    plan = twenty.sync(PROVEN, listing(*models(0, price="2"), *models(1), day=1))
+    assert (plan.counts["models_held"], plan.counts["models_unchanged"]) == (1, 1)
+    assert twenty.price_of("m00") == card("1")
+    plan = twenty.sync(PROVEN, listing(*models(0, price="2"), *models(*range(1, 20)), day=2))
+    assert (plan.counts["models_updated"], twenty.open()) == (1, [])
+    assert statuses(twenty) == ["expired", "released"]
+
+
+def test_of_a_small_feed_half_is_a_handful() -> None:
+    table = HeldTable()
+    table.sync(PROVEN, listing(*models(*range(9))))
+    for day in (1, 2):
+        plan = table.sync(PROVEN, listing(*models(0), day=day))
+    assert [change.kind for change in plan.changes] == [ChangeKind.DELISTED] * 8
+
+
+def test_rows_that_cannot_be_read_are_listed(twenty: HeldTable) -> None:
+    faults = [Fault(f"m{at:02}", "broken", ("acme", f"m{at:02}")) for at in range(1, 9)]
+    faults.append(Fault("", "no name"))
+    plan = twenty.sync(PROVEN, listing(*models(0), day=1, faults=faults))
+    assert (plan.holding.feed, len(plan.unreadable), len(plan.missing)) == (None, 8, 11)
+
+
+def test_a_feed_without_any_price_may_not_shrink_either() -> None:
+    table = HeldTable()
+    names = [listed(f"m{at}", UNPRICED) for at in range(20)]
+    table.sync(PROVEN, listing(*names))
+    assert table.plan(PROVEN, listing(names[0], day=1)).holding.feed is not None
+
+
+def test_a_feed_that_shrinks_on_is_another_finding_and_one_that_grows_is_the_same(
+    twenty: HeldTable,
+) -> None:
+    for day, kept in enumerate((5, 7, 4), start=1):
+        twenty.sync(PROVEN, listing(*models(*range(kept)), day=day))
+    assert statuses(twenty) == ["expired", "open"]
+
+
+def test_a_rejected_shrinking_holds_without_another_entry_until_the_feed_grows_again(
+    twenty: HeldTable,
+) -> None:
+    twenty.sync(PROVEN, listing(*models(0), day=1))
+    twenty.decide(1, HoldStatus.REJECTED)
+    for day in (2, 3, 4):
+        plan = twenty.sync(PROVEN, listing(*models(0), day=day))
+        assert (plan.missing, plan.changes, twenty.open()) == ((), (), [])
+    twenty.sync(PROVEN, listing(*models(*range(20)), day=5))
+    assert twenty.entries[1].has_lapsed
+    twenty.sync(PROVEN, listing(*models(0), day=6))
+    assert [each.reason for each in twenty.open()] == [HoldReason.FEED_SHRUNK]
+
+
 # Laws -----------------------------------------------------------------------------------------
 
 steps = st.lists(

@@ -29,6 +29,7 @@ from pricing_server.history.evidence import (
     Discrepancy,
     DiscrepancyCursor,
     DiscrepancyFilter,
+    OverrideFilter,
     PriceEvidence,
 )
 from tests.unit._strategies import many
@@ -322,7 +323,7 @@ class NeverAsked:
         raise AssertionError
 
     async def overrides(
-        self, provider: str | None, after: tuple[str, str] | None, limit: int
+        self, criteria: OverrideFilter, before: int | None, limit: int
     ) -> Sequence[PriceOverride]:
         raise AssertionError
 

@@ -25,6 +25,7 @@ ERRORS = [
     errors.SyncRunNotFound("17"),
     errors.HeldChangeNotFound("4"),
     errors.OverrideNotFound("openai", "gpt-4o"),
+    errors.ConfirmRequired(("openai", "gpt-4o"), "prompt", "250.00", "2.50"),
     errors.KeyMissing("groq", "PRICING_GROQ_API_KEY"),
     errors.RunNotRevertible("17", "failed"),
     errors.HeldChangeNotOpen("4", "approved"),

@@ -77,6 +77,7 @@ def test_a_key_is_needed() -> None:
     assert SOURCE.key_variable == "PRICING_TOGETHER_API_KEY"
 
 
+@pytest.mark.recorded
 def test_the_recorded_payload_has_71_prices_all_as_stated_and_3_free_models() -> None:
     listing = read_recorded("together")
     found = per_million(listing)
@@ -97,6 +98,7 @@ def test_the_recorded_payload_has_71_prices_all_as_stated_and_3_free_models() ->
     assert (len(found), priced, listing.faults) == (90, 71, ())
 
 
+@pytest.mark.recorded
 def test_ten_recorded_prices_checked_by_hand() -> None:
     found = per_million(read_recorded("together"))
     assert found["Alibaba-NLP/gte-modernbert-base"] == prices("0.08", "0.08")

@@ -65,6 +65,7 @@ def test_the_fixture_is_read_as_documented() -> None:
     }
 
 
+@pytest.mark.recorded
 def test_the_documented_example_has_its_tiers_at_200001_tokens() -> None:
     listing = read(decode_json(recorded("vercel_v1_models.doc-sample.json").read_bytes()), NOW)
     (model,) = listing.models

@@ -9,14 +9,16 @@ from decimal import Decimal
 from typing import Any, Final
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import ALWAYS, PriceState, Rate, RateCard
+from llmpricing.rate_card import ALWAYS, UNPRICED, PriceState, Rate, RateCard
 from llmpricing.v1 import pricing_pb2 as pb
-from pricing_server.domain.errors import InvalidArgument
-from pricing_server.domain.override import ClearRequest, OverrideRequest
+from llmpricing.wire.enums import by_number
+from pricing_server.domain.errors import InvalidArgument, ModelNotFound
+from pricing_server.domain.override import ClearRequest, OverrideRequest, OverrideState
 from pricing_server.domain.sellers import canonical
 from pricing_server.grpc_api.wire.page_tokens import Pages
 from pricing_server.grpc_api.wire.price_changes import check_view
 from pricing_server.grpc_api.wire.price_overrides import (
+    OVERRIDE_STATES,
     clear_response,
     price_override_message,
     set_response,
@@ -30,25 +32,35 @@ from pricing_server.grpc_api.wire.requests import (
     check_page_size,
     check_text,
     instant_of,
+    known_value,
     optional_name,
     price_of,
     rates_of,
 )
 from pricing_server.grpc_api.wire.results import fitting
-from pricing_server.history.evidence import EvidenceReader
+from pricing_server.history.evidence import EvidenceReader, OverrideFilter
+from pricing_server.lookup.lookup import Lookup
 from pricing_server.sync.override_runner import OverrideRunner
 
 MAX_REASON: Final = 1_000
 
 HEADLINE: Final = {"prompt": Meter.INPUT_TOKENS, "completion": Meter.OUTPUT_TOKENS}
 
+_STATE_OF: Final[Mapping[int, OverrideState]] = by_number(OVERRIDE_STATES)
+
 
 async def set_price_override(
-    overrides: OverrideRunner, request: pb.SetPriceOverrideRequest
+    overrides: OverrideRunner, lookup: Lookup, request: pb.SetPriceOverrideRequest
 ) -> pb.SetPriceOverrideResponse:
     """Answer SetPriceOverride."""
     check_view(request.view)
-    return set_response(await overrides.set(override_request(request)), request.view)
+    asked = override_request(request)
+    try:
+        outcome = await overrides.set(asked)
+    except ModelNotFound:
+        # The price table has no names that look like it at hand.
+        raise await lookup.error_of(asked.provider, asked.model_id) from None
+    return set_response(outcome, request.view)
 
 
 async def clear_price_override(
@@ -63,32 +75,52 @@ async def list_price_overrides(
     reader: EvidenceReader, request: pb.ListPriceOverridesRequest
 ) -> pb.ListPriceOverridesResponse:
     """Answer ListPriceOverrides."""
-    name = optional_name(request, "provider")
-    provider = canonical(name) if name is not None else None
+    criteria = override_filter(request)
     limit = check_page_size(request.page_size)
-    pages = Pages("ListPriceOverrides", provider)
-    cursor = pages.cursor(request.page_token, str, str)
-    after = (str(cursor[0]), str(cursor[1])) if cursor else None
-    found = await reader.overrides(provider, after, limit + 1)
+    pages = Pages(
+        "ListPriceOverrides", criteria.provider, criteria.model_id, sorted(criteria.states)
+    )
+    cursor = pages.cursor(request.page_token, int)
+    found = await reader.overrides(criteria, int(cursor[0]) if cursor else None, limit + 1)
     listed = fitting(map(price_override_message, found[:limit]))
     last = found[len(listed) - 1] if len(found) > len(listed) else None
     return pb.ListPriceOverridesResponse(
         price_overrides=listed,
-        next_page_token=pages.token(last.provider, last.model_id) if last is not None else None,
+        next_page_token=pages.token(last.override_id) if last is not None else None,
+    )
+
+
+def override_filter(request: pb.ListPriceOverridesRequest) -> OverrideFilter:
+    """What to list. Raises InvalidArgument."""
+    name = optional_name(request, "provider")
+    states = [
+        known_value(number, _STATE_OF, f"states[{at}]") for at, number in enumerate(request.states)
+    ]
+    return OverrideFilter(
+        states=frozenset(states or [OverrideState.IN_FORCE]),
+        provider=canonical(name) if name is not None else None,
+        model_id=optional_name(request, "model_id"),
     )
 
 
 def override_request(request: pb.SetPriceOverrideRequest) -> OverrideRequest:
     """The checked request. Raises InvalidArgument."""
     provider, model_id = _names(request.provider, request.model_id)
+    percent = _percent(request)
     return OverrideRequest(
         provider=provider,
         model_id=model_id,
-        card=_card(request),
+        card=_card(request) if percent is None else UNPRICED,
+        percent=percent,
         statement=_statement(request),
         reason=check_text("reason", request.reason, MAX_REASON),
         set_by=check_text("set_by", request.set_by, MAX_WHO, default=WHO),
         until=_until(request),
+        # A model that is declared free is free of everything.
+        replace_card=request.replace_card or request.free,
+        register=request.register,
+        confirm=request.confirm,
+        dry_run=request.dry_run,
     )
 
 
@@ -96,7 +128,7 @@ def clear_request(request: pb.ClearPriceOverrideRequest) -> ClearRequest:
     """The checked request. Raises InvalidArgument."""
     provider, model_id = _names(request.provider, request.model_id)
     cleared_by = check_text("cleared_by", request.cleared_by, MAX_WHO, default=WHO)
-    return ClearRequest(provider, model_id, cleared_by)
+    return ClearRequest(provider, model_id, cleared_by, dry_run=request.dry_run)
 
 
 def _names(provider: str, model_id: str) -> tuple[str, str]:
@@ -136,6 +168,25 @@ def _card(request: pb.SetPriceOverrideRequest) -> RateCard:
     return RateCard.of(PriceState.PRICED, rates)
 
 
+def _percent(request: pb.SetPriceOverrideRequest) -> Decimal | None:
+    if not request.HasField("percent"):
+        return None
+    for field in ("rates", "unit", "free", "replace_card"):
+        if getattr(request, field):
+            raise InvalidArgument(field, "is given together with percent")
+    if headline := _headline(request):
+        raise InvalidArgument(next(iter(headline)), "is given together with percent")
+    try:
+        percent = price_of("percent", request.percent)
+    except InvalidArgument:
+        raise InvalidArgument(
+            "percent", "is no percentage: digits with at most one point"
+        ) from None
+    if not percent:
+        raise InvalidArgument("percent", "is not over 0")
+    return percent
+
+
 def _headline(request: pb.SetPriceOverrideRequest) -> Mapping[str, str]:
     """The headline prices that are given, by field."""
     stated = {}
@@ -169,6 +220,8 @@ def _until(request: pb.SetPriceOverrideRequest) -> datetime | None:
 
 def _statement(request: pb.SetPriceOverrideRequest) -> str:
     """The prices as they were given, with their unit: what ExplainPrice shows as evidence."""
+    if request.HasField("percent"):
+        return json.dumps({"percent": request.percent})
     stated: dict[str, Any] = {"free": True} if request.free else {}
     if request.rates:
         stated["rates"] = [

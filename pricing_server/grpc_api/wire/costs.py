@@ -137,7 +137,7 @@ def _receipt_message(answered: CostAnswer) -> pb.Receipt:
         rules=RULES,
         provider=price.provider,
         model_id=price.model_id,
-        rate_card=rate_card_message(price.card),
+        rate_card=rate_card_message(price.card, price.stated_by),
         pricing_source=LAYERS[price.layer],
         source=price.source,
         table=table_of(answer.head),

@@ -48,7 +48,7 @@ def held_change_message(held: HeldChange) -> pb.HeldChange:
 
 def _evidence(one: HoldEvidence) -> pb.HoldEvidence:
     return pb.HoldEvidence(
-        meter=METERS[one.meter],
+        meter=METERS[one.meter] if one.meter is not None else pb.METER_UNSPECIFIED,
         stated=plain(one.stated) if one.stated is not None else None,
         reference=plain(one.reference) if one.reference is not None else None,
         reference_source=one.reference_source or None,

@@ -62,9 +62,9 @@ def price_change(change: PriceChange, view: pb.ChangeView.ValueType) -> pb.Price
             message.old_output = format_price(before.completion, PricingFormat.PER_1M_TOKENS)
     if view == pb.CHANGE_VIEW_FULL:
         message.rates.extend(map(rate_change, differing))
-        message.new_rate_card.CopyFrom(rate_card_message(change.new))
+        message.new_rate_card.CopyFrom(rate_card_message(change.new, change.new_sources))
         if change.old is not None:
-            message.old_rate_card.CopyFrom(rate_card_message(change.old))
+            message.old_rate_card.CopyFrom(rate_card_message(change.old, change.old_sources))
     return message
 
 

@@ -13,7 +13,7 @@ from llmpricing.units import PricingFormat, format_price, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import METERS, STATES
 from llmpricing.wire.instants import timestamp
-from llmpricing.wire.rates import rate_message
+from llmpricing.wire.rates import rate_messages
 from pricing_server.domain.disagreement import Disagreement
 from pricing_server.domain.held_change import HoldReason, PendingChange
 from pricing_server.grpc_api.wire.reads import FRESHNESS, LAYERS, table_of
@@ -66,7 +66,7 @@ def model_pricing(
         provider=price.provider,
         model_id=price.model_id,
         unit=unit or pb.PRICE_UNIT_PER_1M_TOKENS,
-        rates=[rate_message(rate) for rate in price.card.rates] if with_rates else (),
+        rates=rate_messages(price.card, price.stated_by) if with_rates else (),
         state=STATES[shown.state],
         pricing_source=LAYERS[price.layer],
         source_detail=answer.source_detail,

@@ -216,6 +216,18 @@ _ROWS: Final[Mapping[type, _Row]] = dict(
             lambda error: {"provider": _cut(error.provider), "model_id": _cut(error.model_id)},
         ),
         _row(
+            errors.ConfirmRequired,
+            code_pb2.FAILED_PRECONDITION,
+            pb.ERROR_REASON_CONFIRM_REQUIRED,
+            lambda error: {
+                "provider": _cut(error.provider),
+                "model_id": _cut(error.model_id),
+                "price": error.price,
+                "override_price": _cut(error.override_price),
+                "stated_price": _cut(error.stated_price),
+            },
+        ),
+        _row(
             errors.KeyMissing,
             code_pb2.FAILED_PRECONDITION,
             pb.ERROR_REASON_KEY_MISSING,

@@ -10,8 +10,10 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
+from llmpricing.rate_card import Rate
 from pricing_server.postgres.connection import card_of, translated_errors
 from pricing_server.postgres.statements import statements
+from pricing_server.sync.completion import is_stated
 
 _SQL = statements("verify")
 _SETTLE_SECONDS: Final = 0.5
@@ -106,7 +108,30 @@ def _checks(connection: psycopg.Connection[DictRow]) -> Iterator[Check]:
     ):
         rows = connection.execute(_SQL[statement]).fetchall()
         yield Check(promise, figures.format(**counts), tuple(str(row["what"]) for row in rows))
+    yield _completed_prices(connection)
     yield _cards(connection)
+
+
+def _completed_prices(connection: psycopg.Connection[DictRow]) -> Check:
+    rates: dict[int, tuple[Rate, ...]] = {}
+    stated: dict[int, set[int]] = {}
+    """By model, the places of the rates that the sources named for them state."""
+    for row in connection.execute(_SQL["read_completed_prices"]):
+        key, source, card = row["model_key"], row["source"], card_of(row, "stated_")
+        if key not in rates:
+            rates[key] = card_of(row).rates
+        named = zip(rates[key], row["rate_sources"], strict=False)
+        stated.setdefault(key, set()).update(
+            place
+            for place, (rate, name) in enumerate(named)
+            if name == source and is_stated(rate, card)
+        )
+    broken = tuple(str(key) for key, each in rates.items() if len(stated[key]) != len(each))
+    return Check(
+        "each rate of a completed card is stated by the source it names",
+        f"{len(rates)} completed cards",
+        broken,
+    )
 
 
 def _cards(connection: psycopg.Connection[DictRow]) -> Check:

@@ -151,6 +151,8 @@ def change_of(row: Row) -> PriceChange:
         effective_time=row["effective_time"],
         changed_at=row["changed_at"],
         origin=_origin(row),
+        old_sources=tuple(row["previous_rate_sources"]),
+        new_sources=tuple(row["rate_sources"]),
         revision=row["revision"],
     )
 

@@ -9,12 +9,14 @@ from typing import Any, Final
 from llmpricing.meters import Meter
 from llmpricing.rate_card import DayOfWeek, clock_time
 from pricing_server.domain.head import Head
-from pricing_server.domain.override import PriceOverride
+from pricing_server.domain.override import OverrideEnd, OverrideState, PriceOverride
+from pricing_server.domain.price_change import ChangeOrigin, OriginKind
 from pricing_server.domain.quote import MISSING_SYNCS_TO_DELIST
 from pricing_server.history.evidence import (
     Discrepancy,
     DiscrepancyCursor,
     DiscrepancyFilter,
+    OverrideFilter,
     PriceEvidence,
     StatedQuote,
 )
@@ -98,19 +100,20 @@ class PostgresEvidenceReader:
 
     @slow_read(ANSWER_SECONDS)
     async def overrides(
-        self, provider: str | None, after: tuple[str, str] | None, limit: int
+        self, criteria: OverrideFilter, before: int | None, limit: int
     ) -> Sequence[PriceOverride]:
-        """The overrides in force, by seller and model id."""
-        after_provider, after_model = after or (None, None)
+        """Overrides, those set last first."""
         values = {
-            "provider": provider,
-            "after_provider": after_provider,
-            "after_model": after_model,
+            "provider": criteria.provider,
+            "model_id": criteria.model_id,
+            "in_force": OverrideState.IN_FORCE in criteria.states,
+            "past": OverrideState.PAST in criteria.states,
+            "before": before,
             "limit": limit,
         }
         with translated_errors():
             async with self._pool.connection() as connection:
-                rows = await _rows(connection, _SQL["overrides_in_force"], values)
+                rows = await _rows(connection, _SQL["list_overrides"], values)
         return [_override(row["provider"], row["model_id"], row) for row in rows]
 
 
@@ -143,8 +146,19 @@ def _override(provider: str, model_id: str, row: Row) -> PriceOverride:
         provider=provider,
         model_id=model_id,
         card=card_of(row),
+        replace_card=row["replace_card"],
+        percent=row["percent"],
         reason=row["reason"],
         set_by=row["set_by"],
         set_at=row["set_at"],
         until=row["until"],
+        end=_end(row),
     )
+
+
+def _end(row: Row) -> OverrideEnd | None:
+    if row["cleared_at"] is None:
+        return None
+    kind = OriginKind(row["cleared_kind"])
+    origin = ChangeOrigin(kind, row["cleared_actor"], row["cleared_by"])
+    return OverrideEnd(origin, row["cleared_at"])

@@ -202,6 +202,7 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         retirement_source=row.get("retirement_source"),
         successor=row.get("successor"),
         stated_as=row.get("stated_as"),
+        rate_sources=tuple(row["rate_sources"]),
         disagreements=tuple(map(Disagreement.from_document, row.get("disagreements") or ())),
         pending=_pending(row),
         superseded_at=row.get("superseded_at"),
@@ -240,10 +241,11 @@ def override_detail(set_by: str | None, reason: str | None) -> str:
 def _stated(price: Price, stated: Row | None) -> Price:
     """The price without its override, by the quote that would be in force."""
     if stated is None:
-        return replace(price, card=UNPRICED, stated_as=None, price_revision=None)
+        return replace(price, card=UNPRICED, rate_sources=(), stated_as=None, price_revision=None)
     return replace(
         price,
         card=card_of(stated),
+        rate_sources=tuple(stated["rate_sources"]),
         source=stated["source"],
         obtained_at=datetime.fromisoformat(stated["obtained_at"]),
         effective_time=datetime.fromisoformat(stated["stated_since"]),

@@ -11,7 +11,13 @@ from pricing_server.domain.quote import Quote
 from pricing_server.domain.source import Source
 from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.postgres.connection import Connection, Row, card_of
-from pricing_server.postgres.readers.holds import is_first_sync, read_holds, read_other_sellers
+from pricing_server.postgres.readers.holds import (
+    coverage_of,
+    is_first_sync,
+    read_holds,
+    read_other_sellers,
+    read_usual_prices,
+)
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.table_state import Attribution, KnownModel, TableState
 
@@ -36,7 +42,10 @@ async def read_state(connection: Connection, source: Source, listing: Listing) -
         await read_holds(connection, source, sellers),
     )
     new = (model for model in listing.models if not _is_quoted(state, model, source))
-    return replace(state, other_sellers=await read_other_sellers(connection, new))
+    state = replace(state, other_sellers=await read_other_sellers(connection, new))
+    if not any(_is_news(state, model, source) for model in listing.models):
+        return state
+    return replace(state, usual_prices=await read_usual_prices(connection))
 
 
 async def read_quotes(
@@ -55,6 +64,11 @@ async def read_quotes(
                 card_id=row["card_id"],
                 state=PriceState(row["state"]),
                 obtained_at=row["obtained_at"],
+                stated_since=row["stated_since"],
+                is_patch=row["is_patch"],
+                percent=row["percent"],
+                is_dated=row["is_dated"],
+                coverage=coverage_of(row),
                 missing_syncs=row["missing_syncs"],
                 stated_as=row["stated_as"],
                 is_inferred=row["is_inferred"],
@@ -82,7 +96,12 @@ def _attribution(row: Row) -> Attribution | None:
     return Attribution(
         source=row["source"],
         stated_as=row["stated_as"],
+        rate_sources=tuple(row["rate_sources"]),
         beneath=beneath if row["beneath_source"] is not None else None,
+        beneath_card_id=row["beneath_card_id"],
+        beneath_rate_sources=tuple(row["beneath_rate_sources"])
+        if row["beneath_rate_sources"] is not None
+        else None,
         disagreements=tuple(map(Disagreement.from_document, row["disagreements"])),
     )
 
@@ -91,6 +110,14 @@ def _is_quoted(state: TableState, listed: ListedModel, source: Source) -> bool:
     model = state.models.get(listed.key)
     return model is not None and any(
         quote.source == source.slug for quote in state.quotes_of(model)
+    )
+
+
+def _is_news(state: TableState, listed: ListedModel, source: Source) -> bool:
+    """Whether a price has to be judged: it is not what the source stated before."""
+    before = state.quote_by(source.slug, listed.key)
+    return listed.card.state is PriceState.PRICED and (
+        before is None or before.card_id != listed.card.card_id
     )
 
 

@@ -86,7 +86,9 @@ FROM providers
 LEFT JOIN models USING (provider)
 LEFT JOIN model_pricing USING (model_key)
 LEFT JOIN rate_cards USING (card_id)
-WHERE %(after)s::text IS NULL OR providers.provider > %(after)s
+WHERE (%(after)s::text IS NULL OR providers.provider > %(after)s)
+  -- What an override that has ended left behind is no model that anybody sells.
+  AND NOT coalesce(model_pricing.source = 'override' AND state = 'unpriced', false)
 GROUP BY providers.provider
 ORDER BY providers.provider
 LIMIT %(limit)s;

@@ -24,8 +24,7 @@ ORDER BY is_in_force DESC, sources.rank, quotes.source;
 
 -- name: override_of
 -- The override in force of a model, its own or that of the id that covers it.
-SELECT overrides.override_id, overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
-       cards.state, cards.currency, cards.rates
+SELECT overrides.*, cards.state, cards.currency, cards.rates
 FROM models
 JOIN model_pricing AS pricing USING (model_key)
 JOIN price_overrides AS overrides ON overrides.model_key = pricing.quoted_model_key
@@ -34,19 +33,17 @@ JOIN rate_cards AS cards ON cards.card_id = overrides.card_id
 WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s
   AND pricing.source = 'override';
 
--- name: overrides_in_force
--- By seller and model id, behind a cursor.
-SELECT models.provider, models.model_id, overrides.override_id,
-       overrides.reason, overrides.set_by, overrides.set_at, overrides.until,
-       cards.state, cards.currency, cards.rates
+-- name: list_overrides
+-- Those set last first, behind a cursor.
+SELECT models.provider, models.model_id, overrides.*, cards.state, cards.currency, cards.rates
 FROM price_overrides AS overrides
 JOIN models USING (model_key)
 JOIN rate_cards AS cards USING (card_id)
-WHERE overrides.cleared_at IS NULL
+WHERE CASE WHEN overrides.cleared_at IS NULL THEN %(in_force)s::boolean ELSE %(past)s::boolean END
   AND (%(provider)s::text IS NULL OR models.provider = %(provider)s)
-  AND (%(after_provider)s::text IS NULL
-       OR (models.provider, models.model_id) > (%(after_provider)s, %(after_model)s))
-ORDER BY models.provider, models.model_id
+  AND (%(model_id)s::text IS NULL OR models.model_id = %(model_id)s)
+  AND (%(before)s::bigint IS NULL OR overrides.override_id < %(before)s)
+ORDER BY overrides.override_id DESC
 LIMIT %(limit)s;
 
 -- name: newest_change_of

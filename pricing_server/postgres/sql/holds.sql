@@ -28,15 +28,17 @@ SELECT NOT EXISTS (
 
 -- name: read_holds
 -- What is open of a source, and what was rejected and still binds.
-SELECT held_change_id, provider, model_id, card_id, feed_id, reason, status, obtained_at
+SELECT held_change_id, provider, model_id, card_id, feed_id, reason, evidence, status, obtained_at
 FROM held_changes
 WHERE source = %(source)s
-  AND (status = 'open' OR (status = 'rejected' AND lapsed_at IS NULL AND model_id IS NOT NULL));
+  AND (status = 'open' OR (status = 'rejected' AND lapsed_at IS NULL
+                           AND (model_id IS NOT NULL OR reason = 'feed_shrunk')));
 
 -- name: read_other_holds
 -- Open held changes of single models of these sellers, by other sources.
 SELECT held.*, held.fragment::text AS fragment_text, sources.rank,
-       sources.provider AS own_provider, cards.state, cards.currency, cards.rates
+       sources.coverage, sources.provider AS own_provider,
+       cards.state, cards.currency, cards.rates
 FROM held_changes AS held
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)
@@ -81,6 +83,23 @@ WHERE state = 'priced' AND model_pricing.source <> 'override'
   AND rate - 'meter' - 'price' = '{}' AND (rate ->> 'price')::numeric > 0
 GROUP BY position, rate ->> 'meter';
 
+-- name: read_usual_prices
+-- By meter the prices in force of listed models but for the lowest and the highest share of them,
+-- where enough models have one. Of a model the unconditional price counts, and none of an admin.
+SELECT rate ->> 'meter' AS meter, count(*) AS models,
+       percentile_disc(%(outer_share)s::float) WITHIN GROUP (ORDER BY (rate ->> 'price')::numeric)
+           AS low,
+       percentile_disc(1 - %(outer_share)s::float)
+           WITHIN GROUP (ORDER BY (rate ->> 'price')::numeric) AS high
+FROM models
+JOIN model_pricing USING (model_key)
+JOIN rate_cards USING (card_id),
+     jsonb_array_elements(rates) AS rate
+WHERE models.is_active AND state = 'priced' AND model_pricing.source <> 'override'
+  AND rate - 'meter' - 'price' = '{}' AND (rate ->> 'price')::numeric > 0
+GROUP BY rate ->> 'meter'
+HAVING count(*) >= %(min_models)s;
+
 -- name: open_feed
 INSERT INTO held_changes (source, reason, evidence, obtained_at, last_obtained_at, first_run,
                           last_run, held_since, last_stated)
@@ -124,7 +143,8 @@ FOR UPDATE;
 -- name: read_decided
 -- What a decision is about: the held change of a model, or all open ones of a feed.
 SELECT held.*, held.fragment::text AS fragment_text, sources.rank,
-       sources.provider AS own_provider, cards.state, cards.currency, cards.rates
+       sources.coverage, sources.provider AS own_provider,
+       cards.state, cards.currency, cards.rates
 FROM held_changes AS held
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)
@@ -136,6 +156,17 @@ ORDER BY held.held_change_id;
 SELECT known.*
 FROM unnest(%(providers)s::text[], %(model_ids)s::text[]) AS named (provider, model_id)
 JOIN known_models AS known USING (provider, model_id);
+
+-- name: believe_shrunk_feed
+-- Whoever approves a feed that shrank believes that what it does not list is missing: as if the
+-- run that stated it last had been the first without these models. Those that it does
+-- list and that are held with it are quoted by the approval, so it comes after this.
+UPDATE price_quotes AS quotes SET missing_syncs = 1, is_confirmed = false
+FROM held_changes AS feed
+WHERE feed.held_change_id = %(held_change_id)s AND feed.status = 'open'
+  AND feed.model_id IS NULL AND feed.reason = 'feed_shrunk'
+  AND quotes.source = feed.source AND quotes.missing_syncs = 0
+  AND quotes.sync_run_id IS DISTINCT FROM feed.last_run;
 
 -- name: decide
 -- A feed is decided with all of its open models.

@@ -81,6 +81,7 @@ LEFT JOIN LATERAL (
            CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
                AS stated_as,
            pricing.disagreements,
+           history.rate_sources,
            cards.rates
     FROM models
     CROSS JOIN LATERAL (
@@ -123,6 +124,7 @@ SELECT revision, epoch::text AS epoch FROM price_table_head;
 
 -- name: list_names
 -- Every model's names, for matching: a price decides between sellers, and one that is listed.
+-- What an override that has ended left behind is no model that anybody sells.
 SELECT models.provider,
        models.model_id,
        models.is_active AS is_listed,
@@ -130,6 +132,7 @@ SELECT models.provider,
 FROM models
 JOIN model_pricing AS pricing USING (model_key)
 JOIN rate_cards AS cards USING (card_id)
+WHERE NOT (pricing.source = 'override' AND cards.state = 'unpriced')
 ORDER BY models.provider, models.model_id;
 
 -- name: find_references

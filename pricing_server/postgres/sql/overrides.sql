@@ -2,7 +2,13 @@
 -- transaction locks the head first.
 
 -- name: read_model
-SELECT model_key FROM models WHERE provider = %(provider)s AND model_id = %(model_id)s;
+-- A model is left by an override if nothing but one that has ended ever priced it.
+SELECT models.model_key,
+       coalesce(pricing.source = 'override' AND cards.state = 'unpriced', false) AS is_left
+FROM models
+LEFT JOIN model_pricing AS pricing USING (model_key)
+LEFT JOIN rate_cards AS cards USING (card_id)
+WHERE models.provider = %(provider)s AND models.model_id = %(model_id)s;
 
 -- name: read_due
 -- The overrides in force that have reached their end.
@@ -78,8 +84,9 @@ SET cleared_at = greatest(%(at)s, set_at), cleared_kind = %(cleared_kind)s,
 WHERE cleared_at IS NULL AND model_key = ANY(%(model_keys)s);
 
 -- name: keep_override
-INSERT INTO price_overrides (model_key, card_id, reason, set_by, set_at, until)
-VALUES (%(model_key)s, %(card_id)s, %(reason)s, %(set_by)s, %(at)s, %(until)s)
+INSERT INTO price_overrides (model_key, card_id, replace_card, percent, reason, set_by, set_at,
+                             until)
+VALUES (%(model_key)s, %(card_id)s, %(replace_card)s, %(percent)s, %(reason)s, %(set_by)s, %(at)s, %(until)s)
 RETURNING override_id;
 
 -- name: next_end

@@ -18,6 +18,10 @@ SELECT history.model_key,
                  AND before.state <> 'unpriced'
             THEN %(source)s ELSE before.source END AS before_source,
        before.effective_time AS before_effective_time,
+       before.stated_card_id AS before_stated_card_id,
+       history.previous_rate_sources,
+       history.rate_sources,
+       history.stated_card_id,
        (SELECT max(later.revision) FROM model_pricing_history AS later
         WHERE later.model_key = history.model_key
           AND later.revision > history.revision
@@ -40,7 +44,7 @@ JOIN rate_cards AS in_force ON in_force.card_id = pricing.card_id
 LEFT JOIN price_quotes AS quotes ON quotes.model_key = history.model_key
                                 AND quotes.source = %(source)s
 LEFT JOIN LATERAL (
-    SELECT source, effective_time, state
+    SELECT source, effective_time, state, stated_card_id
     FROM model_pricing_history AS earlier
     JOIN rate_cards USING (card_id)
     WHERE earlier.model_key = history.model_key AND earlier.revision < history.revision
@@ -117,3 +121,9 @@ FROM unnest(%(model_keys)s::bigint[], %(card_ids)s::text[], %(obtained_at)s::tim
             %(missing_syncs)s::integer[])
      AS reset (model_key, card_id, obtained_at, missing_syncs)
 WHERE quotes.model_key = reset.model_key AND quotes.source = %(source)s;
+
+-- name: restore_beneath
+-- What is in force again as soon as an override ends, of the model and of the ids that it covers.
+UPDATE model_pricing
+SET beneath_card_id = %(card_id)s, beneath_rate_sources = %(rate_sources)s
+WHERE beneath_source = %(source)s AND beneath_model_key = %(model_key)s;

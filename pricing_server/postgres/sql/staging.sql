@@ -41,7 +41,8 @@ CREATE TEMPORARY TABLE staged_prices (
     input_price numeric, output_price numeric, effective_time timestamptz,
     origin_kind text, actor text, note text, sync_run_id bigint, held_change_id bigint,
     override_id bigint, reverted_run_id bigint,
-    stated_as text, beneath_source text, beneath_stated_as text, disagreements jsonb
+    stated_as text, beneath_source text, beneath_stated_as text,
+    beneath_card_id text, beneath_rate_sources text[], rate_sources text[], stated_card_id text, disagreements jsonb
 ) ON COMMIT DROP;
 
 -- name: copy_prices

@@ -71,6 +71,7 @@ LEFT JOIN LATERAL (
            CASE WHEN pricing.quoted_model_key <> pricing.model_key THEN quoted.model_id END
                AS stated_as,
            pricing.disagreements,
+           coalesce(pricing.rate_sources, history.rate_sources) AS rate_sources,
            cards.rates,
            overrides.set_by,
            overrides.reason,

@@ -1,12 +1,14 @@
 -- Statements of a sync run. The order of locks is always: source, then head.
 
 -- name: register_source
-INSERT INTO sources (source, display_name, provider, rank)
-VALUES (%(source)s, %(display_name)s, %(provider)s, %(rank)s)
+INSERT INTO sources (source, display_name, provider, rank, coverage)
+VALUES (%(source)s, %(display_name)s, %(provider)s, %(rank)s, %(coverage)s)
 ON CONFLICT (source) DO UPDATE
-SET display_name = excluded.display_name, provider = excluded.provider, rank = excluded.rank
-WHERE (sources.display_name, sources.provider, sources.rank)
-      IS DISTINCT FROM (excluded.display_name, excluded.provider, excluded.rank);
+SET display_name = excluded.display_name, provider = excluded.provider, rank = excluded.rank,
+    coverage = excluded.coverage
+WHERE (sources.display_name, sources.provider, sources.rank, sources.coverage)
+      IS DISTINCT FROM
+      (excluded.display_name, excluded.provider, excluded.rank, excluded.coverage);
 
 -- name: register_alias
 INSERT INTO provider_aliases (alias, provider) VALUES (%(alias)s, %(provider)s)
@@ -142,11 +144,16 @@ WHERE known.provider = ANY(%(providers)s)
 -- name: read_quotes
 -- What each source states of models, under their own ids and under those that cover them.
 SELECT quotes.model_key, quotes.source, sources.rank, sources.provider AS own_provider,
-       quotes.card_id, cards.state, quotes.obtained_at, quotes.missing_syncs,
-       quotes.stated_as, quotes.is_inferred
+       sources.coverage, quotes.card_id, cards.state, quotes.obtained_at, quotes.stated_since,
+       cards.rates @? '$[*] ? (exists(@.effective_from) || exists(@.effective_until))' AS is_dated,
+       quotes.missing_syncs, quotes.stated_as, quotes.is_inferred,
+       coalesce(NOT overrides.replace_card, false) AS is_patch, overrides.percent
 FROM stated_quotes AS quotes
 JOIN sources USING (source)
 JOIN rate_cards AS cards USING (card_id)
+LEFT JOIN price_overrides AS overrides ON quotes.source = 'override'
+                                      AND overrides.model_key = quotes.quoted_model_key
+                                      AND overrides.cleared_at IS NULL
 WHERE quotes.model_key = ANY(%(model_keys)s);
 
 -- name: read_covered
@@ -283,13 +290,15 @@ INSERT INTO model_pricing_history (
     revision, model_key, kind, previous_card_id, card_id,
     previous_input_price, previous_output_price, input_price, output_price,
     source, effective_time, changed_at, origin_kind, actor, note,
-    sync_run_id, held_change_id, override_id, reverted_run_id)
+    sync_run_id, held_change_id, override_id, reverted_run_id,
+    stated_card_id, rate_sources, previous_rate_sources)
 SELECT %(revision)s, models.model_key, staged.kind, pricing.card_id, staged.card_id,
        pricing.price_per_input_token, pricing.price_per_output_token,
        staged.input_price, staged.output_price,
        staged.source, staged.effective_time, %(changed_at)s,
        staged.origin_kind, staged.actor, staged.note,
-       staged.sync_run_id, staged.held_change_id, staged.override_id, staged.reverted_run_id
+       staged.sync_run_id, staged.held_change_id, staged.override_id, staged.reverted_run_id,
+       staged.stated_card_id, staged.rate_sources, coalesce(pricing.rate_sources, '{}')
 FROM staged_prices AS staged
 JOIN models USING (provider, model_id)
 LEFT JOIN model_pricing AS pricing USING (model_key)
@@ -321,6 +330,9 @@ SET source = staged.source,
     beneath_source = staged.beneath_source,
     beneath_model_key = CASE WHEN staged.beneath_source IS NOT NULL
                         THEN coalesce(beneath.model_key, models.model_key) END,
+    beneath_card_id = staged.beneath_card_id,
+    beneath_rate_sources = staged.beneath_rate_sources,
+    rate_sources = staged.rate_sources,
     disagreements = staged.disagreements
 FROM staged_prices AS staged
 JOIN models USING (provider, model_id)

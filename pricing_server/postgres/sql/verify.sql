@@ -75,6 +75,22 @@ LEFT JOIN stated_quotes AS quotes ON quotes.model_key = pricing.model_key
 WHERE quotes.model_key IS NULL
 ORDER BY 1;
 
+-- name: read_completed_prices
+-- Cards that several sources state, with what each of them states. Not after a revert, which
+-- restores what was in force until the next sync.
+SELECT pricing.model_key, pricing.rate_sources, quotes.source,
+       cards.state, cards.currency, cards.rates,
+       stated.state AS stated_state, stated.currency AS stated_currency,
+       stated.rates AS stated_rates
+FROM model_pricing AS pricing
+JOIN model_pricing_history AS history USING (model_key, revision)
+JOIN rate_cards AS cards ON cards.card_id = pricing.card_id
+JOIN stated_quotes AS quotes ON quotes.model_key = pricing.model_key
+JOIN rate_cards AS stated ON stated.card_id = quotes.card_id
+WHERE EXISTS (SELECT FROM unnest(pricing.rate_sources) AS one WHERE one <> pricing.source)
+  AND history.origin_kind <> 'revert'
+ORDER BY pricing.model_key;
+
 -- name: inconsistent_runs
 -- Counts of a success add up, its revision was reached, and the changes that name a run
 -- belong to a success at its revision.

@@ -87,6 +87,12 @@ class PostgresDecisionWork:
             await self._connection.execute(_SYNC_SQL["advance_head"])
         return head
 
+    async def believe_shrunk_feed(self, held_change_id: int) -> None:
+        """See `pricing_server.sync.decision.DecisionWork`."""
+        await self._connection.execute(
+            _SQL["believe_shrunk_feed"], {"held_change_id": held_change_id}
+        )
+
     async def decide(
         self, request: ResolveRequest, status: HoldStatus, decided_at: datetime
     ) -> HeldChange:

@@ -42,8 +42,6 @@ async def write_holds(
     await change("state_again", holding.again)
     if plan.held:
         await connection.execute(_SQL["keep_quotes"], {**values, "model_keys": list(plan.held)})
-    if not holding.opened:
-        return
     feed_id = holding.same_feed
     if holding.feed is not None and feed_id is None:
         cursor = await connection.execute(
@@ -55,6 +53,8 @@ async def write_holds(
             },
         )
         feed_id = only(await cursor.fetchone())["held_change_id"]
+    if not holding.opened:
+        return
     await stage_rows(
         connection,
         "holds",

@@ -27,7 +27,12 @@ from pricing_server.postgres.readers.table_state import known_model, read_cards,
 from pricing_server.postgres.statements import statements
 from pricing_server.postgres.writers.price_table import lock_head, write_changes
 from pricing_server.sync.coverage import NOTHING_COVERED, Covers
-from pricing_server.sync.overriding import StandingOverride, clear_override, set_override
+from pricing_server.sync.overriding import (
+    RegisteredModel,
+    StandingOverride,
+    clear_override,
+    set_override,
+)
 from pricing_server.sync.settlement import ConcernedModel, Settlement
 
 _SQL = statements("overrides")
@@ -43,7 +48,7 @@ class PostgresOverrideStore:
         self._covers = covers
 
     async def set(self, request: OverrideRequest) -> OverrideOutcome:
-        """Put a price in force. Raises InvalidArgument, DatabaseUnavailable."""
+        """Put a price in force. Raises as `pricing_server.sync.overriding.set_override`."""
         return await set_override(self._overriding, request, self._covers)
 
     async def clear(self, request: ClearRequest) -> OverrideOutcome:
@@ -51,18 +56,21 @@ class PostgresOverrideStore:
         return await clear_override(self._overriding, request)
 
     @asynccontextmanager
-    async def _overriding(self) -> AsyncIterator[PostgresOverrideWork]:
+    async def _overriding(self, dry_run: bool) -> AsyncIterator[PostgresOverrideWork]:
         connection = await connect_writer(self._conninfo, "pricing-override")
         with translated_errors():
-            async with connection, overriding(connection) as work:
+            async with connection, overriding(connection, dry_run) as work:
                 yield work
 
 
 @asynccontextmanager
-async def overriding(connection: Connection) -> AsyncIterator[PostgresOverrideWork]:
-    """One transaction of overrides on this connection. Raises DatabaseUnavailable."""
+async def overriding(connection: Connection, dry_run: bool) -> AsyncIterator[PostgresOverrideWork]:
+    """One transaction of overrides on this connection, rolled back in a dry run.
+
+    Raises DatabaseUnavailable.
+    """
     with translated_errors():
-        async with connection.transaction():
+        async with connection.transaction(force_rollback=dry_run):
             yield PostgresOverrideWork(connection, await lock_head(connection))
 
 
@@ -81,11 +89,11 @@ class PostgresOverrideWork:
         self._connection = connection
         self.head = head
 
-    async def model_key(self, key: ModelName) -> int | None:
-        """The key of a model; None if nobody knows it."""
+    async def registered(self, key: ModelName) -> RegisteredModel | None:
+        """A model of the price table; None if nobody knows it."""
         cursor = await self._connection.execute(_SQL["read_model"], _names(key))
         row = await cursor.fetchone()
-        return row["model_key"] if row is not None else None
+        return RegisteredModel(**row) if row is not None else None
 
     async def register(self, key: ModelName, covered: Sequence[Covered]) -> int:
         """Make a model known, with the sources that may state it under another id; its key."""
@@ -112,6 +120,8 @@ class PostgresOverrideWork:
             "model_keys": [model_key],
             "card_id": request.card.card_id,
             "fragment": request.statement,
+            "replace_card": request.replace_card,
+            "percent": request.percent,
             "reason": request.reason,
             "set_by": request.set_by,
             "until": request.until,
@@ -153,7 +163,7 @@ class PostgresOverrideWork:
         found = [(known_model(row), row["concerned_by"]) async for row in cursor]
         quotes = await read_quotes(self._connection, [model for model, _ in found])
         return [
-            ConcernedModel(model, quotes[model.model_key], turned_key)
+            ConcernedModel(model, quotes.get(model.model_key, ()), turned_key)
             for model, turned_key in found
         ]
 
@@ -166,7 +176,13 @@ class PostgresOverrideWork:
         changes = settlement.changes
         head = replace(self.head, revision=self.head.revision + bool(changes))
         if settlement.attributions:
-            await write_changes(self._connection, changes, settlement.attributions, head.revision)
+            await write_changes(
+                self._connection,
+                changes,
+                settlement.attributions,
+                settlement.cards,
+                head.revision,
+            )
         if changes:
             await self._connection.execute(_SYNC_SQL["advance_head"])
         await self._connection.execute(_SYNC_SQL["notify"], {"origin": ORIGIN})

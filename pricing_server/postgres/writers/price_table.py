@@ -117,13 +117,14 @@ async def write_changes(
     connection: Connection,
     changes: Sequence[PriceChange],
     attributions: Mapping[ModelName, Attribution],
+    cards: Mapping[str, RateCard],
     revision: int,
 ) -> None:
     """Write changes of known models, all of one instant, as one revision.
 
-    `attributions` say of at least these models whose price is in force now.
+    `attributions` say of at least these models whose price is in force now; `cards` are those
+    that they point to.
     """
-    cards = {change.new.card_id: change.new for change in changes}
     await _stage(connection, cards, changes, attributions)
     values = {
         "revision": revision,
@@ -229,6 +230,10 @@ def _staged_prices(
             *_origin_columns(change.origin if change is not None else None),
             found.stated_as,
             *(found.beneath or (None, None)),
+            found.beneath_card_id,
+            list(found.beneath_rate_sources) if found.beneath_rate_sources is not None else None,
+            list(found.rate_sources),
+            change.stated_card_id if change is not None else None,
             Jsonb([one.to_document() for one in found.disagreements]),
         )
 

@@ -108,9 +108,18 @@ class PostgresRevertWork:
         # The card UNPRICED may be new, and quotes may point to it where no price does.
         await keep_card(self._connection, UNPRICED)
         if plan.changes:
-            await write_changes(self._connection, plan.changes, attributions, head.revision)
+            cards = {change.new.card_id: change.new for change in plan.changes}
+            await write_changes(self._connection, plan.changes, attributions, cards, head.revision)
             await self._connection.execute(_SYNC_SQL["advance_head"])
         await self._connection.execute(_SQL["reset_quotes"], _columns(plan.resets, run))
+        for one in plan.beneath:
+            values = {
+                "source": run.source,
+                "model_key": one.model_key,
+                "card_id": one.card_id,
+                "rate_sources": list(one.rate_sources),
+            }
+            await self._connection.execute(_SQL["restore_beneath"], values)
         await self._connection.execute(
             _SQL["unconfirm_quotes"],
             {"source": run.source, "unconfirmed": list(plan.unconfirmed)},
@@ -124,7 +133,9 @@ class PostgresRevertWork:
 def _change(row: Row, cards: Mapping[str, RateCard]) -> RunChange:
     before = None
     if row["before_source"]:
-        before = Told(row["before_source"], row["before_effective_time"])
+        before = Told(
+            row["before_source"], row["before_effective_time"], row["before_stated_card_id"]
+        )
     return RunChange(
         model_key=row["model_key"],
         provider=row["provider"],
@@ -140,6 +151,9 @@ def _change(row: Row, cards: Mapping[str, RateCard]) -> RunChange:
         card_in_force=row["card_in_force"],
         quoted_card=row["quoted_card"],
         is_covered=row["is_covered"],
+        stated_card=row["stated_card_id"],
+        old_sources=tuple(row["previous_rate_sources"]),
+        new_sources=tuple(row["rate_sources"]),
         missing_syncs=row["missing_syncs"],
     )
 

@@ -8,12 +8,13 @@ from functools import partial
 
 import psycopg
 import structlog
+from psycopg.types.json import Jsonb
 
 from pricing_server.domain.errors import DatabaseUnavailable, SyncInProgress
 from pricing_server.domain.head import Head
 from pricing_server.domain.held_change import ResolveOutcome, ResolveRequest
 from pricing_server.domain.revert import RevertOutcome, RevertRequest
-from pricing_server.domain.source import Source
+from pricing_server.domain.source import SAYS_NOTHING, Source
 from pricing_server.postgres.connection import (
     Connection,
     connect_writer,
@@ -61,6 +62,9 @@ class PostgresSyncStore:
                                 "display_name": source.display_name,
                                 "provider": source.provider,
                                 "rank": source.rank,
+                                "coverage": Jsonb(source.coverage.to_document())
+                                if source.coverage != SAYS_NOTHING
+                                else None,
                             }
                             for source in sources
                         ],

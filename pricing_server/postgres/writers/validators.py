@@ -46,6 +46,7 @@ async def keep_validators(
     await drop_validators(connection, source.slug)
     counts = plan.counts
     left_out = counts["errors"] or counts["models_skipped"] or counts["models_held"]
+    left_out = left_out or plan.holding.feed is not None
     if named is None or named.validators is None or left_out:
         return
     await connection.execute(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pricing_server.domain.held_change import Suspicion
+from pricing_server.domain.held_change import HoldReason, Suspicion
 from pricing_server.domain.names import ModelName
 from pricing_server.domain.source_listing import ListedModel
-from pricing_server.sync.table_state import Holds, OpenHold
+from pricing_server.sync.table_state import Holds, OpenFeed, OpenHold
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,8 @@ class Holding:
     def __init__(self, holds: Holds, feed: Suspicion | None) -> None:
         self._holds = holds
         self._feed = feed
-        before = holds.feed
-        self._is_same_feed = (
-            before is not None and feed is not None and before.reason is feed.reason
-        )
+        self._is_same_feed = _is_same_finding(holds.feed, feed)
+        self._is_shrunk = feed is not None and feed.reason is HoldReason.FEED_SHRUNK
         self._of_feed: list[_HeldAgain] = []
         self._opened: list[NewHold] = []
         self._again: list[int] = []
@@ -114,14 +112,22 @@ class Holding:
     def plan(self) -> HoldingPlan:
         """What is to be written."""
         before = self._holds.feed
-        feed = self._feed if self._of_feed else None
+        # A shrunk feed is held for what it does not list, unless somebody has rejected that.
+        is_held = self._of_feed or (self._is_shrunk and not self._holds.rejected_shrinking)
+        feed = self._feed if is_held else None
+        if not self._is_shrunk:
+            self._lapsed += self._holds.rejected_shrinking
         for held in self._of_feed:
             self._write(held, stays=self._is_same_feed and held.is_same)
         is_same = self._is_same_feed and feed is not None
         if before is not None:
             if is_same or (feed is None and self._untouched_of_feed):
                 self._again.append(before.held_change_id)
-            elif self._released_of_feed and feed is None:
+            elif (
+                self._released_of_feed
+                and feed is None
+                and before.reason is not HoldReason.FEED_SHRUNK
+            ):
                 self._released.append(before.held_change_id)
             else:
                 self._expired += [before.held_change_id, *self._untouched_of_feed]
@@ -140,3 +146,12 @@ class Holding:
             (self._again if stays else self._expired).append(held.own.held_change_id)
         if not stays:
             self._opened.append(held.new)
+
+
+def _is_same_finding(before: OpenFeed | None, feed: Suspicion | None) -> bool:
+    """Whether a feed is held for what its open entry says: of one that shrank, no more is gone."""
+    if before is None or feed is None or before.reason is not feed.reason:
+        return False
+    if feed.reason is not HoldReason.FEED_SHRUNK:
+        return True
+    return feed.evidence[0].ratio >= before.evidence[0].ratio

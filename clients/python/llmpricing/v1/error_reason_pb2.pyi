@@ -199,6 +199,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "INTERNAL", "metadata": {"reference": "3f6c1a9be210"}}
     """
+    ERROR_REASON_CONFIRM_REQUIRED: _ErrorReason.ValueType  # 26
+    """ERROR_REASON_CONFIRM_REQUIRED comes with FAILED_PRECONDITION: a headline price of an
+    override is more than 10 times off what is in force without it. "price" is "prompt" or
+    "completion", in USD per 1M tokens, or "request" or "image", in USD per one. Send the
+    request again with `confirm` if it is right.
+
+        {"reason": "CONFIRM_REQUIRED",
+         "metadata": {"provider": "anthropic", "model_id": "claude-3-haiku",
+                      "price": "prompt", "override_price": "250.00",
+                      "stated_price": "0.25"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the machine-readable cause in google.rpc.ErrorInfo.reason (there without
@@ -379,6 +390,17 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 25
 the server's log beside the cause.
 
     {"reason": "INTERNAL", "metadata": {"reference": "3f6c1a9be210"}}
+"""
+ERROR_REASON_CONFIRM_REQUIRED: ErrorReason.ValueType  # 26
+"""ERROR_REASON_CONFIRM_REQUIRED comes with FAILED_PRECONDITION: a headline price of an
+override is more than 10 times off what is in force without it. "price" is "prompt" or
+"completion", in USD per 1M tokens, or "request" or "image", in USD per one. Send the
+request again with `confirm` if it is right.
+
+    {"reason": "CONFIRM_REQUIRED",
+     "metadata": {"provider": "anthropic", "model_id": "claude-3-haiku",
+                  "price": "prompt", "override_price": "250.00",
+                  "stated_price": "0.25"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -51,6 +51,15 @@ class _HoldReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldReason
     """HOLD_REASON_UNPROVEN_SOURCE: the first sync of a source whose units and shape
     rest on documentation only.
     """
+    HOLD_REASON_FEED_SHRUNK: _HoldReason.ValueType  # 6
+    """HOLD_REASON_FEED_SHRUNK: a feed lists less than half of the models, at least ten, that it
+    listed before. Nothing is delisted meanwhile.
+    """
+    HOLD_REASON_IMPLAUSIBLE: _HoldReason.ValueType  # 7
+    """HOLD_REASON_IMPLAUSIBLE: a rate that the source's past and other sources say nothing of is
+    far outside what models of its meter cost, or a new id is over 1.5 times off what the same
+    seller charges for the same model in all other areas.
+    """
 
 class HoldReason(_HoldReason, metaclass=_HoldReasonEnumTypeWrapper):
     """HoldReason says which rule of the guard a stated price has broken."""
@@ -76,6 +85,15 @@ models that anything else prices.
 HOLD_REASON_UNPROVEN_SOURCE: HoldReason.ValueType  # 5
 """HOLD_REASON_UNPROVEN_SOURCE: the first sync of a source whose units and shape
 rest on documentation only.
+"""
+HOLD_REASON_FEED_SHRUNK: HoldReason.ValueType  # 6
+"""HOLD_REASON_FEED_SHRUNK: a feed lists less than half of the models, at least ten, that it
+listed before. Nothing is delisted meanwhile.
+"""
+HOLD_REASON_IMPLAUSIBLE: HoldReason.ValueType  # 7
+"""HOLD_REASON_IMPLAUSIBLE: a rate that the source's past and other sources say nothing of is
+far outside what models of its meter cost, or a new id is over 1.5 times off what the same
+seller charges for the same model in all other areas.
 """
 Global___HoldReason: _TypeAlias = HoldReason  # noqa: Y015
 
@@ -152,21 +170,23 @@ class HoldEvidence(_message.Message):
     RATIO_FIELD_NUMBER: _builtins.int
     REFERENCES_FIELD_NUMBER: _builtins.int
     meter: _rate_card_pb2.Meter.ValueType
-    """meter whose rate was compared."""
+    """meter whose rate was compared; METER_UNSPECIFIED where models were counted."""
     stated: _builtins.str
     """stated is the price that the source states, in USD per one of the meter; absent for a
     feed.
     """
     reference: _builtins.str
-    """reference is the price that it was compared with, as stated; absent for a feed."""
+    """reference is the price that it was compared with, as stated, or a bound of what models cost;
+    absent for a feed.
+    """
     reference_source: _builtins.str
-    """reference_source is where the reference is from; absent for a feed."""
+    """reference_source is where the reference is from; absent for a feed and for a bound."""
     ratio: _builtins.str
     """ratio is stated / reference, rounded to 6 digits; for a feed the median of its models'
-    ratios.
+    ratios, or the share of its models that it still lists.
     """
     references: _builtins.int
-    """references is how many models were compared: 1 for a model's own change."""
+    """references is how many models were compared or counted: 1 for a model's own change."""
     def __init__(
         self,
         *,
@@ -233,7 +253,9 @@ class HeldChange(_message.Message):
     feed_id: _builtins.str
     """feed_id is the held feed that this model is part of; absent if held by itself."""
     models: _builtins.int
-    """models is how many models a feed has that are held with it; 1 for a model."""
+    """models is how many models a feed has that are held with it, which may be none of one that
+    shrank; 1 for a model.
+    """
     reason: Global___HoldReason.ValueType
     """reason is the rule that was broken."""
     fragment: _builtins.str

@@ -23,31 +23,39 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from llmpricing.v1 import cost_pb2 as llmpricing_dot_v1_dot_cost__pb2
 from llmpricing.v1 import price_pb2 as llmpricing_dot_v1_dot_price__pb2
 from llmpricing.v1 import price_change_pb2 as llmpricing_dot_v1_dot_price__change__pb2
 from llmpricing.v1 import rate_card_pb2 as llmpricing_dot_v1_dot_rate__card__pb2
 from llmpricing.v1 import read_pb2 as llmpricing_dot_v1_dot_read__pb2
+from llmpricing.v1 import usage_pb2 as llmpricing_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"llmpricing/v1/price_override.proto\x12\rllmpricing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19llmpricing/v1/price.proto\x1a llmpricing/v1/price_change.proto\x1a\x1dllmpricing/v1/rate_card.proto\x1a\x18llmpricing/v1/read.proto\"\x86\x02\n\rPriceOverride\x12\x13\n\x0boverride_id\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12*\n\trate_card\x18\x04 \x01(\x0b\x32\x17.llmpricing.v1.RateCard\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06set_by\x18\x06 \x01(\t\x12,\n\x08set_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\nuntil_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x42\r\n\x0b_until_time\"\xfc\x02\n\x17SetPriceOverrideRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12&\n\x04unit\x18\x03 \x01(\x0e\x32\x18.llmpricing.v1.PriceUnit\x12\x13\n\x06prompt\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x17\n\ncompletion\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\"\n\x05rates\x18\x06 \x03(\x0b\x32\x13.llmpricing.v1.Rate\x12\x0c\n\x04\x66ree\x18\x07 \x01(\x08\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x13\n\x06set_by\x18\t \x01(\tH\x02\x88\x01\x01\x12\x33\n\nuntil_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x12\'\n\x04view\x18\x0b \x01(\x0e\x32\x19.llmpricing.v1.ChangeViewB\t\n\x07_promptB\r\n\x0b_completionB\t\n\x07_set_byB\r\n\x0b_until_time\"\xe0\x01\n\x18SetPriceOverrideResponse\x12\x35\n\x0cprice_change\x18\x01 \x01(\x0b\x32\x1a.llmpricing.v1.PriceChangeH\x00\x88\x01\x01\x12\x34\n\x0eprice_override\x18\x02 \x01(\x0b\x32\x1c.llmpricing.v1.PriceOverride\x12\x19\n\x11\x63overed_model_ids\x18\x03 \x03(\t\x12+\n\x05table\x18\x04 \x01(\x0b\x32\x1c.llmpricing.v1.TableRevisionB\x0f\n\r_price_change\"\x90\x01\n\x19\x43learPriceOverrideRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x17\n\ncleared_by\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\'\n\x04view\x18\x04 \x01(\x0e\x32\x19.llmpricing.v1.ChangeViewB\r\n\x0b_cleared_by\"\x91\x01\n\x1a\x43learPriceOverrideResponse\x12\x35\n\x0cprice_change\x18\x01 \x01(\x0b\x32\x1a.llmpricing.v1.PriceChangeH\x00\x88\x01\x01\x12+\n\x05table\x18\x02 \x01(\x0b\x32\x1c.llmpricing.v1.TableRevisionB\x0f\n\r_price_change\"\x8d\x01\n\x19ListPriceOverridesRequest\x12\x15\n\x08provider\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tpage_size\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\npage_token\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x0b\n\t_providerB\x0c\n\n_page_sizeB\r\n\x0b_page_token\"\x85\x01\n\x1aListPriceOverridesResponse\x12\x35\n\x0fprice_overrides\x18\x01 \x03(\x0b\x32\x1c.llmpricing.v1.PriceOverride\x12\x1c\n\x0fnext_page_token\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x12\n\x10_next_page_tokenb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"llmpricing/v1/price_override.proto\x12\rllmpricing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18llmpricing/v1/cost.proto\x1a\x19llmpricing/v1/price.proto\x1a llmpricing/v1/price_change.proto\x1a\x1dllmpricing/v1/rate_card.proto\x1a\x18llmpricing/v1/read.proto\x1a\x19llmpricing/v1/usage.proto\"\x94\x01\n\x10PriceOverrideEnd\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.llmpricing.v1.OriginKind\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x11\n\x04note\x18\x03 \x01(\tH\x00\x88\x01\x01\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05_note\"\xab\x03\n\rPriceOverride\x12\x13\n\x0boverride_id\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12*\n\trate_card\x18\x04 \x01(\x0b\x32\x17.llmpricing.v1.RateCard\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06set_by\x18\x06 \x01(\t\x12,\n\x08set_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\nuntil_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x30\n\x05state\x18\t \x01(\x0e\x32!.llmpricing.v1.PriceOverrideState\x12\x31\n\x03\x65nd\x18\n \x01(\x0b\x32\x1f.llmpricing.v1.PriceOverrideEndH\x01\x88\x01\x01\x12\x14\n\x0creplace_card\x18\x0b \x01(\x08\x12\x14\n\x07percent\x18\x0c \x01(\tH\x02\x88\x01\x01\x42\r\n\x0b_until_timeB\x06\n\x04_endB\n\n\x08_percent\"\xca\x02\n\x14PriceOverridePreview\x12\x33\n\rold_rate_card\x18\x01 \x01(\x0b\x32\x17.llmpricing.v1.RateCardH\x00\x88\x01\x01\x12.\n\rnew_rate_card\x18\x02 \x01(\x0b\x32\x17.llmpricing.v1.RateCard\x12\x32\n\x0csample_usage\x18\x03 \x03(\x0b\x32\x1c.llmpricing.v1.MeterQuantity\x12*\n\x08old_cost\x18\x04 \x01(\x0b\x32\x13.llmpricing.v1.CostH\x01\x88\x01\x01\x12*\n\x08new_cost\x18\x05 \x01(\x0b\x32\x13.llmpricing.v1.CostH\x02\x88\x01\x01\x12\x15\n\rneeds_confirm\x18\x06 \x01(\x08\x42\x10\n\x0e_old_rate_cardB\x0b\n\t_old_costB\x0b\n\t_new_cost\"\xe8\x03\n\x17SetPriceOverrideRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12&\n\x04unit\x18\x03 \x01(\x0e\x32\x18.llmpricing.v1.PriceUnit\x12\x13\n\x06prompt\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x17\n\ncompletion\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\"\n\x05rates\x18\x06 \x03(\x0b\x32\x13.llmpricing.v1.Rate\x12\x0c\n\x04\x66ree\x18\x07 \x01(\x08\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x13\n\x06set_by\x18\t \x01(\tH\x02\x88\x01\x01\x12\x33\n\nuntil_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x12\'\n\x04view\x18\x0b \x01(\x0e\x32\x19.llmpricing.v1.ChangeView\x12\x10\n\x08register\x18\x0c \x01(\x08\x12\x0f\n\x07\x63onfirm\x18\r \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x0e \x01(\x08\x12\x14\n\x0creplace_card\x18\x0f \x01(\x08\x12\x14\n\x07percent\x18\x10 \x01(\tH\x04\x88\x01\x01\x42\t\n\x07_promptB\r\n\x0b_completionB\t\n\x07_set_byB\r\n\x0b_until_timeB\n\n\x08_percent\"\xa7\x02\n\x18SetPriceOverrideResponse\x12\x35\n\x0cprice_change\x18\x01 \x01(\x0b\x32\x1a.llmpricing.v1.PriceChangeH\x00\x88\x01\x01\x12\x34\n\x0eprice_override\x18\x02 \x01(\x0b\x32\x1c.llmpricing.v1.PriceOverride\x12\x19\n\x11\x63overed_model_ids\x18\x03 \x03(\t\x12+\n\x05table\x18\x04 \x01(\x0b\x32\x1c.llmpricing.v1.TableRevision\x12\x39\n\x07preview\x18\x05 \x01(\x0b\x32#.llmpricing.v1.PriceOverridePreviewH\x01\x88\x01\x01\x42\x0f\n\r_price_changeB\n\n\x08_preview\"\xa1\x01\n\x19\x43learPriceOverrideRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x17\n\ncleared_by\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\'\n\x04view\x18\x04 \x01(\x0e\x32\x19.llmpricing.v1.ChangeView\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x42\r\n\x0b_cleared_by\"\xd8\x01\n\x1a\x43learPriceOverrideResponse\x12\x35\n\x0cprice_change\x18\x01 \x01(\x0b\x32\x1a.llmpricing.v1.PriceChangeH\x00\x88\x01\x01\x12+\n\x05table\x18\x02 \x01(\x0b\x32\x1c.llmpricing.v1.TableRevision\x12\x39\n\x07preview\x18\x03 \x01(\x0b\x32#.llmpricing.v1.PriceOverridePreviewH\x01\x88\x01\x01\x42\x0f\n\r_price_changeB\n\n\x08_preview\"\xe4\x01\n\x19ListPriceOverridesRequest\x12\x15\n\x08provider\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tpage_size\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\npage_token\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x15\n\x08model_id\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x31\n\x06states\x18\x05 \x03(\x0e\x32!.llmpricing.v1.PriceOverrideStateB\x0b\n\t_providerB\x0c\n\n_page_sizeB\r\n\x0b_page_tokenB\x0b\n\t_model_id\"\x85\x01\n\x1aListPriceOverridesResponse\x12\x35\n\x0fprice_overrides\x18\x01 \x03(\x0b\x32\x1c.llmpricing.v1.PriceOverride\x12\x1c\n\x0fnext_page_token\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x12\n\x10_next_page_token*|\n\x12PriceOverrideState\x12$\n PRICE_OVERRIDE_STATE_UNSPECIFIED\x10\x00\x12!\n\x1dPRICE_OVERRIDE_STATE_IN_FORCE\x10\x01\x12\x1d\n\x19PRICE_OVERRIDE_STATE_PAST\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'llmpricing.v1.price_override_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRICEOVERRIDE']._serialized_start=205
-  _globals['_PRICEOVERRIDE']._serialized_end=467
-  _globals['_SETPRICEOVERRIDEREQUEST']._serialized_start=470
-  _globals['_SETPRICEOVERRIDEREQUEST']._serialized_end=850
-  _globals['_SETPRICEOVERRIDERESPONSE']._serialized_start=853
-  _globals['_SETPRICEOVERRIDERESPONSE']._serialized_end=1077
-  _globals['_CLEARPRICEOVERRIDEREQUEST']._serialized_start=1080
-  _globals['_CLEARPRICEOVERRIDEREQUEST']._serialized_end=1224
-  _globals['_CLEARPRICEOVERRIDERESPONSE']._serialized_start=1227
-  _globals['_CLEARPRICEOVERRIDERESPONSE']._serialized_end=1372
-  _globals['_LISTPRICEOVERRIDESREQUEST']._serialized_start=1375
-  _globals['_LISTPRICEOVERRIDESREQUEST']._serialized_end=1516
-  _globals['_LISTPRICEOVERRIDESRESPONSE']._serialized_start=1519
-  _globals['_LISTPRICEOVERRIDESRESPONSE']._serialized_end=1652
+  _globals['_PRICEOVERRIDESTATE']._serialized_start=2710
+  _globals['_PRICEOVERRIDESTATE']._serialized_end=2834
+  _globals['_PRICEOVERRIDEEND']._serialized_start=258
+  _globals['_PRICEOVERRIDEEND']._serialized_end=406
+  _globals['_PRICEOVERRIDE']._serialized_start=409
+  _globals['_PRICEOVERRIDE']._serialized_end=836
+  _globals['_PRICEOVERRIDEPREVIEW']._serialized_start=839
+  _globals['_PRICEOVERRIDEPREVIEW']._serialized_end=1169
+  _globals['_SETPRICEOVERRIDEREQUEST']._serialized_start=1172
+  _globals['_SETPRICEOVERRIDEREQUEST']._serialized_end=1660
+  _globals['_SETPRICEOVERRIDERESPONSE']._serialized_start=1663
+  _globals['_SETPRICEOVERRIDERESPONSE']._serialized_end=1958
+  _globals['_CLEARPRICEOVERRIDEREQUEST']._serialized_start=1961
+  _globals['_CLEARPRICEOVERRIDEREQUEST']._serialized_end=2122
+  _globals['_CLEARPRICEOVERRIDERESPONSE']._serialized_start=2125
+  _globals['_CLEARPRICEOVERRIDERESPONSE']._serialized_end=2341
+  _globals['_LISTPRICEOVERRIDESREQUEST']._serialized_start=2344
+  _globals['_LISTPRICEOVERRIDESREQUEST']._serialized_end=2572
+  _globals['_LISTPRICEOVERRIDESRESPONSE']._serialized_start=2575
+  _globals['_LISTPRICEOVERRIDESRESPONSE']._serialized_end=2708
 # @@protoc_insertion_point(module_scope)

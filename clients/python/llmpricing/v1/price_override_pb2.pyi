@@ -8,10 +8,13 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from llmpricing.v1 import cost_pb2 as _cost_pb2
 from llmpricing.v1 import price_change_pb2 as _price_change_pb2
 from llmpricing.v1 import price_pb2 as _price_pb2
 from llmpricing.v1 import rate_card_pb2 as _rate_card_pb2
 from llmpricing.v1 import read_pb2 as _read_pb2
+from llmpricing.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -23,9 +26,73 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _PriceOverrideState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriceOverrideStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceOverrideState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRICE_OVERRIDE_STATE_UNSPECIFIED: _PriceOverrideState.ValueType  # 0
+    """PRICE_OVERRIDE_STATE_UNSPECIFIED is never sent."""
+    PRICE_OVERRIDE_STATE_IN_FORCE: _PriceOverrideState.ValueType  # 1
+    """PRICE_OVERRIDE_STATE_IN_FORCE: it is before every source. A model has at most one."""
+    PRICE_OVERRIDE_STATE_PAST: _PriceOverrideState.ValueType  # 2
+    """PRICE_OVERRIDE_STATE_PAST: it was replaced or cleared, or reached its end."""
+
+class PriceOverrideState(_PriceOverrideState, metaclass=_PriceOverrideStateEnumTypeWrapper):
+    """PriceOverrideState says whether an override is in force."""
+
+PRICE_OVERRIDE_STATE_UNSPECIFIED: PriceOverrideState.ValueType  # 0
+"""PRICE_OVERRIDE_STATE_UNSPECIFIED is never sent."""
+PRICE_OVERRIDE_STATE_IN_FORCE: PriceOverrideState.ValueType  # 1
+"""PRICE_OVERRIDE_STATE_IN_FORCE: it is before every source. A model has at most one."""
+PRICE_OVERRIDE_STATE_PAST: PriceOverrideState.ValueType  # 2
+"""PRICE_OVERRIDE_STATE_PAST: it was replaced or cleared, or reached its end."""
+Global___PriceOverrideState: _TypeAlias = PriceOverrideState  # noqa: Y015
+
+@_typing.final
+class PriceOverrideEnd(_message.Message):
+    """PriceOverrideEnd says how an override ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    kind: _price_change_pb2.OriginKind.ValueType
+    """kind is ORIGIN_KIND_OVERRIDE_SET if another override replaced it,
+    ORIGIN_KIND_OVERRIDE_CLEARED or ORIGIN_KIND_OVERRIDE_ENDED.
+    """
+    actor: _builtins.str
+    """actor is who is known to have acted; see ChangeOrigin."""
+    note: _builtins.str
+    """note is what the caller typed as set_by or cleared_by; absent if nothing."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """end_time is when it ended."""
+
+    def __init__(
+        self,
+        *,
+        kind: _price_change_pb2.OriginKind.ValueType = ...,
+        actor: _builtins.str = ...,
+        note: _builtins.str | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_note", b"_note", "end_time", b"end_time", "note", b"note"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_note", b"_note", "actor", b"actor", "end_time", b"end_time", "kind", b"kind", "note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__note: _TypeAlias = _typing.Literal["note"]  # noqa: Y015
+    _WhichOneofArgType__note: _TypeAlias = _typing.Literal["_note", b"_note"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__note) -> _WhichOneofReturnType__note | None: ...
+
+Global___PriceOverrideEnd: _TypeAlias = PriceOverrideEnd  # noqa: Y015
+
 @_typing.final
 class PriceOverride(_message.Message):
-    """PriceOverride is a price of a curator's that is in force before every source."""
+    """PriceOverride is a price of a curator's, which is or was in force before every source."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -37,6 +104,10 @@ class PriceOverride(_message.Message):
     SET_BY_FIELD_NUMBER: _builtins.int
     SET_TIME_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    REPLACE_CARD_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
     override_id: _builtins.str
     """override_id identifies it, as ChangeOrigin.override_id does."""
     provider: _builtins.str
@@ -47,9 +118,18 @@ class PriceOverride(_message.Message):
     """reason the curator gave."""
     set_by: _builtins.str
     """set_by is who set it, as the caller typed it."""
+    state: Global___PriceOverrideState.ValueType
+    """state says whether it is in force."""
+    replace_card: _builtins.bool
+    """replace_card says whether rate_card is the whole price."""
+    percent: _builtins.str
+    """percent of what the sources state, if it was set so."""
     @_builtins.property
     def rate_card(self) -> _rate_card_pb2.RateCard:
-        """rate_card is the price."""
+        """rate_card is what it states. The price in force has other rates besides, as the sources
+        state them, unless replace_card is set. Of a percent it is what that came to when it was
+        set.
+        """
 
     @_builtins.property
     def set_time(self) -> _timestamp_pb2.Timestamp:
@@ -58,6 +138,10 @@ class PriceOverride(_message.Message):
     @_builtins.property
     def until_time(self) -> _timestamp_pb2.Timestamp:
         """until_time is when it ends by itself; absent if open."""
+
+    @_builtins.property
+    def end(self) -> Global___PriceOverrideEnd:
+        """end says how it ended; absent while it is in force."""
 
     def __init__(
         self,
@@ -70,20 +154,112 @@ class PriceOverride(_message.Message):
         set_by: _builtins.str = ...,
         set_time: _timestamp_pb2.Timestamp | None = ...,
         until_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___PriceOverrideState.ValueType = ...,
+        end: Global___PriceOverrideEnd | None = ...,
+        replace_card: _builtins.bool = ...,
+        percent: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_until_time", b"_until_time", "rate_card", b"rate_card", "set_time", b"set_time", "until_time", b"until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end", b"_end", "_percent", b"_percent", "_until_time", b"_until_time", "end", b"end", "percent", b"percent", "rate_card", b"rate_card", "set_time", b"set_time", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_until_time", b"_until_time", "model_id", b"model_id", "override_id", b"override_id", "provider", b"provider", "rate_card", b"rate_card", "reason", b"reason", "set_by", b"set_by", "set_time", b"set_time", "until_time", b"until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end", b"_end", "_percent", b"_percent", "_until_time", b"_until_time", "end", b"end", "model_id", b"model_id", "override_id", b"override_id", "percent", b"percent", "provider", b"provider", "rate_card", b"rate_card", "reason", b"reason", "replace_card", b"replace_card", "set_by", b"set_by", "set_time", b"set_time", "state", b"state", "until_time", b"until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end: _TypeAlias = _typing.Literal["end"]  # noqa: Y015
+    _WhichOneofArgType__end: _TypeAlias = _typing.Literal["_end", b"_end"]  # noqa: Y015
+    _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+    _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
     _WhichOneofReturnType__until_time: _TypeAlias = _typing.Literal["until_time"]  # noqa: Y015
     _WhichOneofArgType__until_time: _TypeAlias = _typing.Literal["_until_time", b"_until_time"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end) -> _WhichOneofReturnType__end | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__until_time) -> _WhichOneofReturnType__until_time | None: ...
 
 Global___PriceOverride: _TypeAlias = PriceOverride  # noqa: Y015
 
 @_typing.final
+class PriceOverridePreview(_message.Message):
+    """PriceOverridePreview is what a call would change, and what a sample of usage costs before
+    and after it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OLD_RATE_CARD_FIELD_NUMBER: _builtins.int
+    NEW_RATE_CARD_FIELD_NUMBER: _builtins.int
+    SAMPLE_USAGE_FIELD_NUMBER: _builtins.int
+    OLD_COST_FIELD_NUMBER: _builtins.int
+    NEW_COST_FIELD_NUMBER: _builtins.int
+    NEEDS_CONFIRM_FIELD_NUMBER: _builtins.int
+    needs_confirm: _builtins.bool
+    """needs_confirm says whether SetPriceOverride needs `confirm` for this."""
+    @_builtins.property
+    def old_rate_card(self) -> _rate_card_pb2.RateCard:
+        """old_rate_card is in force now; absent if the model has no price yet."""
+
+    @_builtins.property
+    def new_rate_card(self) -> _rate_card_pb2.RateCard:
+        """new_rate_card would be in force."""
+
+    @_builtins.property
+    def sample_usage(self) -> _containers.RepeatedCompositeFieldContainer[_usage_pb2.MeterQuantity]:
+        """sample_usage is, where one of the cards prices tokens, 2000 input tokens of which 1000
+        are read from a cache, and 500 output tokens; and one of each other thing that a card
+        prices. It counts as INPUT_CONVENTION_INCLUSIVE, without a context.
+        """
+
+    @_builtins.property
+    def old_cost(self) -> _cost_pb2.Cost:
+        """old_cost of sample_usage now; absent if the old card states no price for now."""
+
+    @_builtins.property
+    def new_cost(self) -> _cost_pb2.Cost:
+        """new_cost of sample_usage after the call, as old_cost."""
+
+    def __init__(
+        self,
+        *,
+        old_rate_card: _rate_card_pb2.RateCard | None = ...,
+        new_rate_card: _rate_card_pb2.RateCard | None = ...,
+        sample_usage: _abc.Iterable[_usage_pb2.MeterQuantity] | None = ...,
+        old_cost: _cost_pb2.Cost | None = ...,
+        new_cost: _cost_pb2.Cost | None = ...,
+        needs_confirm: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_new_cost", b"_new_cost", "_old_cost", b"_old_cost", "_old_rate_card", b"_old_rate_card", "new_cost", b"new_cost", "new_rate_card", b"new_rate_card", "old_cost", b"old_cost", "old_rate_card", b"old_rate_card"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_new_cost", b"_new_cost", "_old_cost", b"_old_cost", "_old_rate_card", b"_old_rate_card", "needs_confirm", b"needs_confirm", "new_cost", b"new_cost", "new_rate_card", b"new_rate_card", "old_cost", b"old_cost", "old_rate_card", b"old_rate_card", "sample_usage", b"sample_usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__new_cost: _TypeAlias = _typing.Literal["new_cost"]  # noqa: Y015
+    _WhichOneofArgType__new_cost: _TypeAlias = _typing.Literal["_new_cost", b"_new_cost"]  # noqa: Y015
+    _WhichOneofReturnType__old_cost: _TypeAlias = _typing.Literal["old_cost"]  # noqa: Y015
+    _WhichOneofArgType__old_cost: _TypeAlias = _typing.Literal["_old_cost", b"_old_cost"]  # noqa: Y015
+    _WhichOneofReturnType__old_rate_card: _TypeAlias = _typing.Literal["old_rate_card"]  # noqa: Y015
+    _WhichOneofArgType__old_rate_card: _TypeAlias = _typing.Literal["_old_rate_card", b"_old_rate_card"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__new_cost) -> _WhichOneofReturnType__new_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__old_cost) -> _WhichOneofReturnType__old_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__old_rate_card) -> _WhichOneofReturnType__old_rate_card | None: ...
+
+Global___PriceOverridePreview: _TypeAlias = PriceOverridePreview  # noqa: Y015
+
+@_typing.final
 class SetPriceOverrideRequest(_message.Message):
-    """SetPriceOverrideRequest sets the price of one model."""
+    """SetPriceOverrideRequest sets the price of one model, or a part of it: the rates that are
+    given. Other rates stay as the sources state them, now and when they change:
+
+      - Those of a meter that no given rate names.
+      - For a meter that one names, those in other contexts: a given input price without a
+        context leaves the batch price of input as it is. In its own context it replaces all
+        tiers, windows and dates of that meter.
+      - A given rate with a threshold, a UTC window or dates replaces only the one with the
+        same conditions, and applies before the others of its meter and context.
+
+    For a model that is free, or whose price is not known, nothing else stays.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -98,6 +274,11 @@ class SetPriceOverrideRequest(_message.Message):
     SET_BY_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    REGISTER_FIELD_NUMBER: _builtins.int
+    CONFIRM_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    REPLACE_CARD_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider is the seller, by name or alias. Required."""
     model_id: _builtins.str
@@ -109,8 +290,8 @@ class SetPriceOverrideRequest(_message.Message):
     completion: _builtins.str
     """completion is the price of output tokens, as prompt."""
     free: _builtins.bool
-    """free declares the model free: every price given must then be 0. Without it no price may
-    be 0 alone.
+    """free declares the model free: every price given must then be 0, and no other rate stays.
+    Without it no price may be 0 alone.
     """
     reason: _builtins.str
     """reason is required. At most 1000 characters."""
@@ -118,10 +299,30 @@ class SetPriceOverrideRequest(_message.Message):
     """set_by is kept with it and in the history. At most 200 characters; "grpc" if absent."""
     view: _price_change_pb2.ChangeView.ValueType
     """view is how much of the change is answered."""
+    register: _builtins.bool
+    """register makes a seller or model known that no source states, or that only an override
+    which has ended ever priced. Without it such a name is NOT_FOUND/PROVIDER_NOT_FOUND or
+    NOT_FOUND/MODEL_NOT_FOUND: it may be a slip.
+    """
+    confirm: _builtins.bool
+    """confirm is needed where a headline price (of a token, a request or an image, in effect
+    now) is more than 10 times higher or lower than without the override, to or from 0
+    included. Without it that is FAILED_PRECONDITION/CONFIRM_REQUIRED, which names both.
+    """
+    dry_run: _builtins.bool
+    """dry_run writes nothing and answers `preview`. It needs no `confirm`."""
+    replace_card: _builtins.bool
+    """replace_card makes what is given the whole price: no rate of the sources stays."""
+    percent: _builtins.str
+    """percent of every rate that the sources state, in the place of prices: a decimal string
+    over 0, "85" for 15 % off. It follows them when they change. Where they state no price
+    above 0 there is nothing to take it of: FAILED_PRECONDITION/MODEL_NOT_PRICED, and later on
+    the override then does not hold.
+    """
     @_builtins.property
     def rates(self) -> _containers.RepeatedCompositeFieldContainer[_rate_card_pb2.Rate]:
-        """rates is the whole rate card instead, in order of precedence; not together with prompt
-        and completion.
+        """rates are given instead, in order of precedence; not together with prompt and
+        completion.
         """
 
     @_builtins.property
@@ -142,13 +343,20 @@ class SetPriceOverrideRequest(_message.Message):
         set_by: _builtins.str | None = ...,
         until_time: _timestamp_pb2.Timestamp | None = ...,
         view: _price_change_pb2.ChangeView.ValueType = ...,
+        register: _builtins.bool = ...,
+        confirm: _builtins.bool = ...,
+        dry_run: _builtins.bool = ...,
+        replace_card: _builtins.bool = ...,
+        percent: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "_set_by", b"_set_by", "_until_time", b"_until_time", "completion", b"completion", "prompt", b"prompt", "set_by", b"set_by", "until_time", b"until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_percent", b"_percent", "_prompt", b"_prompt", "_set_by", b"_set_by", "_until_time", b"_until_time", "completion", b"completion", "percent", b"percent", "prompt", b"prompt", "set_by", b"set_by", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_prompt", b"_prompt", "_set_by", b"_set_by", "_until_time", b"_until_time", "completion", b"completion", "free", b"free", "model_id", b"model_id", "prompt", b"prompt", "provider", b"provider", "rates", b"rates", "reason", b"reason", "set_by", b"set_by", "unit", b"unit", "until_time", b"until_time", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_percent", b"_percent", "_prompt", b"_prompt", "_set_by", b"_set_by", "_until_time", b"_until_time", "completion", b"completion", "confirm", b"confirm", "dry_run", b"dry_run", "free", b"free", "model_id", b"model_id", "percent", b"percent", "prompt", b"prompt", "provider", b"provider", "rates", b"rates", "reason", b"reason", "register", b"register", "replace_card", b"replace_card", "set_by", b"set_by", "unit", b"unit", "until_time", b"until_time", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__completion: _TypeAlias = _typing.Literal["completion"]  # noqa: Y015
     _WhichOneofArgType__completion: _TypeAlias = _typing.Literal["_completion", b"_completion"]  # noqa: Y015
+    _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+    _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
     _WhichOneofReturnType__prompt: _TypeAlias = _typing.Literal["prompt"]  # noqa: Y015
     _WhichOneofArgType__prompt: _TypeAlias = _typing.Literal["_prompt", b"_prompt"]  # noqa: Y015
     _WhichOneofReturnType__set_by: _TypeAlias = _typing.Literal["set_by"]  # noqa: Y015
@@ -157,6 +365,8 @@ class SetPriceOverrideRequest(_message.Message):
     _WhichOneofArgType__until_time: _TypeAlias = _typing.Literal["_until_time", b"_until_time"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__completion) -> _WhichOneofReturnType__completion | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt) -> _WhichOneofReturnType__prompt | None: ...
     @_typing.overload
@@ -176,13 +386,14 @@ class SetPriceOverrideResponse(_message.Message):
     PRICE_OVERRIDE_FIELD_NUMBER: _builtins.int
     COVERED_MODEL_IDS_FIELD_NUMBER: _builtins.int
     TABLE_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def price_change(self) -> _price_change_pb2.PriceChange:
         """price_change is absent if the price was the same."""
 
     @_builtins.property
     def price_override(self) -> Global___PriceOverride:
-        """price_override is in force now."""
+        """price_override is in force now; absent in a dry run."""
 
     @_builtins.property
     def covered_model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -190,7 +401,13 @@ class SetPriceOverrideResponse(_message.Message):
 
     @_builtins.property
     def table(self) -> _read_pb2.TableRevision:
-        """table is the state of the price table after it; unchanged if the price was the same."""
+        """table is the state of the price table after it; unchanged if the price was the same, and
+        in a dry run.
+        """
+
+    @_builtins.property
+    def preview(self) -> Global___PriceOverridePreview:
+        """preview is set in a dry run."""
 
     def __init__(
         self,
@@ -199,13 +416,19 @@ class SetPriceOverrideResponse(_message.Message):
         price_override: Global___PriceOverride | None = ...,
         covered_model_ids: _abc.Iterable[_builtins.str] | None = ...,
         table: _read_pb2.TableRevision | None = ...,
+        preview: Global___PriceOverridePreview | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "price_change", b"price_change", "price_override", b"price_override", "table", b"table"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_preview", b"_preview", "_price_change", b"_price_change", "preview", b"preview", "price_change", b"price_change", "price_override", b"price_override", "table", b"table"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "covered_model_ids", b"covered_model_ids", "price_change", b"price_change", "price_override", b"price_override", "table", b"table"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_preview", b"_preview", "_price_change", b"_price_change", "covered_model_ids", b"covered_model_ids", "preview", b"preview", "price_change", b"price_change", "price_override", b"price_override", "table", b"table"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__preview: _TypeAlias = _typing.Literal["preview"]  # noqa: Y015
+    _WhichOneofArgType__preview: _TypeAlias = _typing.Literal["_preview", b"_preview"]  # noqa: Y015
     _WhichOneofReturnType__price_change: _TypeAlias = _typing.Literal["price_change"]  # noqa: Y015
     _WhichOneofArgType__price_change: _TypeAlias = _typing.Literal["_price_change", b"_price_change"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preview) -> _WhichOneofReturnType__preview | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__price_change) -> _WhichOneofReturnType__price_change | None: ...
 
 Global___SetPriceOverrideResponse: _TypeAlias = SetPriceOverrideResponse  # noqa: Y015
@@ -220,6 +443,7 @@ class ClearPriceOverrideRequest(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     CLEARED_BY_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider is the seller, by name or alias. Required."""
     model_id: _builtins.str
@@ -228,6 +452,8 @@ class ClearPriceOverrideRequest(_message.Message):
     """cleared_by is kept in the history. At most 200 characters; "grpc" if absent."""
     view: _price_change_pb2.ChangeView.ValueType
     """view is how much of the change is answered."""
+    dry_run: _builtins.bool
+    """dry_run writes nothing and answers `preview`."""
     def __init__(
         self,
         *,
@@ -235,10 +461,11 @@ class ClearPriceOverrideRequest(_message.Message):
         model_id: _builtins.str = ...,
         cleared_by: _builtins.str | None = ...,
         view: _price_change_pb2.ChangeView.ValueType = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cleared_by", b"_cleared_by", "cleared_by", b"cleared_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cleared_by", b"_cleared_by", "cleared_by", b"cleared_by", "model_id", b"model_id", "provider", b"provider", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cleared_by", b"_cleared_by", "cleared_by", b"cleared_by", "dry_run", b"dry_run", "model_id", b"model_id", "provider", b"provider", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cleared_by: _TypeAlias = _typing.Literal["cleared_by"]  # noqa: Y015
     _WhichOneofArgType__cleared_by: _TypeAlias = _typing.Literal["_cleared_by", b"_cleared_by"]  # noqa: Y015
@@ -254,34 +481,45 @@ class ClearPriceOverrideResponse(_message.Message):
 
     PRICE_CHANGE_FIELD_NUMBER: _builtins.int
     TABLE_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def price_change(self) -> _price_change_pb2.PriceChange:
         """price_change is absent if the price is the same without the override."""
 
     @_builtins.property
     def table(self) -> _read_pb2.TableRevision:
-        """table is the state of the price table after it."""
+        """table is the state of the price table after it; unchanged in a dry run."""
+
+    @_builtins.property
+    def preview(self) -> Global___PriceOverridePreview:
+        """preview is set in a dry run."""
 
     def __init__(
         self,
         *,
         price_change: _price_change_pb2.PriceChange | None = ...,
         table: _read_pb2.TableRevision | None = ...,
+        preview: Global___PriceOverridePreview | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "price_change", b"price_change", "table", b"table"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_preview", b"_preview", "_price_change", b"_price_change", "preview", b"preview", "price_change", b"price_change", "table", b"table"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_change", b"_price_change", "price_change", b"price_change", "table", b"table"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_preview", b"_preview", "_price_change", b"_price_change", "preview", b"preview", "price_change", b"price_change", "table", b"table"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__preview: _TypeAlias = _typing.Literal["preview"]  # noqa: Y015
+    _WhichOneofArgType__preview: _TypeAlias = _typing.Literal["_preview", b"_preview"]  # noqa: Y015
     _WhichOneofReturnType__price_change: _TypeAlias = _typing.Literal["price_change"]  # noqa: Y015
     _WhichOneofArgType__price_change: _TypeAlias = _typing.Literal["_price_change", b"_price_change"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preview) -> _WhichOneofReturnType__preview | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__price_change) -> _WhichOneofReturnType__price_change | None: ...
 
 Global___ClearPriceOverrideResponse: _TypeAlias = ClearPriceOverrideResponse  # noqa: Y015
 
 @_typing.final
 class ListPriceOverridesRequest(_message.Message):
-    """ListPriceOverridesRequest pages through the overrides in force. An unknown name yields an
-    empty list, and that is no error.
+    """ListPriceOverridesRequest pages through overrides. An unknown name yields an empty list,
+    and that is no error.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -289,29 +527,43 @@ class ListPriceOverridesRequest(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """provider narrows to one seller, by name or alias."""
     page_size: _builtins.int
     """page_size is at most 1000; 50 if absent."""
     page_token: _builtins.str
     """page_token: see ListSyncRunsRequest."""
+    model_id: _builtins.str
+    """model_id narrows to one id, at one seller or at all of them."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___PriceOverrideState.ValueType]:
+        """states are those to list; the ones in force alone if empty."""
+
     def __init__(
         self,
         *,
         provider: _builtins.str | None = ...,
         page_size: _builtins.int | None = ...,
         page_token: _builtins.str | None = ...,
+        model_id: _builtins.str | None = ...,
+        states: _abc.Iterable[Global___PriceOverrideState.ValueType] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "_page_token", b"_page_token", "_provider", b"_provider", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_id", b"_model_id", "_page_size", b"_page_size", "_page_token", b"_page_token", "_provider", b"_provider", "model_id", b"model_id", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "_page_token", b"_page_token", "_provider", b"_provider", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_id", b"_model_id", "_page_size", b"_page_size", "_page_token", b"_page_token", "_provider", b"_provider", "model_id", b"model_id", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__model_id: _TypeAlias = _typing.Literal["model_id"]  # noqa: Y015
+    _WhichOneofArgType__model_id: _TypeAlias = _typing.Literal["_model_id", b"_model_id"]  # noqa: Y015
     _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
     _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
     _WhichOneofReturnType__page_token: _TypeAlias = _typing.Literal["page_token"]  # noqa: Y015
     _WhichOneofArgType__page_token: _TypeAlias = _typing.Literal["_page_token", b"_page_token"]  # noqa: Y015
     _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
     _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_id) -> _WhichOneofReturnType__model_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
     @_typing.overload
@@ -323,7 +575,7 @@ Global___ListPriceOverridesRequest: _TypeAlias = ListPriceOverridesRequest  # no
 
 @_typing.final
 class ListPriceOverridesResponse(_message.Message):
-    """ListPriceOverridesResponse is one page of overrides, by provider and model_id."""
+    """ListPriceOverridesResponse is one page of overrides, those set last first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -371,8 +371,8 @@ class PricingServiceServicer(object):
 
     def SetPriceOverride(self, request, context):
         """SetPriceOverride puts a price of the curator's in force before every source,
-        until it is cleared or ends. The model need not be known. An override that is
-        there is replaced.
+        until it is cleared or ends. A model that nobody knows needs `register`, and a price
+        far off `confirm`; try it with dry_run first. An override that is there is replaced.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -387,7 +387,7 @@ class PricingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListPriceOverrides(self, request, context):
-        """ListPriceOverrides lists the overrides in force.
+        """ListPriceOverrides lists the overrides in force, and those of the past.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -75,6 +75,7 @@ from llmpricing.v1.cost_pb2 import ReceiptView as ReceiptView
 from llmpricing.v1.cost_pb2 import ReplayReceiptRequest as ReplayReceiptRequest
 from llmpricing.v1.cost_pb2 import ReplayReceiptResponse as ReplayReceiptResponse
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_BATCH_TOO_LARGE as ERROR_REASON_BATCH_TOO_LARGE
+from llmpricing.v1.error_reason_pb2 import ERROR_REASON_CONFIRM_REQUIRED as ERROR_REASON_CONFIRM_REQUIRED
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_DATABASE_UNAVAILABLE as ERROR_REASON_DATABASE_UNAVAILABLE
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_EPOCH_CHANGED as ERROR_REASON_EPOCH_CHANGED
 from llmpricing.v1.error_reason_pb2 import ERROR_REASON_HELD_CHANGE_NOT_FOUND as ERROR_REASON_HELD_CHANGE_NOT_FOUND
@@ -109,13 +110,26 @@ from llmpricing.v1.evidence_pb2 import ExplainPriceResponse as ExplainPriceRespo
 from llmpricing.v1.evidence_pb2 import ListDiscrepanciesRequest as ListDiscrepanciesRequest
 from llmpricing.v1.evidence_pb2 import ListDiscrepanciesResponse as ListDiscrepanciesResponse
 from llmpricing.v1.evidence_pb2 import SourceQuote as SourceQuote
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_ALL_IS_STATED as UNFILLED_REASON_ALL_IS_STATED
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_BASE_DIFFERS as UNFILLED_REASON_BASE_DIFFERS
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_BREAKS_ITS_KIND as UNFILLED_REASON_BREAKS_ITS_KIND
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_DIFFERS as UNFILLED_REASON_DIFFERS
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_NO_STANDARD_RATE as UNFILLED_REASON_NO_STANDARD_RATE
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_SECOND_UNIT as UNFILLED_REASON_SECOND_UNIT
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_TIERS_STAND as UNFILLED_REASON_TIERS_STAND
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_UNSPECIFIED as UNFILLED_REASON_UNSPECIFIED
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_ZERO as UNFILLED_REASON_ZERO
+from llmpricing.v1.evidence_pb2 import UnfilledRate as UnfilledRate
+from llmpricing.v1.evidence_pb2 import UnfilledReason as UnfilledReason
 from llmpricing.v1.held_change_pb2 import GetHeldChangeRequest as GetHeldChangeRequest
 from llmpricing.v1.held_change_pb2 import GetHeldChangeResponse as GetHeldChangeResponse
 from llmpricing.v1.held_change_pb2 import HOLD_DECISION_APPROVE as HOLD_DECISION_APPROVE
 from llmpricing.v1.held_change_pb2 import HOLD_DECISION_REJECT as HOLD_DECISION_REJECT
 from llmpricing.v1.held_change_pb2 import HOLD_DECISION_UNSPECIFIED as HOLD_DECISION_UNSPECIFIED
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEED_SHIFTED as HOLD_REASON_FEED_SHIFTED
+from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEED_SHRUNK as HOLD_REASON_FEED_SHRUNK
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEW_REFERENCES as HOLD_REASON_FEW_REFERENCES
+from llmpricing.v1.held_change_pb2 import HOLD_REASON_IMPLAUSIBLE as HOLD_REASON_IMPLAUSIBLE
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_RATIO_TO_OTHER_SOURCE as HOLD_REASON_RATIO_TO_OTHER_SOURCE
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_RATIO_TO_PAST as HOLD_REASON_RATIO_TO_PAST
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_UNPROVEN_SOURCE as HOLD_REASON_UNPROVEN_SOURCE
@@ -185,7 +199,13 @@ from llmpricing.v1.price_override_pb2 import ClearPriceOverrideRequest as ClearP
 from llmpricing.v1.price_override_pb2 import ClearPriceOverrideResponse as ClearPriceOverrideResponse
 from llmpricing.v1.price_override_pb2 import ListPriceOverridesRequest as ListPriceOverridesRequest
 from llmpricing.v1.price_override_pb2 import ListPriceOverridesResponse as ListPriceOverridesResponse
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_IN_FORCE as PRICE_OVERRIDE_STATE_IN_FORCE
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_PAST as PRICE_OVERRIDE_STATE_PAST
+from llmpricing.v1.price_override_pb2 import PRICE_OVERRIDE_STATE_UNSPECIFIED as PRICE_OVERRIDE_STATE_UNSPECIFIED
 from llmpricing.v1.price_override_pb2 import PriceOverride as PriceOverride
+from llmpricing.v1.price_override_pb2 import PriceOverrideEnd as PriceOverrideEnd
+from llmpricing.v1.price_override_pb2 import PriceOverridePreview as PriceOverridePreview
+from llmpricing.v1.price_override_pb2 import PriceOverrideState as PriceOverrideState
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideRequest as SetPriceOverrideRequest
 from llmpricing.v1.price_override_pb2 import SetPriceOverrideResponse as SetPriceOverrideResponse
 from llmpricing.v1.price_pb2 import BatchGetPricingRequest as BatchGetPricingRequest
@@ -526,15 +546,15 @@ class PricingServiceStub:
     """
     SetPriceOverride: _grpc.UnaryUnaryMultiCallable[_price_override_pb2.SetPriceOverrideRequest, _price_override_pb2.SetPriceOverrideResponse]
     """SetPriceOverride puts a price of the curator's in force before every source,
-    until it is cleared or ends. The model need not be known. An override that is
-    there is replaced.
+    until it is cleared or ends. A model that nobody knows needs `register`, and a price
+    far off `confirm`; try it with dry_run first. An override that is there is replaced.
     """
     ClearPriceOverride: _grpc.UnaryUnaryMultiCallable[_price_override_pb2.ClearPriceOverrideRequest, _price_override_pb2.ClearPriceOverrideResponse]
     """ClearPriceOverride ends an override: what the sources state is in force again,
     or nothing is known. NOT_FOUND/OVERRIDE_NOT_FOUND if there is none.
     """
     ListPriceOverrides: _grpc.UnaryUnaryMultiCallable[_price_override_pb2.ListPriceOverridesRequest, _price_override_pb2.ListPriceOverridesResponse]
-    """ListPriceOverrides lists the overrides in force."""
+    """ListPriceOverrides lists the overrides in force, and those of the past."""
     ListDiscrepancies: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListDiscrepanciesRequest, _evidence_pb2.ListDiscrepanciesResponse]
     """ListDiscrepancies lists the models on whose headline price two sources of one
     seller disagree now, the largest ratio first.
@@ -689,15 +709,15 @@ class PricingServiceAsyncStub(PricingServiceStub):
     """
     SetPriceOverride: _aio.UnaryUnaryMultiCallable[_price_override_pb2.SetPriceOverrideRequest, _price_override_pb2.SetPriceOverrideResponse]  # type: ignore[assignment]
     """SetPriceOverride puts a price of the curator's in force before every source,
-    until it is cleared or ends. The model need not be known. An override that is
-    there is replaced.
+    until it is cleared or ends. A model that nobody knows needs `register`, and a price
+    far off `confirm`; try it with dry_run first. An override that is there is replaced.
     """
     ClearPriceOverride: _aio.UnaryUnaryMultiCallable[_price_override_pb2.ClearPriceOverrideRequest, _price_override_pb2.ClearPriceOverrideResponse]  # type: ignore[assignment]
     """ClearPriceOverride ends an override: what the sources state is in force again,
     or nothing is known. NOT_FOUND/OVERRIDE_NOT_FOUND if there is none.
     """
     ListPriceOverrides: _aio.UnaryUnaryMultiCallable[_price_override_pb2.ListPriceOverridesRequest, _price_override_pb2.ListPriceOverridesResponse]  # type: ignore[assignment]
-    """ListPriceOverrides lists the overrides in force."""
+    """ListPriceOverrides lists the overrides in force, and those of the past."""
     ListDiscrepancies: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListDiscrepanciesRequest, _evidence_pb2.ListDiscrepanciesResponse]  # type: ignore[assignment]
     """ListDiscrepancies lists the models on whose headline price two sources of one
     seller disagree now, the largest ratio first.
@@ -969,8 +989,8 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_price_override_pb2.SetPriceOverrideResponse, _abc.Awaitable[_price_override_pb2.SetPriceOverrideResponse]]:
         """SetPriceOverride puts a price of the curator's in force before every source,
-        until it is cleared or ends. The model need not be known. An override that is
-        there is replaced.
+        until it is cleared or ends. A model that nobody knows needs `register`, and a price
+        far off `confirm`; try it with dry_run first. An override that is there is replaced.
         """
 
     @_abc_1.abstractmethod
@@ -989,7 +1009,7 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _price_override_pb2.ListPriceOverridesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_price_override_pb2.ListPriceOverridesResponse, _abc.Awaitable[_price_override_pb2.ListPriceOverridesResponse]]:
-        """ListPriceOverrides lists the overrides in force."""
+        """ListPriceOverrides lists the overrides in force, and those of the past."""
 
     @_abc_1.abstractmethod
     def ListDiscrepancies(

@@ -63,7 +63,9 @@ class _Meter:
 class _MeterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Meter.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     METER_UNSPECIFIED: _Meter.ValueType  # 0
-    """METER_UNSPECIFIED is never sent and not accepted."""
+    """METER_UNSPECIFIED is not accepted, and sent only where no meter was compared
+    (HoldEvidence).
+    """
     METER_INPUT_TOKENS: _Meter.ValueType  # 1
     METER_OUTPUT_TOKENS: _Meter.ValueType  # 2
     METER_CACHE_READ_TOKENS: _Meter.ValueType  # 3
@@ -136,7 +138,9 @@ class Meter(_Meter, metaclass=_MeterEnumTypeWrapper):
     """
 
 METER_UNSPECIFIED: Meter.ValueType  # 0
-"""METER_UNSPECIFIED is never sent and not accepted."""
+"""METER_UNSPECIFIED is not accepted, and sent only where no meter was compared
+(HoldEvidence).
+"""
 METER_INPUT_TOKENS: Meter.ValueType  # 1
 METER_OUTPUT_TOKENS: Meter.ValueType  # 2
 METER_CACHE_READ_TOKENS: Meter.ValueType  # 3
@@ -470,6 +474,7 @@ class Rate(_message.Message):
     PER_FIELD_NUMBER: _builtins.int
     MINIMUM_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     meter: Global___Meter.ValueType
     """meter is what is counted."""
     price: _builtins.str
@@ -483,6 +488,12 @@ class Rate(_message.Message):
     """minimum is the smallest quantity billed for a request that uses this meter, such
     as 10 seconds of audio; absent if there is none.
     """
+    source: _builtins.str
+    """source is who states the rate. A card in force is that of its source, and
+    what that leaves out may be stated by others. No part of rate_card_id: the
+    same rates by others are no change of price. Absent in a card that one source
+    states as it is, such as a quote, and in requests.
+    """
     @_builtins.property
     def conditions(self) -> Global___Conditions:
         """conditions say when the rate applies; absent if always."""
@@ -495,10 +506,11 @@ class Rate(_message.Message):
         per: _builtins.int | None = ...,
         minimum: _builtins.int | None = ...,
         conditions: Global___Conditions | None = ...,
+        source: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_conditions", b"_conditions", "_minimum", b"_minimum", "_per", b"_per", "conditions", b"conditions", "minimum", b"minimum", "per", b"per"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conditions", b"_conditions", "_minimum", b"_minimum", "_per", b"_per", "_source", b"_source", "conditions", b"conditions", "minimum", b"minimum", "per", b"per", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conditions", b"_conditions", "_minimum", b"_minimum", "_per", b"_per", "conditions", b"conditions", "meter", b"meter", "minimum", b"minimum", "per", b"per", "price", b"price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conditions", b"_conditions", "_minimum", b"_minimum", "_per", b"_per", "_source", b"_source", "conditions", b"conditions", "meter", b"meter", "minimum", b"minimum", "per", b"per", "price", b"price", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__conditions: _TypeAlias = _typing.Literal["conditions"]  # noqa: Y015
     _WhichOneofArgType__conditions: _TypeAlias = _typing.Literal["_conditions", b"_conditions"]  # noqa: Y015
@@ -506,12 +518,16 @@ class Rate(_message.Message):
     _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
     _WhichOneofReturnType__per: _TypeAlias = _typing.Literal["per"]  # noqa: Y015
     _WhichOneofArgType__per: _TypeAlias = _typing.Literal["_per", b"_per"]  # noqa: Y015
+    _WhichOneofReturnType__source: _TypeAlias = _typing.Literal["source"]  # noqa: Y015
+    _WhichOneofArgType__source: _TypeAlias = _typing.Literal["_source", b"_source"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conditions) -> _WhichOneofReturnType__conditions | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__per) -> _WhichOneofReturnType__per | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source) -> _WhichOneofReturnType__source | None: ...
 
 Global___Rate: _TypeAlias = Rate  # noqa: Y015
 

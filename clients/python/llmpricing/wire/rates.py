@@ -48,17 +48,24 @@ DECIMAL: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 _CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
-def rate_card_message(card: RateCard) -> pb.RateCard:
-    """A whole card."""
+def rate_card_message(card: RateCard, sources: Sequence[str] = ()) -> pb.RateCard:
+    """A whole card; `sources` are who states each of its rates, where that is to be told."""
     return pb.RateCard(
         rate_card_id=card.card_id,
         state=STATES[card.state],
         currency="USD",
-        rates=[rate_message(rate) for rate in card.rates],
+        rates=rate_messages(card, sources),
     )
 
 
-def rate_message(rate: Rate) -> pb.Rate:
+def rate_messages(card: RateCard, sources: Sequence[str] = ()) -> list[pb.Rate]:
+    """The rates of a card; `sources` are who states each of them, where that is to be told."""
+    if not sources:
+        return [rate_message(rate) for rate in card.rates]
+    return [rate_message(rate, source) for rate, source in zip(card.rates, sources, strict=True)]
+
+
+def rate_message(rate: Rate, source: str | None = None) -> pb.Rate:
     """A rate of a card; without conditions if it always applies."""
     return pb.Rate(
         meter=METERS[rate.meter],
@@ -66,6 +73,7 @@ def rate_message(rate: Rate) -> pb.Rate:
         per=rate.per,
         minimum=rate.minimum or None,
         conditions=conditions_message(rate.conditions),
+        source=source,
     )
 
 
