@@ -143,7 +143,8 @@ def total(synced: Synced, document: Mapping[str, Any]) -> Decimal | str:
 
 
 def test_a_better_sources_word_holds_for_every_name_of_its_model(synced: Synced) -> None:
-    wanted = cases("t1", "t3", "t5", "t8", "t10", "t12", "t14", "t19", "b1", "b3", "b6")
+    tried = ("t1", "t3", "t5", "t8", "t10", "t12", "t14", "t19")
+    wanted = cases(*tried, "b1", "b3", "b6", "b24")
     totals = {name: total(synced, case["request"]) for name, case in wanted.items()}
     assert totals == {name: Decimal(case["right"]) for name, case in wanted.items()}
 
