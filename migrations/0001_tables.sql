@@ -291,6 +291,8 @@ CREATE TABLE model_pricing (
         CHECK (num_nonnulls(beneath_source, beneath_model_key, beneath_card_id,
                             beneath_rate_sources) IN (0, 4))
 );
+CREATE INDEX model_pricing_by_beneath ON model_pricing (beneath_model_key)
+    WHERE beneath_model_key IS NOT NULL;
 COMMENT ON COLUMN model_pricing.quoted_model_key IS
     'The model whose quote is in force: this one, or the id under which the source states it.';
 COMMENT ON COLUMN model_pricing.beneath_source IS
