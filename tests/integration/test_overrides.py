@@ -566,7 +566,7 @@ def test_a_percent_is_taken_of_every_rate_and_follows_the_sources(
     def take(
         percent: str, model_id: str = "acme/one", **fields: Any
     ) -> pb.SetPriceOverrideResponse:
-        names: dict[str, Any] = {"provider": "openrouter", "model_id": model_id, "reason": "contract"}
+        names: dict[str, Any] = {"provider": "openrouter", "model_id": model_id, "reason": "a deal"}
         request = pb.SetPriceOverrideRequest(**names, percent=percent, **fields)
         return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
 
