@@ -41,7 +41,8 @@ test-recorded: $(INSTALLED) ## run the tests on recorded payloads: [PRICING_TEST
 unit: $(INSTALLED) ## run those tests that start neither server nor database
 	@exec $(BIN)/python -m pytest $(PARALLEL) -m 'not integration and not recorded'
 
-torture: $(INSTALLED) ## break servers and Postgres under the change stream: [MINUTES=10] [SEED=123]
+torture: $(INSTALLED) ## hostile names, then servers and Postgres broken under the change stream: [MINUTES=10] [SEED=123]
+	@PRICING_TEST_NAMES=10000 $(BIN)/python -m pytest -q tests/unit/test_matching_laws.py -k hostile
 	@exec $(BIN)/python -m tests.integration.torture $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 check: lint types imports lint-proto breaking stubs ## everything that looks at code without running it

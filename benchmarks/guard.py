@@ -21,6 +21,7 @@ from tests._guard_rates import (
     FACTORS,
     Count,
     feeds,
+    new_rows,
     true_changes,
     true_first_syncs,
     worlds,
@@ -79,6 +80,34 @@ def print_rows(slugs: Collection[str]) -> bool:
     return past.held == past.all and opinion.held == opinion.all
 
 
+def print_new(slugs: Collection[str]) -> bool:
+    """Rows that nothing else prices, wrong and true; whether all wrong and hardly a true one
+    were held."""
+    print("New rows that nothing else prices: a million times off, and as they are")
+    implausible, rare, real = Count(), Count(), Count()
+    for slug in slugs:
+        found = new_rows(slug)
+        print(
+            f"  {slug:18} implausible {found.implausible}; without a usual price {found.rare}; "
+            f"real {found.real}"
+        )
+        for name in found.passed[:5]:
+            print(f"    PASSED {name}")
+        for name in found.doubted[:5]:
+            print(f"    HELD {name}")
+        for total, count in (
+            (implausible, found.implausible),
+            (rare, found.rare),
+            (real, found.real),
+        ):
+            total.held += count.held
+            total.all += count.all
+    print(f"  implausible new rows held: {implausible}")
+    print(f"  those without a usual price in truth held: {rare}")
+    print(f"  real new rows held: {real}")
+    return implausible.held == implausible.all and real.held < 0.005 * real.all
+
+
 def print_true() -> bool:
     """What is true: feeds as they are, and the changes between recorded days."""
     print("True feeds, first sync: median ratio to references (how many)")
@@ -96,7 +125,7 @@ def print_true() -> bool:
         print(f"  {slug:18} against {world:18} {verdict}; {shown}")
         for each in plan.holding.opened[:5]:
             one = each.suspicion.evidence[0] if each.suspicion.evidence else None
-            print(f"    {'/'.join(each.listed.key)}: {one and (one.meter.value, str(one.ratio))}")
+            print(f"    {'/'.join(each.listed.key)}: {one and (one.meter, str(one.ratio))}")
     alone, beside, held_models = true_changes()
     print(
         f"True changes held, OpenRouter's recorded days: alone {alone}; beside the bundled "
@@ -112,6 +141,6 @@ if __name__ == "__main__":
     except pytest.skip.Exception as error:
         sys.exit(f"NOT MEASURED: {error}")
     chosen = sys.argv[1:] or list(feeds())
-    results = [print_feeds(chosen), print_rows(chosen), print_true()]
+    results = [print_feeds(chosen), print_rows(chosen), print_new(chosen), print_true()]
     print("all promises are kept" if all(results) else "A PROMISE IS BROKEN")
     sys.exit(not all(results))

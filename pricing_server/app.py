@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,8 +129,7 @@ async def running_server(
     heads = HeadNews()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(abandoned_work_ended, CALL_GRACE_SECONDS)
-        catalog = Catalog(genai_prices.SOURCE, clauses)
-        coverage = CatalogueCoverage(genai_prices.SOURCE.slug, catalog)
+        catalog, coverage = _bundled()
         covers = {genai_prices.SOURCE.slug: coverage.covered}
         reads = await _start_reads(stack, settings, logins, catalog, heads)
         store = PostgresSyncStore(logins.writer, covers)
@@ -161,6 +160,14 @@ async def running_server(
         )
         service = PricingService(backend, stream_write_seconds=settings.stream_write_seconds)
         yield RunningServer(await stack.enter_async_context(serving(service, settings, streams)))
+
+
+@cache
+def _bundled() -> tuple[Catalog, CatalogueCoverage]:
+    """The bundled catalogue and what it covers: of the release that is installed, so that nothing
+    in it changes, and servers of one process share it."""
+    catalog = Catalog(genai_prices.SOURCE, clauses)
+    return catalog, CatalogueCoverage(genai_prices.SOURCE.slug, catalog)
 
 
 async def _start_reads(

@@ -10,16 +10,18 @@ from functools import cache
 from typing import Final
 
 from llmpricing.meters import Meter
-from llmpricing.rate_card import PriceState, RateCard
+from llmpricing.rate_card import PriceState, Rate, RateCard
 from llmpricing.schedule import standard_rates
 from llmpricing.units import EXACT
 from pricing_server.domain.held_change import HoldEvidence
 from pricing_server.domain.json_document import decode_json
+from pricing_server.domain.names import ModelName
 from pricing_server.domain.source import Source
 from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.providers import SOURCES
 from pricing_server.sync.guard.rules import MIN_REFERENCES, ROW_RATIO, Opinion, Row, feed_medians
 from pricing_server.sync.sync_plan import Plan
+from pricing_server.sync.usual_prices import UsualPrices, usual_prices
 from tests._coverage import NOW, listings
 from tests._held_table import WRITTEN, HeldTable
 from tests._recorded import recorded
@@ -256,6 +258,80 @@ def _ratios(true: RateCard, other: RateCard) -> Iterator[Decimal]:
         if meter in known and known[meter].price and rate.price and "CACHE" not in meter.name:
             ratio = rate.price / known[meter].price
             yield max(ratio, 1 / ratio)
+
+
+# New rows ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class NewRows:
+    """Rows that no past, no other source and no other seller's price can judge."""
+
+    implausible: Count = field(default_factory=Count)
+    """A usual price in a unit a million times off."""
+    rare: Count = field(default_factory=Count)
+    """The same of rows without a usual price: of meters that few models have, or odd in truth."""
+    real: Count = field(default_factory=Count)
+    passed: list[str] = field(default_factory=list)
+    """Implausible ones that were let pass."""
+    doubted: list[str] = field(default_factory=list)
+    """Real ones that were held."""
+
+
+IMPLAUSIBLE_FACTORS: Final = (Decimal("1E6"), Decimal("1E-6"))
+_AT_ONCE: Final = 50
+"""One in so many rows is wrong at a time: the rest of the feed is true."""
+
+
+def new_rows(slug: str, rounds: int = _AT_ONCE) -> NewRows:
+    """The rows of a feed that nothing else prices, as they are, and each of them far off in one
+    of _AT_ONCE rounds, of which only the first `rounds` take place."""
+    found = NewRows()
+    source, listing = SOURCES[slug], feeds()[slug]
+    for world, table in worlds().items():
+        if world == PAST:
+            continue
+        # The first sync of the feed was let pass.
+        state = replace(table.state(source, listing, without_own=True), is_first_sync=False)
+        new = {
+            model.key
+            for model in listing.models
+            if model.card.state is PriceState.PRICED and not state.quotes_for(model.key)
+        }
+        held = _held(table.plan_of(state, source, listing))
+        for key in new:
+            found.real.add(key in held)
+        found.doubted += [f"{world}: {'/'.join(key)}" for key in new & held]
+        listed = usual_prices(model.card for model in listing.models)
+        usual = {**listed, **state.usual_prices}
+        for factor in IMPLAUSIBLE_FACTORS:
+            for turn in range(rounds):
+                wrong = {
+                    model.key: replace(model, card=scaled(model.card, factor), partial=None)
+                    for model in listing.models[turn::_AT_ONCE]
+                    if model.key in new
+                }
+                models = tuple(wrong.get(model.key, model) for model in listing.models)
+                held = _held(table.plan_of(state, source, replace(listing, models=models)))
+                for model in listing.models[turn::_AT_ONCE]:
+                    if model.key not in wrong:
+                        continue
+                    is_usual = any(_is_usual(rate, usual) for rate in model.card.rates)
+                    (found.implausible if is_usual else found.rare).add(model.key in held)
+                    if is_usual and model.key not in held:
+                        found.passed.append(f"{world}: {'/'.join(model.key)} x{factor:f}")
+    return found
+
+
+def _is_usual(rate: Rate, usual: Mapping[Meter, UsualPrices]) -> bool:
+    known = usual.get(rate.meter)
+    return known is not None and known.low <= rate.price / rate.per <= known.high
+
+
+def _held(plan: Plan) -> set[ModelName]:
+    """The models that are held by themselves."""
+    assert plan.holding.feed is None
+    return {opened.listed.key for opened in plan.holding.opened}
 
 
 # True data -----------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from pricing_server.sync.table_state import (
     TableState,
     cards_to_compare,
 )
+from pricing_server.sync.usual_prices import UsualPrices, usual_prices
 
 WRITTEN = datetime(2026, 12, 24, tzinfo=UTC)
 ORIGIN = ChangeOrigin(OriginKind.SYNC, ADMIN)
@@ -61,6 +62,8 @@ class HeldTable:
     quotes: dict[int, dict[str, Quote]] = field(default_factory=dict)
     cards: dict[str, RateCard] = field(default_factory=dict)
     entries: dict[int, Entry] = field(default_factory=dict)
+    usual: dict[str, Mapping[Meter, UsualPrices]] = field(default_factory=dict)
+    """What models cost, by source that is left out of it; "" for none."""
     named: dict[str, set[ModelName]] = field(default_factory=lambda: defaultdict(set))
 
     def sync(self, source: Source, data: Listing, *, register_unknown: bool = True) -> Plan:
@@ -137,7 +140,20 @@ class HeldTable:
             self._is_first(source, is_priced),
             Holds() if without_own else self._holds(source),
             {model.key: self.other_sellers(model) for model in new},
+            self.usual_prices(source.slug if without_own else ""),
         )
+
+    def usual_prices(self, without: str) -> Mapping[Meter, UsualPrices]:
+        """As the statement in SQL; perhaps without what one source alone states."""
+        if without not in self.usual:
+            self.usual[without] = usual_prices(
+                self.cards[model.card_id]
+                for model in self.models.values()
+                if model.card_id is not None
+                and model.is_active
+                and self.quotes[model.model_key].keys() - {without}
+            )
+        return self.usual[without]
 
     def _is_first(self, source: Source, is_priced: bool) -> bool:
         feeds = [
@@ -210,6 +226,7 @@ class HeldTable:
 
     def apply(self, plan: Plan, source: Source, data: Listing) -> None:
         self.cards |= plan.cards
+        self.usual.clear()
         for quoted in plan.quoted:
             key = quoted.listed.key
             if key not in self.models:

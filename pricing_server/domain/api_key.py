@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -37,7 +38,26 @@ SHORTEST_SECRET: Final = 8
 """Characters. A shorter secret guards nothing and may be in a payload by chance."""
 
 
+_ESCAPED_IN_ESCAPED: Final = 3
+# Of the characters that a key can have, which are printable ASCII.
+_JSON_ESCAPE: Final = re.compile(rb'\\(?:u00([0-9a-fA-F]{2})|(["/\\]))')
+
+
 def repeats_key(text: bytes | bytearray, api_key: str) -> bool:
-    """Whether the text contains the key: as it is, as in a URL, or with JSON's escaped slashes."""
-    forms = {api_key, quote(api_key, safe=""), api_key.replace("/", "\\/")}
-    return len(api_key) >= SHORTEST_SECRET and any(form.encode() in text for form in forms)
+    """Whether the text contains the key: as it is, as in a URL, or with any of its characters
+    escaped as in JSON, even as in JSON within JSON."""
+    if len(api_key) < SHORTEST_SECRET:
+        return False
+    forms = [form.encode() for form in {api_key, quote(api_key, safe="")}]
+    read = bytes(text)
+    for _ in range(_ESCAPED_IN_ESCAPED):
+        if any(form in read for form in forms):
+            return True
+        before, read = read, _JSON_ESCAPE.sub(_unescaped, read)
+        if read == before:
+            return False
+    return any(form in read for form in forms)
+
+
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(escape[1].decode()) if escape[1] is not None else escape[2]

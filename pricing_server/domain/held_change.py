@@ -23,6 +23,7 @@ class HoldReason(StrEnum):
     FEW_REFERENCES = "few_references"
     UNPROVEN_SOURCE = "unproven_source"
     FEED_SHRUNK = "feed_shrunk"
+    IMPLAUSIBLE = "implausible"
 
 
 FIRST_SYNC_REASONS = frozenset({HoldReason.FEW_REFERENCES, HoldReason.UNPROVEN_SOURCE})
@@ -61,6 +62,7 @@ class HoldEvidence:
     """None for a feed, as the two below."""
     reference: Decimal | None = None
     reference_source: str = ""
+    """Empty for a feed, and where the reference is a bound of what models cost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,11 +40,13 @@ from pricing_server.grpc_api.methods.sync_runs import (
     revert_sync_run,
     sync_provider,
 )
+from pricing_server.grpc_api.methods.upcoming_changes import list_upcoming_changes
 from pricing_server.history.audit import AuditReader
 from pricing_server.history.evidence import EvidenceReader, Explainer
 from pricing_server.history.held_changes import HeldReader
 from pricing_server.listing.listing import PriceLister
 from pricing_server.listing.price_list import PriceLists
+from pricing_server.listing.upcoming import UpcomingLister
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.scheduler.sync_schedule import Schedule
 from pricing_server.stream.change_streams import ChangeStreams
@@ -76,6 +78,7 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self._backend = backend
         self._costs = Costs(backend.lookup)
         self._lister = PriceLister(backend.lists, backend.sources)
+        self._upcoming = UpcomingLister(backend.lists)
         self._comparisons = Comparisons(backend.lookup, self._costs, backend.lists)
         self._explainer = Explainer(backend.lookup, backend.evidence)
         self._stream_write_seconds = stream_write_seconds
@@ -186,6 +189,11 @@ class PricingService(pricing_pb2_grpc.PricingServiceServicer):
         self, request: pb.ListPricingRequest, context: Any
     ) -> pb.ListPricingResponse:
         return await list_pricing(self._lister, request)
+
+    async def ListUpcomingChanges(
+        self, request: pb.ListUpcomingChangesRequest, context: Any
+    ) -> pb.ListUpcomingChangesResponse:
+        return await list_upcoming_changes(self._upcoming, request)
 
     async def ListDiscrepancies(
         self, request: pb.ListDiscrepanciesRequest, context: Any

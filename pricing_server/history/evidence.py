@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -12,11 +12,13 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
 from pricing_server.domain.errors import DatabaseUnavailable
 from pricing_server.domain.head import Head
-from pricing_server.domain.override import OverrideState, PriceOverride
+from pricing_server.domain.override import OVERRIDE, OverrideState, PriceOverride
 from pricing_server.domain.price_change import PriceChange
+from pricing_server.domain.source import SAYS_NOTHING, Coverage
 from pricing_server.lookup.answer import Answer
 from pricing_server.lookup.lookup import Lookup
 from pricing_server.lookup.price_query import PriceQuery
+from pricing_server.sync.completion import StatedCard, UnfilledRate, completed
 
 ATTEMPTS: Final = 3
 """How often to try to read a price and its evidence at one state of the price table."""
@@ -151,6 +153,21 @@ class Explainer:
                 # A cached answer: this process has not heard of the change yet.
                 await self._lookup.answer(replace(query, min_revision=evidence.head.revision))
         raise DatabaseUnavailable
+
+
+def unfilled_rates(
+    quotes: Sequence[StatedQuote], coverage: Mapping[str, Coverage], at: datetime
+) -> Mapping[str, Sequence[UnfilledRate]]:
+    """By source what it states and the card in force lacks. `coverage` is by source."""
+    winner = next((quote for quote in quotes if quote.is_in_force), None)
+    if winner is None or winner.source == OVERRIDE:
+        return {}
+    others = [StatedCard(quote.source, quote.card) for quote in quotes if quote is not winner]
+    stated = StatedCard(winner.source, winner.card, coverage.get(winner.source, SAYS_NOTHING))
+    found: dict[str, list[UnfilledRate]] = {}
+    for one in completed(stated, others, at).unfilled:
+        found.setdefault(one.source, []).append(one)
+    return found
 
 
 def _priced_model(answer: Answer) -> tuple[str, str]:

@@ -17,18 +17,23 @@ Value = TypeVar("Value")
 Read = Callable[[str], ListedModel]
 """Makes a row's model, given its checked id. Raises ValueError."""
 
+StatedRow = tuple[str, str, Read, object]
+"""Seller, model id, what makes the model, and all that the payload says of it."""
 
-def add_rows(listing: ListingBuilder, rows: Iterable[tuple[str, str, Read]]) -> None:
-    """Add rows as (seller, model id, read), of which several may name one model.
+
+def add_rows(listing: ListingBuilder, rows: Iterable[StatedRow]) -> None:
+    """Add rows, of which several may name one model.
 
     A catalogue lists a seller under several names, so rows that agree are one model.
     Where two prices differ, neither can be trusted more: the model is a fault.
     """
     reads: dict[tuple[str, str], list[Read]] = {}
-    for seller, model_id, read in rows:
+    stated: dict[tuple[str, str], list[object]] = {}
+    for seller, model_id, read, row in rows:
         reads.setdefault((seller, model_id), []).append(read)
-    for (seller, model_id), of_model in reads.items():
-        listing.read_row(seller, model_id, partial(_agreed, of_model, listing))
+        stated.setdefault((seller, model_id), []).append(row)
+    for key, of_model in reads.items():
+        listing.read_row(*key, partial(_agreed, of_model, listing), stated[key])
 
 
 def settled_reasoning(rates: Sequence[Rate]) -> Sequence[Rate]:

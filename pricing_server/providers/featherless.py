@@ -40,7 +40,8 @@ def read(document: object, received_at: datetime) -> Listing:
                 listing.notice("repeated_row", "the payload lists this model again", model_id)
                 continue
             seen.add(model_id)
-        listing.read_row("featherless", model_id, partial(_listed_model, fields, listing))
+        read = partial(_listed_model, fields, listing)
+        listing.read_row("featherless", model_id, read, fields)
     return listing.build(received_at, {"featherless": "Featherless"})
 
 

@@ -135,7 +135,8 @@ def read_skus(
         model.meanings.append(meaning)
     for model_id, model in models.items():
         long = long_above.get(model_id)
-        listing.read_row(provider, model_id, partial(_listed, provider, model, long, listing))
+        read = partial(_listed, provider, model, long, listing)
+        listing.read_row(provider, model_id, read, model.skus)
     return listing.build(received_at, {provider: name})
 
 

@@ -53,7 +53,7 @@ def read(document: object, received_at: datetime) -> Listing:
     for row in rows_under(document):
         fields = row if isinstance(row, Mapping) else {}
         model_id, entries = fields.get("id"), fields.get("providers")
-        listing.read_row("huggingface", model_id, partial(_routed, fields, listing))
+        listing.read_row("huggingface", model_id, partial(_routed, fields, listing), fields)
         if isinstance(model_id, str) and isinstance(entries, list):
             for entry in entries:
                 _read_sub_provider(model_id, entry, listing)
@@ -103,7 +103,8 @@ def _read_sub_provider(model_id: str, entry: object, listing: ListingBuilder) ->
         listing.notice(code, "a sub-provider that does not serve", model_id)
         return
     address = _address(model_id, fields)
-    listing.read_row("huggingface", address, partial(_served, model_id, fields, listing))
+    read = partial(_served, model_id, fields, listing)
+    listing.read_row("huggingface", address, read, fields)
 
 
 def _served(model_id: str, entry: Row, listing: ListingBuilder, address: str) -> ListedModel:

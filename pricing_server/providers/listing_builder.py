@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from llmpricing.names import name_fault
+from pricing_server.domain.json_document import repeated_key
 from pricing_server.domain.names import printable
 from pricing_server.domain.source_listing import (
     MAX_RATES,
@@ -25,6 +26,9 @@ MAX_DEPTH: Final = 32
 
 MAX_NOTICES: Final = 200
 """Codes of a run that are named; of recorded payloads there are fewer than ten."""
+
+MAX_FAULTS: Final = 10_000
+"""Rows that cannot be read, beyond which the payload is none; recorded ones have some hundred."""
 
 _DUPLICATE = "the payload lists this model more than once"
 
@@ -43,8 +47,18 @@ class ListingBuilder:
         self._noticed: dict[str, dict[str, None]] = {}
         self._duplicates: Counter[tuple[str, str]] = Counter()
 
-    def read_row(self, provider: str, model_id: object, read: Callable[[str], ListedModel]) -> None:
-        """Add what `read` makes of a row, given its checked id; a ValueError becomes its fault."""
+    def read_row(
+        self,
+        provider: str,
+        model_id: object,
+        read: Callable[[str], ListedModel],
+        stated: object = None,
+    ) -> None:
+        """Add what `read` makes of a row, given its checked id; a ValueError becomes its fault.
+
+        So does a key that is stated twice anywhere in `stated`, all that the payload says of the
+        row. Raises SourceError if too many rows cannot be read.
+        """
         key = None
         try:
             if not isinstance(model_id, str):
@@ -56,6 +70,7 @@ class ListingBuilder:
                 # Neither of two rows for one model can be trusted more than the other.
                 self._duplicates[key] += 1
                 raise RowError(_DUPLICATE)
+            refuse_repeated(stated)
             model = read(model_id)
             if len(model.card.rates) > MAX_RATES:
                 raise RowError(
@@ -64,6 +79,11 @@ class ListingBuilder:
             self._models[key] = model
         except ValueError as error:
             self._faults.append(Fault(printable(model_id), str(error), key))
+            if len(self._faults) > MAX_FAULTS:
+                raise SourceError(
+                    f"more than {MAX_FAULTS:,} rows cannot be read, the first: "
+                    f"{self._faults[0].message}"
+                ) from None
 
     def notice(self, code: str, message: str, model_id: str) -> None:
         """Name something of a row that becomes no rate."""
@@ -108,6 +128,12 @@ class ListingBuilder:
             message = f"{len(left_out)} more codes, each of fewer models than those named"
             named.append(Notice("more_codes", message, len(models), next(iter(models))))
         return tuple(named)
+
+
+def refuse_repeated(stated: object) -> None:
+    """Raise RowError if a key is stated more than once anywhere in a decoded value."""
+    if (key := repeated_key(stated)) is not None:
+        raise RowError(f"the key {printable(key, 80)} is stated more than once")
 
 
 def rows_under(document: object, key: str = "data") -> list[object]:

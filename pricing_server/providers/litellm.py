@@ -18,7 +18,7 @@ from pricing_server.domain.names import printable
 from pricing_server.domain.sellers import canonical
 from pricing_server.domain.source import CATALOGUE_RANK, Source, SourceEvidence
 from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
-from pricing_server.providers.catalogue_rows import Read, add_rows, settled_reasoning
+from pricing_server.providers.catalogue_rows import StatedRow, add_rows, settled_reasoning
 from pricing_server.providers.lifecycle import retirement_time
 from pricing_server.providers.listing_builder import (
     ListingBuilder,
@@ -59,9 +59,7 @@ def read(document: object, received_at: datetime) -> Listing:
     return listing.build(received_at)
 
 
-def _rows(
-    document: Mapping[str, object], listing: ListingBuilder
-) -> Iterator[tuple[str, str, Read]]:
+def _rows(document: Mapping[str, object], listing: ListingBuilder) -> Iterator[StatedRow]:
     for name, row in document.items():
         if name in _NO_MODELS:
             continue
@@ -76,7 +74,7 @@ def _rows(
             continue
         seller = seller_of(stated)
         read_row = partial(_listed_model, name, fields, seller, listing)
-        yield seller, model_id_of(name, stated, seller), read_row
+        yield seller, model_id_of(name, stated, seller), read_row, fields
 
 
 def seller_of(provider: str) -> str:

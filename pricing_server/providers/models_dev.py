@@ -23,12 +23,13 @@ from llmpricing.rate_card import (
     RateCard,
     Threshold,
 )
+from pricing_server.domain.json_document import RepeatedValue
 from pricing_server.domain.names import printable
 from pricing_server.domain.price_field import MILLION, Field
 from pricing_server.domain.sellers import canonical
 from pricing_server.domain.source import CATALOGUE_RANK, Source, SourceEvidence, ZeroMeans
 from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
-from pricing_server.providers.catalogue_rows import Read, add_rows, settled_reasoning
+from pricing_server.providers.catalogue_rows import StatedRow, add_rows, settled_reasoning
 from pricing_server.providers.context_length import context_length
 from pricing_server.providers.listing_builder import ListingBuilder, RowError, fragment_text
 
@@ -68,7 +69,7 @@ def read(document: object, received_at: datetime) -> Listing:
 
 def _rows(
     document: Mapping[str, object], listing: ListingBuilder, names: dict[str, str]
-) -> Iterator[tuple[str, str, Read]]:
+) -> Iterator[StatedRow]:
     for provider, stated in document.items():
         models = stated.get("models") if isinstance(stated, Mapping) else None
         if not isinstance(models, Mapping) or name_fault(provider):
@@ -78,9 +79,12 @@ def _rows(
         name = stated.get("name") if isinstance(stated, Mapping) else None
         if isinstance(name, str) and not name_fault(name):
             names.setdefault(seller, name)
+        # Of a seller that is there twice all models are in doubt.
+        repeated = [each for each in (stated, models) if isinstance(each, RepeatedValue)]
         for model_id, row in models.items():
             fields = row if isinstance(row, Mapping) else {}
-            yield seller, model_id, partial(_listed_model, seller, fields, listing)
+            read_row = partial(_listed_model, seller, fields, listing)
+            yield seller, model_id, read_row, [repeated, fields]
 
 
 def _without_models(provider: str) -> ListedModel:

@@ -23,6 +23,7 @@ from llmpricing.rate_card import (
     Threshold,
 )
 from llmpricing.units import same_price
+from pricing_server.domain.json_document import RepeatedValue
 from pricing_server.domain.names import printable
 from pricing_server.domain.price_field import US_CENT, Field
 from pricing_server.domain.sellers import canonical
@@ -74,6 +75,8 @@ def read(document: object, received_at: datetime) -> Listing:
     for part, models in document.items():
         if not isinstance(models, Mapping) or not models:
             raise SourceError(f"the file of {printable(part)} is not an object of models by id")
+        if isinstance(models, RepeatedValue):
+            raise SourceError(f"the file of {printable(part)} is there more than once")
         seller = canonical(part)
         entries: dict[str, dict[str, object]] = {}
         for name, entry in models.items():
@@ -81,7 +84,8 @@ def read(document: object, received_at: datetime) -> Listing:
                 split = _SPLIT.fullmatch(name)
                 entries.setdefault(split["model"] if split else name, {})[name] = entry
         for model_id, of_model in entries.items():
-            listing.read_row(seller, model_id, partial(_listed_model, seller, of_model, listing))
+            read_row = partial(_listed_model, seller, of_model, listing)
+            listing.read_row(seller, model_id, read_row, of_model)
     return listing.build(received_at)
 
 

@@ -36,7 +36,7 @@ def read_rows(
     listing = ListingBuilder()
     for row in rows:
         fields = row if isinstance(row, Mapping) else {}
-        listing.read_row(seller, fields.get(id_key), partial(read, fields, listing))
+        listing.read_row(seller, fields.get(id_key), partial(read, fields, listing), fields)
     return listing.build(received_at, {seller: name})
 
 

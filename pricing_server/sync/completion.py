@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Final, TypeAlias
 
 from llmpricing.meters import Meter
@@ -82,12 +83,44 @@ class StatedCard:
     coverage: Coverage = SAYS_NOTHING
 
 
+class UnfilledReason(StrEnum):
+    """Why a rate that another source states is not filled."""
+
+    BASE_DIFFERS = "base differs"
+    """The two do not state the same input and output price."""
+    ALL_IS_STATED = "all is stated"
+    """The source in force states all that it charges."""
+    DIFFERS = "differs"
+    """The two differ on the meter, or in the context."""
+    TIERS_STAND = "tiers stand"
+    """The card has tiers or windows of its own."""
+    SECOND_UNIT = "second unit"
+    """It would charge a second time what the card charges by another unit."""
+    NO_STANDARD_RATE = "no standard rate"
+    """It is a condition of what has no standard rate on the card."""
+    ZERO = "zero"
+    """A zero may mean anything."""
+    BREAKS_ITS_KIND = "breaks its kind"
+    """Such as a batch price above the standard one."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnfilledRate:
+    """A rate that a source states and that the card in force lacks."""
+
+    source: str
+    rate: Rate
+    reason: UnfilledReason
+
+
 @dataclass(frozen=True, slots=True)
 class CompletedCard:
     """A card, and who states each of its rates, in their order."""
 
     card: RateCard
     sources: tuple[str, ...]
+    unfilled: tuple[UnfilledRate, ...] = ()
+    """What others state that the card lacks."""
 
     @classmethod
     def alone(cls, source: str, card: RateCard) -> CompletedCard:
@@ -103,9 +136,10 @@ def completed(winner: StatedCard, others: Iterable[StatedCard], at: datetime) ->
     draft = _Draft(winner, at)
     for other in others:
         if other.card.state is PriceState.PRICED:
-            theirs = _base(other.card, at)
-            if _is_same_base(base, theirs):
+            if _is_same_base(base, _base(other.card, at)):
                 draft.fill_from(other, _period([winner.card, other.card], base, at))
+            else:
+                draft.leave_unfilled(other.card.rates, other.source, UnfilledReason.BASE_DIFFERS)
     return draft.finished()
 
 
@@ -154,51 +188,115 @@ class _Draft:
             self._rates.setdefault(rate.meter, []).append(rate)
         self._source = winner.source
         self._filled: dict[tuple[Meter, Conditions], str] = {}
+        self._unfilled: list[UnfilledRate] = []
 
     def fill_from(self, other: StatedCard, period: _BasePeriod) -> None:
         """Fill what the card lacks and this one, of the same base prices, states."""
         theirs = _by_context(other.card)
+        standard = theirs.get(STANDARD, {})
         for context in sorted(theirs, key=len):
-            if not self._coverage.excludes(context) and self._agrees_in(context, theirs[context]):
-                self._fill_context(context, theirs[context], other.source, period)
+            mine = self._in_context(context)
+            refused = self._refused_context(context, mine, theirs[context])
+            for meter, stated in theirs[context].items():
+                # Where the card has the meter, its tiers and windows may still be lacking.
+                group = [rate for rate in stated if meter not in mine or _is_special(rate)]
+                rates = [one for rate in group if (one := period.of(rate)) is not None]
+                if not rates:
+                    continue
+                reason = (
+                    refused
+                    or self._refused_meter(meter, context, mine, standard)
+                    or self._refused_prices(meter, context, rates)
+                )
+                if reason is None:
+                    self._add(rates, other.source)
+                else:
+                    self.leave_unfilled(rates, other.source, reason)
+
+    def leave_unfilled(self, rates: Iterable[Rate], source: str, reason: UnfilledReason) -> None:
+        """Note why rates of a source are not filled."""
+        self._unfilled += [UnfilledRate(source, rate, reason) for rate in rates]
 
     def finished(self) -> CompletedCard:
-        """The card as it is now."""
-        card = RateCard.of(
-            PriceState.PRICED, [one for each in self._rates.values() for one in each]
-        )
+        """The card as it is now. What another source filled in the end was not left out."""
+        placed = [rate for rates in self._rates.values() for rate in rates]
+        has = {(rate.meter, rate.conditions.context, _is_special(rate)) for rate in placed}
+        card = RateCard.of(PriceState.PRICED, placed)
         return CompletedCard(
-            card, tuple(self._filled.get(rate.key, self._source) for rate in card.rates)
+            card,
+            tuple(self._filled.get(rate.key, self._source) for rate in card.rates),
+            tuple(
+                one
+                for one in self._unfilled
+                if (one.rate.meter, one.rate.conditions.context, _is_special(one.rate)) not in has
+            ),
         )
 
-    def _fill_context(
+    def _refused_context(
         self,
         context: Context,
+        mine: Mapping[Meter, Sequence[Rate]],
         theirs: Mapping[Meter, Sequence[Rate]],
-        source: str,
-        period: _BasePeriod,
-    ) -> None:
-        mine = self._in_context(context)
-        has_conditions = self._coverage.has_all_tiers or any(
-            _is_of_size(rate) or _is_of_time(rate) for rates in mine.values() for rate in rates
+    ) -> UnfilledReason | None:
+        """Why nothing of a context is filled."""
+        if self._coverage.excludes(context):
+            return UnfilledReason.ALL_IS_STATED
+        if context == STANDARD:
+            return None
+        if not all(
+            _is_same(mine[meter], theirs[meter], self._at) for meter in theirs if meter in mine
+        ):
+            return UnfilledReason.DIFFERS
+        # Output alone at the price of a mode would charge its input at the standard one.
+        reasons = (
+            self._refused_prices(meter, context, theirs[meter])
+            for meter in _BASE
+            if meter in theirs and meter not in mine
         )
-        for meter, rates in theirs.items():
-            if self._differs(meter, context, theirs):
-                continue
-            if meter in mine:
-                # A ladder and windows at once are one statement that no half of may be taken.
-                group = [
-                    rate
-                    for rate in rates
-                    if (_is_of_size(rate) or _is_of_time(rate)) and not has_conditions
-                ]
-            elif self._may_be_new(meter, context):
-                group = list(rates)
-            else:
-                continue
-            held = [one for rate in group if (one := period.of(rate)) is not None]
-            if held and all(rate.price for rate in held) and self._keeps_kind(meter, context, held):
-                self._add(held, source)
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def _refused_meter(
+        self,
+        meter: Meter,
+        context: Context,
+        mine: Mapping[Meter, Sequence[Rate]],
+        theirs: Mapping[Meter, Sequence[Rate]],
+    ) -> UnfilledReason | None:
+        """Why a meter is not filled. `mine` are the rates of the card in this context, `theirs`
+        those of the other source in the standard one."""
+        standard = self._rates.get(meter, ())
+        stands = [rate for rate in standard if rate.conditions.context == STANDARD]
+        if stands and meter in theirs and not _is_same(stands, theirs[meter], self._at):
+            return UnfilledReason.DIFFERS
+        if meter in mine:
+            if self._coverage.has_all_tiers:
+                return UnfilledReason.ALL_IS_STATED
+            has_conditions = any(_is_special(rate) for rates in mine.values() for rate in rates)
+            # A ladder and windows at once are one statement that no half of may be taken.
+            return UnfilledReason.TIERS_STAND if has_conditions else None
+        if context != STANDARD:
+            # A condition of what the card prices at all.
+            return None if stands else UnfilledReason.NO_STANDARD_RATE
+        if meter in self._coverage.meters:
+            return UnfilledReason.ALL_IS_STATED
+        if meter in _BASE:
+            return UnfilledReason.BASE_DIFFERS
+        return UnfilledReason.SECOND_UNIT if self._is_second_unit(meter) else None
+
+    def _is_second_unit(self, meter: Meter) -> bool:
+        priced = self._rates.keys()
+        return any(meter in units and units & priced for units in _UNITS_OF_ONE_THING) or any(
+            tokens in priced and meter in counted for tokens, counted in _COUNTED_AS_TOKENS.items()
+        )
+
+    def _refused_prices(
+        self, meter: Meter, context: Context, rates: Sequence[Rate]
+    ) -> UnfilledReason | None:
+        if not all(rate.price for rate in rates):
+            return UnfilledReason.ZERO
+        if not self._keeps_kind(meter, context, rates):
+            return UnfilledReason.BREAKS_ITS_KIND
+        return None
 
     def _in_context(self, context: Context) -> Mapping[Meter, Sequence[Rate]]:
         found = {
@@ -206,37 +304,6 @@ class _Draft:
             for meter, rates in self._rates.items()
         }
         return {meter: rates for meter, rates in found.items() if rates}
-
-    def _agrees_in(self, context: Context, theirs: Mapping[Meter, Sequence[Rate]]) -> bool:
-        """Whether what both state in a context is the same there. In the standard one only the
-        base must be, which it is."""
-        if context == STANDARD:
-            return True
-        mine = self._in_context(context)
-        return all(
-            _is_same(mine[meter], theirs[meter], self._at) for meter in theirs if meter in mine
-        )
-
-    def _differs(
-        self, meter: Meter, context: Context, theirs: Mapping[Meter, Sequence[Rate]]
-    ) -> bool:
-        mine = self._in_context(STANDARD).get(meter)
-        if mine is None or context != STANDARD:
-            return False
-        return not _is_same(mine, theirs[meter], self._at)
-
-    def _may_be_new(self, meter: Meter, context: Context) -> bool:
-        if context != STANDARD:
-            # A condition of what the card prices at all.
-            return bool(self._in_context(STANDARD).get(meter))
-        if meter in self._coverage.meters or meter in _BASE:
-            return False
-        priced = self._rates.keys()
-        if any(meter in units and units & priced for units in _UNITS_OF_ONE_THING):
-            return False
-        return not any(
-            tokens in priced and meter in counted for tokens, counted in _COUNTED_AS_TOKENS.items()
-        )
 
     def _keeps_kind(self, meter: Meter, context: Context, rates: Sequence[Rate]) -> bool:
         standard = self._standard(_CACHE_READS.get(meter, meter) if not context else meter)
@@ -260,7 +327,7 @@ class _Draft:
 
     def _add(self, rates: Sequence[Rate], source: str) -> None:
         placed = self._rates.setdefault(rates[0].meter, [])
-        has_ladder = any(_is_of_size(rate) or _is_of_time(rate) for rate in rates)
+        has_ladder = any(_is_special(rate) for rate in rates)
         start = 0
         for rate in rates:
             place = start
@@ -274,7 +341,7 @@ class _Draft:
 def _yields(placed: Rate, new: Rate, has_ladder: bool) -> bool:
     """Whether a rate of a card comes behind a new one of the same meter."""
     before, after = placed.conditions, new.conditions
-    is_special = _is_of_size(placed) or _is_of_time(placed)
+    is_special = _is_special(placed)
     if set(before.context) < set(after.context):
         # The special rate of a wider context comes first where the two are stated by nobody.
         return not is_special or has_ladder or _is_cheaper(placed, new)
@@ -358,6 +425,10 @@ def _is_of_size(rate: Rate) -> bool:
 
 def _is_of_time(rate: Rate) -> bool:
     return rate.conditions.utc_window is not None
+
+
+def _is_special(rate: Rate) -> bool:
+    return _is_of_size(rate) or _is_of_time(rate)
 
 
 def _has_window(rates: Iterable[Rate]) -> bool:

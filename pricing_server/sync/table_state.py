@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.quote import Covered, Quote
 from pricing_server.domain.source import SAYS_NOTHING, Coverage, Source
 from pricing_server.domain.source_listing import ListedModel, Listing
+from pricing_server.sync.usual_prices import UsualPrices, area_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,9 @@ class TableState:
     other_sellers: Mapping[ModelName, Mapping[Meter, Decimal]] = field(default_factory=dict)
     """Of listed models that no source of the same seller has: the median of what other sellers
     charge for the same model, in USD per one."""
+    usual_prices: Mapping[Meter, UsualPrices] = field(default_factory=dict)
+    """What listed models cost, of meters that enough of them have; may be empty where a listing
+    changes nothing."""
     covered: Mapping[ModelName, tuple[Covered, ...]] = field(default_factory=dict)
     """Listed ids that other sources state under another id, as far as that is not known yet."""
     covers: Mapping[ModelName, Covered] = field(default_factory=dict)
@@ -209,6 +213,26 @@ class TableState:
             and not any(quote.is_dated for quote in self.quotes[model.model_key])
         )
 
+    def siblings_of(self, keys: Collection[ModelName]) -> Mapping[ModelName, list[KnownModel]]:
+        """Listed models of the same seller that are the same model under another area's id, with
+        a price that a source states."""
+        areas = {key: area_of(key[1]) for key in keys}
+        wanted = {(key[0], area.family) for key, area in areas.items()}
+        families: dict[tuple[str, str], list[tuple[str, KnownModel]]] = {}
+        for model in self.models.values() if wanted else ():
+            area = area_of(model.model_id)
+            name = (model.provider, area.family)
+            if name in wanted and model.is_active and model.source not in (None, OVERRIDE):
+                families.setdefault(name, []).append((area.name, model))
+        return {
+            key: [
+                model
+                for name, model in families.get((key[0], area.family), ())
+                if name != area.name
+            ]
+            for key, area in areas.items()
+        }
+
     def _newly_covering(self, key: ModelName) -> Iterator[Quote]:
         for covered in self.covered.get(key, ()):
             quote = self.quote_by(covered.source, (key[0], covered.stated_as))
@@ -243,6 +267,9 @@ def cards_to_compare(state: TableState, listing: Listing, source: Source) -> set
             needed |= card_ids
     for key in listed.keys() - state.models.keys():
         needed |= {quote.card_id for quote in state.quotes_for(key)}
+    new = {key for key in listed if state.quote_by(source.slug, key) is None}
+    for siblings in state.siblings_of(new).values():
+        needed |= {each.card_id for each in siblings if each.card_id is not None}
     for kept in (state.holds.own, state.holds.rejected):
         for key, hold in kept.items():
             stated = listed.get(key)

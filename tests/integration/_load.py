@@ -88,7 +88,7 @@ class Load:
                 calls.append(Call(**json.loads(line)))
         return self._calls
 
-    def first(self, holds: Callable[[Call], bool], what: str, seconds: float = 30) -> list[Call]:
+    def first(self, holds: Callable[[Call], bool], what: str, seconds: float = 90) -> list[Call]:
         """The first call of each client of which something holds, once there is one."""
 
         def found() -> list[Call] | None:

@@ -8,7 +8,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _PAUSE = 0.02
-_DEADLINE = 30.0
+_DEADLINE = 90.0
+"""Ends what hangs. A test that promises a time says its own."""
 
 
 def until(happened: Callable[[], T], what: str, seconds: float = _DEADLINE) -> T:

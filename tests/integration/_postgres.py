@@ -51,7 +51,7 @@ class User:
         return self.process.stdout.readline().strip()
 
     def leave(self) -> None:
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=90)
         assert self.process.returncode == 0
 
 
@@ -84,8 +84,8 @@ def user(
 
 
 def wait_until_stopped(home: Path) -> None:
-    """Returns when no process of the server is alive; fails after 20 s."""
-    deadline = time.monotonic() + 20
+    """Returns when no process of the server is alive; fails after 90 s."""
+    deadline = time.monotonic() + 90
     with (home / "server.lock").open("a") as lock:
         while time.monotonic() < deadline:
             try:

@@ -29,6 +29,12 @@ from tests.integration._poll import eventually, until
 
 CALL_SECONDS = 90.0
 """Ends a call that hangs; no promise of how long one takes, which is up to the machine."""
+NO_BUFFER: dict[str, Any] = {"stream_buffer_bytes": 0}
+"""Most tests have no stream. A server with a buffer first reads the whole first sync into it."""
+BUFFER: dict[str, Any] = {
+    "stream_buffer_bytes": Settings.model_fields["stream_buffer_bytes"].default
+}
+"""What servers have unless they are told otherwise."""
 ADMIN_TOKEN = "integration-token"
 FULL: dict[str, Any] = {"view": pb.CHANGE_VIEW_FULL}
 """What tests look at of a change, unless they say otherwise."""
@@ -117,7 +123,7 @@ async def in_process_server(
                 patch.delenv(name)
         with tempfile.TemporaryDirectory() as directory:
             # Sources are synced by the tests, not by themselves.
-            defaults: dict[str, Any] = {"sync_interval": "off", "source_urls": urls}
+            defaults: dict[str, Any] = {"sync_interval": "off", "source_urls": urls, **NO_BUFFER}
             settings = {"data_dir": Path(directory), **defaults, **settings}
             chosen = Settings(**(settings | {"listen": "127.0.0.1:0"}))
             async with (
@@ -169,7 +175,7 @@ class ServerProcess:
             assert self.process.poll() is None, f"it ended: {self.errors}"
             return next((line for line in self.output if line.startswith("serving on ")), None)
 
-        line = until(serving, "a server that serves", 60)
+        line = until(serving, "a server that serves")
         assert line is not None
         return line.removeprefix("serving on ").strip()
 
@@ -189,9 +195,9 @@ class ServerProcess:
 
     def wait(self) -> int:
         """The exit code, when all output is there."""
-        code = self.process.wait(60)
+        code = self.process.wait(CALL_SECONDS)
         for reader in self._readers:
-            reader.join(60)
+            reader.join(CALL_SECONDS)
         return code
 
     def dispose(self) -> None:

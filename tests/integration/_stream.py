@@ -15,7 +15,7 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
 from tests.integration._status import Refusal, refusal_of
 
-READ_SECONDS = 20.0
+READ_SECONDS = 60.0
 
 Response = pb.StreamPriceChangesResponse
 Key = tuple[int, str, str]

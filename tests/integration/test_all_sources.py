@@ -186,3 +186,33 @@ def kinds(price: pb.ModelPricing) -> set[tuple[int, str]]:
 
 def headline(price: pb.ModelPricing) -> tuple[str, str, str, str]:
     return price.prompt, price.completion, price.request, price.image
+
+
+def explained(synced: Synced, provider: str, model_id: str) -> pb.ExplainPriceResponse:
+    request = pb.ExplainPriceRequest(provider=provider, model_id=model_id)
+    return synced.stub.ExplainPrice(request, timeout=CALL_SECONDS)
+
+
+def test_an_explanation_leads_from_every_rate_to_who_states_it(synced: Synced) -> None:
+    found = explained(synced, "google", "gemini-2.5-flash")
+    stated = {
+        (quote.source, rate.meter, rate.price, str(rate.conditions.context))
+        for quote in found.quotes
+        for rate in quote.rate_card.rates
+    }
+    told = {
+        (rate.source, rate.meter, rate.price, str(rate.conditions.context))
+        for rate in found.pricing.rates
+    }
+    assert told <= stated
+    assert len({source for source, *_ in told}) > 1
+
+
+def test_an_explanation_tells_what_does_not_complete_a_card_and_why(synced: Synced) -> None:
+    found = explained(synced, "openai", "gpt-3.5-turbo")
+    unfilled = {
+        (quote.source, one.rate.meter): one.reason
+        for quote in found.quotes
+        for one in quote.unfilled_rates
+    }
+    assert unfilled["models-dev", pb.METER_CACHE_READ_TOKENS] == pb.UNFILLED_REASON_BREAKS_ITS_KIND

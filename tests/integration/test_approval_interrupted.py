@@ -10,7 +10,8 @@ import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.runtime.fault_points import FaultPoint
-from tests.integration._runs import Bench, ServerProcess, bench_on, until
+from tests.integration._poll import until
+from tests.integration._runs import Bench, ServerProcess, bench_on
 from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration

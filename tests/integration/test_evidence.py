@@ -14,12 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._grpcurl import Grpcurl
-from tests.integration._runs import (
-    CALL_SECONDS,
-    Bench,
-    ServerProcess,
-    bench_on,
-)
+from tests.integration._runs import Bench, ServerProcess, bench_on
+from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
 

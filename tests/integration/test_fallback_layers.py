@@ -90,7 +90,7 @@ class Service:
 
     async def until(self, holds: Callable[[pb.ModelPricing], bool]) -> pb.ModelPricing:
         """The price of the apple once something holds of it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(CALL_SECONDS):
             while True:
                 price = await self.price(APPLE)
                 if holds(price):
@@ -99,7 +99,9 @@ class Service:
 
     async def sync(self, *sources: str) -> None:
         for source in sources:
-            run = await self.stub.SyncProvider(pb.SyncProviderRequest(provider=source), timeout=60)
+            run = await self.stub.SyncProvider(
+                pb.SyncProviderRequest(provider=source), timeout=CALL_SECONDS
+            )
             assert run.run.status == pb.SYNC_STATUS_SUCCESS, run.run.error_message
 
 
@@ -385,7 +387,7 @@ async def test_without_the_database_the_price_file_and_the_catalogue_answer(
             assert price.pricing_source == MANUAL
             assert price.freshness == pb.FRESHNESS_DATABASE_DOWN
             path.unlink()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(CALL_SECONDS):
                 while "the file is gone" not in price.source_detail:
                     price = await service.price("never-asked")
             assert price.freshness == pb.FRESHNESS_DATABASE_DOWN

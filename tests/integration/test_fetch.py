@@ -690,7 +690,9 @@ async def test_a_key_with_odd_characters_survives_the_query(serve: Serve, fetche
     assert server.requests[0].startswith("GET /?key=a%26b%3Dc%2F%2B%25d%23e%3Ff ")
 
 
-@pytest.mark.parametrize("spelt", ["sk-live/012345", "sk-live\\/012345", "sk-live%2F012345"])
+@pytest.mark.parametrize(
+    "spelt", ["sk-live/012345", "sk-live\\/012345", "sk-live%2F012345", "\\u0073k-live/012345"]
+)
 async def test_a_body_that_repeats_the_key_is_refused_since_it_would_be_kept(
     serve: Serve, fetcher: Fetcher, spelt: str
 ) -> None:

@@ -348,6 +348,26 @@ async def test_a_new_model_is_compared_with_other_sources_and_not_registered_by_
     assert after.HasField("pending_change")
 
 
+async def test_a_price_that_no_model_has_is_held_though_nothing_else_prices_the_model(
+    server: Server, feed: Feed
+) -> None:
+    feed.answer(payload(row("acme/sound", "0.0001"), row("acme/absurd", "2.5")))
+    response = await server.synced()
+    assert (response.run.models_held, response.run.models_registered) == (1, 1)
+    (entry,) = await held(server)
+    assert (entry.reason, entry.model_id) == (pb.HOLD_REASON_IMPLAUSIBLE, "acme/absurd")
+    low, high = entry.evidence
+    assert (low.meter, low.stated, low.reference_source) == (pb.METER_INPUT_TOKENS, "2.5", "")
+    assert float(low.reference) < 1e-8 < 1e-4 < float(high.reference) < 0.1
+    assert high.references > 1000
+    assert (await refused(server.get("acme/absurd", "openrouter"))).code == "NOT_FOUND"
+    assert (await server.synced()).run.models_held == 1
+    (same,) = await held(server)
+    assert same.held_change_id == entry.held_change_id
+    await approve(server, entry.held_change_id)
+    assert (await server.price("acme/absurd")).prompt == "2500000.00"
+
+
 async def test_a_dry_run_tells_what_would_be_held_and_writes_nothing(
     server: Server, feed: Feed
 ) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
 from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._database import rows
 from tests.integration._feed import Feed, payload, row
 from tests.integration._server import CALL_SECONDS, Server, in_process_server
+from tests.integration._status import refused
 
 OTHERS = range(5)
 """Enough models for the guard to know what the prices of a new source are worth."""
@@ -68,3 +74,64 @@ async def test_of_several_sources_the_first_in_rank_tells_when_a_model_retires(
         assert rows(server.conninfo, of_models) == [
             {"retirement_source": None, "successor_source": None}
         ]
+
+
+async def test_what_is_ahead_is_listed_in_order_of_time_page_by_page(
+    database: str, feed: Feed
+) -> None:
+    """Dated rates and the end of an override, and a retirement that a sync brings."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    begins, ends, retires = (now + timedelta(days=days) for days in (3, 5, 9))
+    retires = retires.replace(hour=0, minute=0, second=0)
+    old, one, two = (row(f"acme/{name}") for name in ("old", "one", "two"))
+    feed.answer(payload(old | {"expiration_date": f"{retires:%Y-%m-%d}"}, one, two))
+    dearer = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000005")
+    dearer.conditions.effective_from_time.FromDatetime(begins)
+    base = pb.Rate(meter=pb.METER_INPUT_TOKENS, price="0.000004")
+    async with in_process_server(database, feed) as server:
+        await server.synced("openrouter")
+        override = pb.SetPriceOverrideRequest(
+            provider="openrouter", model_id="acme/one", reason="a test", rates=[dearer, base]
+        )
+        override.until_time.FromDatetime(ends)
+        await server.stub.SetPriceOverride(override, timeout=CALL_SECONDS)
+
+        request = pb.ListUpcomingChangesRequest(provider="openrouter", page_size=1)
+        listed: list[pb.UpcomingChange] = []
+        tokens = 0
+        while True:
+            page = await server.stub.ListUpcomingChanges(request, timeout=CALL_SECONDS)
+            listed += page.upcoming_changes
+            if not page.HasField("next_page_token"):
+                break
+            tokens += 1
+            request.page_token = page.next_page_token
+        assert tokens == 2
+        assert [
+            (change.kind, change.change_time.ToDatetime(UTC), change.model_id, change.source)
+            for change in listed
+        ] == [
+            (pb.UPCOMING_KIND_RATES, begins, "acme/one", "override"),
+            (pb.UPCOMING_KIND_OVERRIDE_END, ends, "acme/one", "override"),
+            (pb.UPCOMING_KIND_RETIREMENT, retires, "acme/old", "openrouter"),
+        ]
+        [rate] = listed[0].rates
+        assert (rate.old_price, rate.new_price) == ("0.000004", "0.000005")
+        assert listed[1].rates[0].new_price == "0.000001"
+
+        async def told(**fields: Any) -> list[str]:
+            request = pb.ListUpcomingChangesRequest(**fields)
+            answer = await server.stub.ListUpcomingChanges(request, timeout=CALL_SECONDS)
+            return [change.model_id for change in answer.upcoming_changes]
+
+        four_days = Duration(seconds=4 * 86_400)
+        assert await told(provider="openrouter", within=four_days) == ["acme/one"]
+        assert await told(provider="nobody") == []
+        assert len(await told(provider="OpenRouter")) == 3
+        for seconds in (0, -1, 3660 * 86_400 + 1):
+            refusal = await refused(
+                server.stub.ListUpcomingChanges(
+                    pb.ListUpcomingChangesRequest(within=Duration(seconds=seconds))
+                )
+            )
+            assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("within",))

@@ -96,7 +96,7 @@ def test_kill_in_mid_file_leaves_it_unapplied_and_nothing_locked(
     victim = subprocess.Popen([sys.executable, "-c", APPLY, database, files], cwd=ROOT)
     with psycopg.connect(database, autocommit=True) as connection:
         sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while connection.execute(sleeping).fetchone() == (0,):
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -11,14 +11,9 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from llmpricing.v1 import pricing_pb2 as pb
-from tests.integration._runs import (
-    CALL_SECONDS,
-    Bench,
-    ServerProcess,
-    bench_on,
-    refusal,
-    until,
-)
+from tests.integration._poll import until
+from tests.integration._runs import Bench, ServerProcess, bench_on, refusal
+from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -566,7 +561,11 @@ def test_a_percent_is_taken_of_every_rate_and_follows_the_sources(
     def take(
         percent: str, model_id: str = "acme/one", **fields: Any
     ) -> pb.SetPriceOverrideResponse:
-        names: dict[str, Any] = {"provider": "openrouter", "model_id": model_id, "reason": "a deal"}
+        names: dict[str, Any] = {
+            "provider": "openrouter",
+            "model_id": model_id,
+            "reason": "contract",
+        }
         request = pb.SetPriceOverrideRequest(**names, percent=percent, **fields)
         return server.stub.SetPriceOverride(request, timeout=CALL_SECONDS)
 

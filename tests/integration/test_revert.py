@@ -9,13 +9,7 @@ import grpc
 import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
-from tests.integration._runs import (
-    FULL,
-    Bench,
-    ServerProcess,
-    bench_on,
-    refusal,
-)
+from tests.integration._runs import FULL, Bench, ServerProcess, bench_on, refusal
 from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration

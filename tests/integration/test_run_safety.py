@@ -27,7 +27,8 @@ from pricing_server.postgres.writers.sync_store import PostgresSyncStore
 from pricing_server.providers import SOURCES
 from pricing_server.runtime.fault_points import FaultPoint
 from pricing_server.sync.sync_store import RunDeclaredDead
-from tests.integration._runs import Bench, bench_on, refusal, until
+from tests.integration._poll import until
+from tests.integration._runs import Bench, bench_on, refusal
 
 pytestmark = pytest.mark.integration
 

@@ -18,12 +18,8 @@ from llmpricing.v1 import pricing_pb2 as pb
 from pricing_server.domain.source_log import SourceLog
 from pricing_server.scheduler.due import due_time
 from tests.integration._poll import until
-from tests.integration._runs import (
-    CALL_SECONDS,
-    Bench,
-    ServerProcess,
-    bench_on,
-)
+from tests.integration._runs import Bench, ServerProcess, bench_on
+from tests.integration._server import CALL_SECONDS
 from tests.integration._webhook import SECRET, Hook, serve_hook
 
 pytestmark = pytest.mark.integration

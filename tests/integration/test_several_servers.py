@@ -14,13 +14,8 @@ import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._poll import until
-from tests.integration._runs import (
-    CALL_SECONDS,
-    Bench,
-    ServerProcess,
-    bench_on,
-    refusal,
-)
+from tests.integration._runs import Bench, ServerProcess, bench_on, refusal
+from tests.integration._server import CALL_SECONDS
 
 pytestmark = pytest.mark.integration
 

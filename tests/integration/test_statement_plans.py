@@ -47,6 +47,7 @@ A_CHECK: Final = "a check of the whole table, which an operator asks for"
 
 WHOLE_TABLE_READERS: Final[Mapping[tuple[str, str], str]] = {
     ("holds", "read_other_sellers"): A_FEED,
+    ("holds", "read_usual_prices"): "what all models cost, once a sync that changes any price",
     ("sync", "read_models"): A_FEED,
     ("sync", "apply_models"): A_FEED,
     ("sync", "apply_quotes"): A_FEED,
@@ -62,6 +63,7 @@ WHOLE_TABLE_READERS: Final[Mapping[tuple[str, str], str]] = {
     ("verify", "prices_unlike_history"): A_CHECK,
     ("verify", "activity_unlike_history"): A_CHECK,
     ("verify", "quotes_unlike_prices"): A_CHECK,
+    ("verify", "read_completed_prices"): A_CHECK,
     ("verify", "inconsistent_runs"): A_CHECK,
     ("verify", "held_unlike_feeds"): A_CHECK,
     ("verify", "held_by_no_run"): A_CHECK,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 
 from llmpricing.v1 import pricing_pb2 as pb
 from tests.integration._feed import Feed, payload, row
-from tests.integration._server import Server, in_process_server
+from tests.integration._server import BUFFER, Server, in_process_server
 from tests.integration._stream import Response, key_of, stream
 
 MODEL = "stream/model"
@@ -18,6 +19,13 @@ MODEL = "stream/model"
 
 def prices(count: int, price: str) -> Any:
     return payload(*(row(f"{MODEL}-{number}", price) for number in range(count)))
+
+
+@pytest.fixture
+async def server(database: str, feed: Feed) -> AsyncIterator[Server]:
+    """A server that keeps revisions in memory."""
+    async with in_process_server(database, feed, **BUFFER) as running:
+        yield running
 
 
 async def sync(server: Server, feed: Feed, answer: object) -> int:

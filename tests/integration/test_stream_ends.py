@@ -19,7 +19,7 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
 from tests.integration._feed import Feed, payload, row
 from tests.integration._poll import eventually
-from tests.integration._server import Server, StartProcess, in_process_server
+from tests.integration._server import BUFFER, Server, StartProcess, in_process_server
 from tests.integration._status import Refusal
 from tests.integration._stream import Saved, key_of, stream
 
@@ -31,7 +31,7 @@ STEPS = [f"0.00000{digit}" for digit in range(1, 10)]
 async def server(database: str, feed: Feed) -> AsyncIterator[Server]:
     """A server whose streams may begin at most 3 revisions back."""
     async with in_process_server(
-        database, feed, stream_horizon=3, stream_write_seconds=1, max_streams=5
+        database, feed, stream_horizon=3, stream_write_seconds=1, max_streams=5, **BUFFER
     ) as running:
         yield running
 
@@ -121,8 +121,8 @@ async def test_a_server_that_has_not_heard_of_a_revision_yet_looks_before_it_ref
     database: str, feed: Feed
 ) -> None:
     async with (
-        in_process_server(database, feed) as first,
-        in_process_server(database) as second,
+        in_process_server(database, feed, **BUFFER) as first,
+        in_process_server(database, **BUFFER) as second,
         stream(first.stub) as reader,
     ):
         saved = Saved().take(await reader.read())
@@ -186,7 +186,7 @@ async def test_a_reader_that_does_not_read_is_ended_and_resumes_without_a_gap(
     database: str, feed: Feed
 ) -> None:
     async with (
-        in_process_server(database, feed, stream_write_seconds=0.5) as server,
+        in_process_server(database, feed, stream_write_seconds=0.5, **BUFFER) as server,
         grpc.aio.insecure_channel(server.address, options=[("grpc.http2.bdp_probe", 0)]) as channel,
     ):
         stub = pricing_pb2_grpc.PricingServiceStub(channel)

@@ -537,7 +537,7 @@ async def test_an_own_listing_without_a_price_leaves_the_catalogues_price(
 async def test_the_columns_for_sql_users_are_the_headline_per_token(
     server: Server, feed: Feed
 ) -> None:
-    feed.answer(payload(row("acme/one", "0.0000009", "0.00000000000000000000012")))
+    feed.answer(payload(row("acme/one", "0.0000009", "0.00000000120000000000000000012")))
     await server.synced()
     (found,) = rows(
         server.conninfo,
@@ -546,11 +546,11 @@ async def test_the_columns_for_sql_users_are_the_headline_per_token(
     )
     assert found == {
         "price_per_input_token": Decimal("0.0000009"),
-        "price_per_output_token": Decimal("0.00000000000000000000012"),
+        "price_per_output_token": Decimal("0.00000000120000000000000000012"),
         "provider": "openrouter",
         "is_active": True,
     }
-    assert (await server.price("acme/one")).completion == "0.00000000000000012"
+    assert (await server.price("acme/one")).completion == "0.00120000000000000000012"
     fragment = value(
         server.conninfo,
         "SELECT fragment FROM price_quotes JOIN models USING (model_key)"

@@ -153,7 +153,9 @@ def test_a_request_that_makes_no_sense_is_refused_and_its_field_named(
     assert_invalid(outcome.refusal, field)
 
 
-@pytest.mark.parametrize("method", ["ListSyncRuns", "ListPriceChanges", "ListProviders"])
+@pytest.mark.parametrize(
+    "method", ["ListSyncRuns", "ListPriceChanges", "ListProviders", "ListUpcomingChanges"]
+)
 async def test_a_foreign_page_token_is_refused(
     stub: pricing_pb2_grpc.PricingServiceAsyncStub, method: str
 ) -> None:

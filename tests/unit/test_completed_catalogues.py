@@ -1,21 +1,25 @@
 """What the recorded payloads of all sources say together: no card lacks what another states.
 
-The recordings are not part of this repository; without them beside it the tests are skipped.
+The recordings are not part of this repository.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+
+import pytest
 
 from llmpricing.meters import Meter
 from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.domain.names import ModelName
 from pricing_server.providers import SOURCES
 from pricing_server.sync.agreement import differences
-from pricing_server.sync.completion import CompletedCard, StatedCard, completed
+from pricing_server.sync.completion import CompletedCard, StatedCard, UnfilledReason, completed
 from tests._coverage import NOW
 from tests._guard_rates import feeds
+
+pytestmark = pytest.mark.recorded
 
 BREAKS_ITS_KIND = {
     # Ultrafast is stated by one source alone, at more than ten times the base.
@@ -27,7 +31,14 @@ BREAKS_ITS_KIND = {
     ("openai", "gpt-3.5-turbo"),
     # Priority at 50 times the base.
     ("openai", "gpt-5-nano"),
-    # Priority below the standard price.
+}
+DIFFERS = {
+    # A batch price of cache reads whose standard prices differ by more than 1 %.
+    ("azure", "gpt-5"),
+    ("azure", "gpt-5-mini"),
+    ("azure", "gpt-5-nano"),
+    ("azure", "gpt-5.2"),
+    # The same of priority, and of audio.
     ("google-vertex", "gemini-2.5-flash"),
     ("google-vertex", "gemini-2.5-flash-lite"),
     ("google-vertex", "gemini-2.5-flash-lite-preview-06-17"),
@@ -43,7 +54,7 @@ HAS_NO_STANDARD_RATE = {
 
 
 @cache
-def quoted() -> dict[ModelName, Sequence[StatedCard]]:
+def quoted() -> Mapping[ModelName, Sequence[StatedCard]]:
     """By model what each source states that prices it, the first in rank first."""
     found: dict[ModelName, list[StatedCard]] = {}
     for slug, listing in feeds().items():
@@ -81,13 +92,17 @@ def has_tiers(card: RateCard) -> bool:
 
 
 def test_no_card_of_a_catalogue_lacks_what_another_states_at_the_same_prices() -> None:
-    found = {
-        key
-        for key, card, others in in_force()
-        if any(lacks(card.card, other.card) for other in others)
-        if card.sources[0] in CATALOGUES
+    found: dict[UnfilledReason, set[ModelName]] = {}
+    for key, card, others in in_force():
+        lacking = {other.source for other in others if lacks(card.card, other.card)}
+        if card.sources[0] in CATALOGUES and lacking:
+            (reason,) = {one.reason for one in card.unfilled if one.source in lacking}
+            found.setdefault(reason, set()).add(key)
+    assert found == {
+        UnfilledReason.BREAKS_ITS_KIND: BREAKS_ITS_KIND,
+        UnfilledReason.DIFFERS: DIFFERS,
+        UnfilledReason.NO_STANDARD_RATE: HAS_NO_STANDARD_RATE,
     }
-    assert found == BREAKS_ITS_KIND | HAS_NO_STANDARD_RATE
     poor = {
         key
         for key, (winner, *others) in quoted().items()

@@ -24,7 +24,7 @@ from llmpricing.rate_card import (
     UtcWindow,
 )
 from pricing_server.domain.source import SAYS_ALL, Coverage
-from pricing_server.sync.completion import CompletedCard, StatedCard, completed
+from pricing_server.sync.completion import CompletedCard, StatedCard, UnfilledReason, completed
 from tests.unit._strategies import many
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -123,7 +123,7 @@ def test_windows_are_filled_where_the_price_outside_of_them_is_the_same() -> Non
 def test_a_meter_on_which_the_two_differ_is_filled_in_no_context() -> None:
     mine = card(INPUT, OUTPUT, CACHED)
     theirs = rate(Meter.CACHE_READ_TOKENS, "0.5")
-    half = replace(theirs, price=Decimal("0.25"), conditions=BATCH)
+    half = replace(theirs, price=Decimal("0.1"), conditions=BATCH)
     batch = replace(INPUT, price=Decimal(1), conditions=BATCH)
     assert set(added(stated("second", INPUT, OUTPUT, theirs, batch, half), winner=mine)) == {batch}
 
@@ -152,6 +152,14 @@ def test_what_breaks_its_kind_is_not_filled() -> None:
     assert not added(stated("second", INPUT, OUTPUT, rate(Meter.CACHE_READ_TOKENS, "2.5")))
     for when, price in ((BATCH, "1"), (FLEX, "2"), (PRIORITY, "3.6")):
         assert added(stated("second", INPUT, OUTPUT, rate(Meter.INPUT_TOKENS, price, when)))
+
+
+def test_a_mode_is_not_filled_by_halves() -> None:
+    fifty_fold = rate(Meter.INPUT_TOKENS, "100", PRIORITY)
+    double = rate(Meter.OUTPUT_TOKENS, "16", PRIORITY)
+    found = by(stated("second", INPUT, OUTPUT, fifty_fold, double))
+    assert found.card == POOR
+    assert {one.reason for one in found.unfilled} == {UnfilledReason.BREAKS_ITS_KIND}
 
 
 def test_a_filled_rate_holds_while_the_base_price_that_was_compared_does() -> None:

@@ -70,6 +70,7 @@ def test_a_state_of_the_price_table_is_one_message_by_one_name() -> None:
     assert reflecting == {
         "GetPricingResponse",
         "ListPricingResponse",
+        "ListUpcomingChangesResponse",
         "CalculateCostResponse",
         "ComparePricesResponse",
         "ExplainPriceResponse",

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pricing_server.domain.api_key import repeats_key
 from pricing_server.domain.fetch_errors import PayloadError
 from pricing_server.domain.fetch_request import FetchPolicy
-from pricing_server.domain.json_document import MAX_VALUES, decode_json
+from pricing_server.domain.json_document import MAX_VALUES, decode_json, repeated_key
 from pricing_server.domain.urls import safe_url
 
 
@@ -127,6 +128,31 @@ def test_a_body_that_contains_the_secret_is_not_quoted() -> None:
 
 
 @pytest.mark.parametrize(
+    "spelt",
+    [
+        "sk-live/012345",
+        r"sk-live\/012345",
+        "sk-live%2F012345",
+        r"sk\u002dlive\u002F012345",
+        r"\u0073k-live/01234\u0035",
+        r"sk-live\\u002f012345",
+        r"sk-live\\\/012345",
+    ],
+)
+def test_a_key_is_found_however_json_spells_it(spelt: str) -> None:
+    assert repeats_key(b'{"a": "' + spelt.encode() + b'"}', "sk-live/012345")
+    assert not repeats_key(b'{"a": "' + spelt[:-1].encode() + b'"}', "sk-live/012345")
+
+
+def test_a_key_that_an_object_states_twice_has_neither_value() -> None:
+    decoded = decode_json(b'{"a": 1, "b": {"c": 2, "c": {"d": 3}}, "e": 4, "e": 4}')
+    assert decoded == {"a": 1, "b": {"c": {"d": 3}}, "e": {}}
+    assert repeated_key(decoded) in ("c", "e")
+    assert repeated_key(decode_json(b'[[{"x": [{"c": 1, "c": 1}]}]]')) == "c"
+    assert repeated_key(decode_json(b'[{"c": 1}, {"c": {"c": 2}}]')) is None
+
+
+@pytest.mark.parametrize(
     ("url", "safe"),
     [
         ("https://api.example/v1/prices", "https://api.example/v1/prices"),
@@ -163,7 +189,7 @@ def test_a_body_takes_at_most_16_times_the_cap_in_memory(body: bytes) -> None:
 
 
 def test_more_values_than_any_list_has_are_refused_undecoded() -> None:
-    with pytest.raises(PayloadError, match="more than 2,000,000 values"):
+    with pytest.raises(PayloadError, match="more than 500,000 values"):
         decode_json(b"[" + b"1," * MAX_VALUES + b"1]")
 
 

@@ -416,6 +416,132 @@ def test_a_feed_that_gets_references_is_released_by_itself() -> None:
     assert (plan.counts["models_held"], set(statuses(table))) == (0, {"released"})
 
 
+# Prices that nothing else can judge -------------------------------------------------------------
+
+
+def many_models(seller: str, prices: Iterable[str]) -> list[ListedModel]:
+    """Models of a seller with these prices, above the least number that says what is usual."""
+    found = list(prices)
+    return [
+        replace(listed(f"{seller}-{at}", found[at % len(found)]), provider=seller)
+        for at in range(40)
+    ]
+
+
+@pytest.fixture
+def market() -> HeldTable:
+    """A table in which usual prices are from 1 to 100, so that 0.01 to 10,000 are plausible."""
+    made = HeldTable()
+    made.sync(FIRST, listing(*many_models("market", ["1", "10", "100"])))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("price", "is_held"),
+    [
+        ("10000", False),
+        ("10000.01", True),
+        ("0.01", False),
+        ("0.00999", True),
+        ("2500000", True),
+        ("7", False),
+    ],
+)
+def test_a_new_price_far_outside_what_models_cost_is_implausible(
+    market: HeldTable, price: str, is_held: bool
+) -> None:
+    plan = market.sync(PROVEN, listing(listed("new", price)))
+    assert (market.price_of("new") is None) is is_held
+    if is_held:
+        (opened,) = plan.holding.opened
+        assert opened.suspicion.reason is HoldReason.IMPLAUSIBLE
+        assert [
+            (one.meter, one.stated, one.reference, one.references)
+            for one in opened.suspicion.evidence
+        ] == [
+            (Meter.INPUT_TOKENS, Decimal(price), bound, 40)
+            for bound in (Decimal("0.01"), Decimal(10000))
+        ]
+
+
+def test_a_rate_that_is_new_on_a_known_card_is_judged_by_what_models_cost(
+    market: HeldTable,
+) -> None:
+    searches = [
+        replace(listed(f"s{at}", card("10", rate("0.01", Meter.WEB_SEARCHES))), provider="search")
+        for at in range(30)
+    ]
+    market.sync(SECOND, listing(*searches))
+    market.sync(PROVEN, listing(listed("a", "7"), listed("b", "8")))
+    wrong = card("7", rate("35", Meter.WEB_SEARCHES))
+    right = card("8", rate("0.035", Meter.WEB_SEARCHES))
+    plan = market.sync(PROVEN, listing(listed("a", wrong), listed("b", right), day=1))
+    assert [each.listed.model_id for each in plan.holding.opened] == ["a"]
+    assert (market.price_of("a"), market.price_of("b")) == (card("7"), right)
+
+
+def test_other_sellers_and_sources_can_confirm_a_price_that_is_unlike_all_others(
+    market: HeldTable,
+) -> None:
+    elsewhere = replace(listed("rare", "10000"), provider="else")
+    market.sync(SECOND, listing(elsewhere))
+    plan = market.sync(PROVEN, listing(listed("rare", "20000"), listed("new", "20000")))
+    assert [each.listed.model_id for each in plan.holding.opened] == ["new"]
+    market.sync(SECOND, listing(elsewhere, listed("new", "20010"), day=1))
+    assert market.price_of("new") == card("20000"), "two sources state it alike"
+    assert statuses(market) == ["released"]
+
+
+def test_few_models_do_not_say_what_is_usual(market: HeldTable) -> None:
+    pages = Meter.INPUT_DOCUMENT_PAGES
+    few_of_them = [listed(f"p{at}", card("10", rate("0.01", pages))) for at in range(10)]
+    far_off = listed("new", card("10", rate("1000000", pages)))
+    assert market.plan(PROVEN, listing(*few_of_them, far_off)).holding.opened == ()
+
+
+def test_a_feed_itself_says_what_is_usual_of_a_meter_that_the_table_does_not_know() -> None:
+    table = HeldTable()
+    plan = table.sync(PROVEN, listing(*many_models("acme", ["1", "2"]), listed("new", "2000000")))
+    assert [each.listed.model_id for each in plan.holding.opened] == ["new"]
+
+
+def areas(**prices: str) -> list[ListedModel]:
+    return [
+        listed(
+            f"{area}.anthropic.claude-opus-4-6-v1"
+            if area != "none"
+            else "anthropic.claude-opus-4-6-v1:0",
+            price,
+        )
+        for area, price in prices.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "price", "is_held"),
+    [
+        ({"us": "5", "none": "5"}, "16.5", True),
+        ({"regional": "5.5", "global": "5"}, "16.5", True),
+        ({"us": "5"}, "1.6", True),
+        ({"us": "5", "none": "5"}, "5.5", False),
+        ({"us": "5", "none": "15"}, "16.5", False),
+        ({"us": "5", "none": "15"}, "50", False),
+        ({}, "16.5", False),
+    ],
+)
+def test_a_new_id_of_a_known_family_is_compared_with_its_siblings_unless_they_differ(
+    known: dict[str, str], price: str, is_held: bool
+) -> None:
+    table = HeldTable()
+    table.sync(FIRST, listing(*areas(**known), listed("anthropic.claude-opus-4-5-v1", "5")))
+    plan = table.sync(PROVEN, listing(*areas(au=price)))
+    reasons = [each.suspicion.reason for each in plan.holding.opened]
+    assert reasons == [HoldReason.IMPLAUSIBLE] * is_held
+    if is_held:
+        (one,) = plan.holding.opened[0].suspicion.evidence
+        assert (one.reference_source, one.references) == ("first", len(known))
+
+
 # Feeds that shrink ------------------------------------------------------------------------------
 
 

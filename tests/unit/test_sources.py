@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from llmpricing.names import name_fault
 from llmpricing.rate_card import PriceState, RateCard
+from pricing_server.domain.json_document import RepeatedValue, decode_json
 from pricing_server.domain.source import Source, SourceEvidence, ZeroMeans
 from pricing_server.domain.source_listing import ListedModel, Listing, SourceError
 from pricing_server.providers import SOURCES
-from pricing_server.providers.listing_builder import MAX_NOTICES
+from pricing_server.providers.listing_builder import MAX_FAULTS, MAX_NOTICES
 from tests.unit._shapes import SHAPES, Key, Placed, Shape
 from tests.unit._sources import NOW
 from tests.unit._strategies import many
@@ -161,6 +162,46 @@ def untouched(shape: Shape, broken: Placed, original: Placed) -> Mapping[Key, Li
         for key, model in by_key(shape.read(shape.rows)).items()
         if not shape.is_of(key, broken) and not shape.is_of(key, original)
     }
+
+
+@every_shape
+@pytest.mark.parametrize("is_deep", [False, True])
+def test_a_key_that_a_row_states_twice_is_a_fault_of_its_model_alone(
+    shape: Shape, is_deep: bool
+) -> None:
+    listed = by_key(shape.read(shape.rows))
+    original = next(
+        placed for placed in shape.rows if (key := shape.key_of(placed)) and key in listed
+    )
+    twice = RepeatedValue("never heard of", 1)
+    more = {"more": [{"never heard of": twice}]} if is_deep else {"never heard of": twice}
+    broken = Placed({**original.row, **more}, original.place)
+    listing = shape.read([broken if one == original else one for one in shape.rows])
+    key = shape.key_of(original)
+    (message,) = {fault.message for fault in listing.faults if fault.key == key}
+    assert message == "the key never heard of is stated more than once"
+    kept = by_key(listing)
+    assert key not in kept
+    assert untouched(shape, broken, original).items() <= kept.items()
+
+
+def test_a_model_or_a_seller_that_a_catalogue_has_twice_is_a_fault() -> None:
+    one = b'{"litellm_provider": "acme", "mode": "chat", "input_cost_per_token": 1e-6}'
+    body = b'{"a": %b, "b": %b, "a": %b}' % (one, one, one)
+    listing = SOURCES["litellm"].read(decode_json(body), NOW)
+    assert [model.model_id for model in listing.models] == ["b"]
+    assert [fault.key for fault in listing.faults] == [("acme", "a")]
+    seller = b'{"models": {"m": {"id": "m", "cost": {"input": 1}}}}'
+    body = b'{"acme": %b, "else": %b, "acme": %b}' % (seller, seller, seller)
+    listing = SOURCES["models-dev"].read(decode_json(body), NOW)
+    assert [model.key for model in listing.models] == [("else", "m")]
+    assert [fault.key for fault in listing.faults] == [("acme", "m")]
+
+
+def test_rows_that_cannot_be_read_are_counted_up_to_a_limit() -> None:
+    document = {"data": [1] * (MAX_FAULTS + 1)}
+    with pytest.raises(SourceError, match="more than 10,000 rows cannot be read"):
+        SOURCES["openrouter"].read(document, NOW)
 
 
 def test_every_source_that_is_fetched_keeps_these_promises() -> None:

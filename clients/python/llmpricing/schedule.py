@@ -6,8 +6,8 @@ a sync; "changed" here always means that a caller would read different rates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -19,6 +19,7 @@ from llmpricing.rate_card import (
     PriceState,
     Rate,
     RateCard,
+    RateDifference,
     UtcWindow,
 )
 
@@ -90,6 +91,43 @@ def next_change(card: RateCard, at: datetime) -> datetime | None:
     return None
 
 
+def dated_changes(
+    card: RateCard, since: datetime, until: datetime
+) -> Iterator[tuple[datetime, tuple[RateDifference, ...]]]:
+    """The rates that change by their date after `since` and up to `until`, by instant.
+
+    Hours and days of the week are conditions of these rates and no change.
+    """
+    for instant in sorted(_dates(card)):
+        if since < instant <= until:
+            changed = rate_differences(by_date(card, instant - _TICK), by_date(card, instant))
+            if changed:
+                yield instant, changed
+
+
+def by_date(card: RateCard, at: datetime) -> Mapping[object, Rate]:
+    """The first rate of each meter and conditions but the date whose date holds."""
+    found: dict[object, Rate] = {}
+    for rate in card.rates:
+        if rate.conditions.holds_by_date(at):
+            undated = replace(rate.conditions, effective_from=None, effective_until=None)
+            found.setdefault((rate.meter, undated), rate)
+    return found
+
+
+def rate_differences(
+    old: Mapping[object, Rate], new: Mapping[object, Rate]
+) -> tuple[RateDifference, ...]:
+    """The rates in which two states differ, as `by_date` tells them."""
+    keys = [*new, *(key for key in old if key not in new)]
+    found = ((old.get(key), new.get(key)) for key in keys)
+    return tuple(
+        RateDifference(one, two)
+        for one, two in found
+        if one is None or two is None or not one.same_price_as(two)
+    )
+
+
 def last_change(card: RateCard, at: datetime) -> datetime | None:
     """The latest instant, not after `at`, at which the rates in effect changed; None if never."""
     at = at.astimezone(UTC)
@@ -134,10 +172,7 @@ def _boundaries(card: RateCard, since: datetime, until: datetime) -> Iterator[da
     Windows repeat, so one cycle of them is enough, in `since`..`until` and in the cycle on
     either side of each date at which the card changes.
     """
-    dates: set[datetime] = set()
-    for rate in card.rates:
-        conditions = rate.conditions
-        dates |= {conditions.effective_from, conditions.effective_until} - {None}  # type: ignore[arg-type]
+    dates = _dates(card)
     yield from dates
     minutes = _edges(_windows(card))
     if not minutes:
@@ -149,6 +184,14 @@ def _boundaries(card: RateCard, since: datetime, until: datetime) -> Iterator[da
             for minute in minutes.get(midnight.isoweekday(), ()):
                 yield midnight + timedelta(minutes=minute)
             midnight += _DAY
+
+
+def _dates(card: RateCard) -> set[datetime]:
+    dates: set[datetime] = set()
+    for rate in card.rates:
+        conditions = rate.conditions
+        dates |= {conditions.effective_from, conditions.effective_until} - {None}  # type: ignore[arg-type]
+    return dates
 
 
 def _edges(windows: set[UtcWindow]) -> dict[int, set[int]]:

@@ -14,7 +14,7 @@ from llmpricing.units import PricingFormat, format_price, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import METERS
 from llmpricing.wire.instants import timestamp
-from llmpricing.wire.rates import rate_card_message
+from llmpricing.wire.rates import rate_card_message, rate_message
 from pricing_server.domain.held_change import HeldChange
 from pricing_server.domain.price import Layer
 from pricing_server.domain.source import Source
@@ -24,10 +24,15 @@ from pricing_server.grpc_api.wire.price_overrides import price_override_message
 from pricing_server.grpc_api.wire.prices import match_message, model_pricing
 from pricing_server.grpc_api.wire.reads import table_of
 from pricing_server.history.conversions import Conversion, conversions_of
-from pricing_server.history.evidence import Discrepancy, ExplainedPrice, StatedQuote
+from pricing_server.history.evidence import Discrepancy, ExplainedPrice, StatedQuote, unfilled_rates
+from pricing_server.sync.completion import UnfilledRate, UnfilledReason
 
 MAX_FRAGMENT_BYTES: Final = 256 * 1024
 """Of a statement in an answer, of which there are a few; recorded ones have up to 20 kB."""
+
+UNFILLED_REASONS: Final = {
+    reason: pb.UnfilledReason.Value(f"UNFILLED_REASON_{reason.name}") for reason in UnfilledReason
+}
 
 _SIX_DIGITS: Final = Context(prec=6)
 
@@ -41,10 +46,16 @@ def explain_price_response(
     now = datetime.now(UTC)
     override = evidence.price_override
     is_overridden = override is not None and answer.evaluated.price.layer is Layer.OVERRIDE
+    coverage = {slug: source.coverage for slug, source in sources.items()}
+    unfilled = unfilled_rates(evidence.quotes, coverage, now) if is_of_table else {}
+    quotes = []
+    for one in evidence.quotes:
+        quotes.append(_quote(one, sources, now, is_of_table))
+        quotes[-1].unfilled_rates.extend(map(_unfilled_rate, unfilled.get(one.source, ())))
     return pb.ExplainPriceResponse(
         pricing=model_pricing(answer, pb.PRICE_UNIT_PER_1M_TOKENS),
         match=match_message(answer.evaluated),
-        quotes=[_quote(one, sources, now, is_of_table) for one in evidence.quotes],
+        quotes=quotes,
         held_changes=map(_held_change, held),
         price_override=price_override_message(override) if override and is_overridden else None,
         last_change=price_change(evidence.last_change, pb.CHANGE_VIEW_FULL)
@@ -105,6 +116,10 @@ def _quote(
     if shown.completion is not None:
         message.completion = format_price(shown.completion, PricingFormat.PER_1M_TOKENS)
     return message
+
+
+def _unfilled_rate(one: UnfilledRate) -> pb.UnfilledRate:
+    return pb.UnfilledRate(rate=rate_message(one.rate), reason=UNFILLED_REASONS[one.reason])
 
 
 def _conversion(conversion: Conversion) -> pb.Conversion:

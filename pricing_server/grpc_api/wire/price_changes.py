@@ -61,7 +61,7 @@ def price_change(change: PriceChange, view: pb.ChangeView.ValueType) -> pb.Price
         if before.completion is not None:
             message.old_output = format_price(before.completion, PricingFormat.PER_1M_TOKENS)
     if view == pb.CHANGE_VIEW_FULL:
-        message.rates.extend(map(_rate_change, differing))
+        message.rates.extend(map(rate_change, differing))
         message.new_rate_card.CopyFrom(rate_card_message(change.new, change.new_sources))
         if change.old is not None:
             message.old_rate_card.CopyFrom(rate_card_message(change.old, change.old_sources))
@@ -84,7 +84,8 @@ def _id(number: int | None) -> str | None:
     return None if number is None else str(number)
 
 
-def _rate_change(difference: RateDifference) -> pb.RateChange:
+def rate_change(difference: RateDifference) -> pb.RateChange:
+    """A rate in which two cards, or two states of one, differ."""
     before, after = difference.old, difference.new
     return pb.RateChange(
         meter=METERS[difference.rate.meter],

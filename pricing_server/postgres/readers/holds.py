@@ -16,6 +16,7 @@ from pricing_server.postgres.connection import Connection, Row, card_of, only
 from pricing_server.postgres.documents import evidence_of
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.table_state import Holds, OpenFeed, OpenHold, Rejection, StatedHold
+from pricing_server.sync.usual_prices import MIN_MODELS, OUTER_SHARE, UsualPrices
 
 _SQL: Final = statements("holds")
 
@@ -81,6 +82,16 @@ async def read_other_sellers(
         key = asked[row["position"] - 1].key
         found.setdefault(key, {})[Meter(row["meter"])] = row["price"]
     return found
+
+
+async def read_usual_prices(connection: Connection) -> Mapping[Meter, UsualPrices]:
+    """What listed models cost, of meters that enough of them have."""
+    values = {"outer_share": OUTER_SHARE, "min_models": MIN_MODELS}
+    cursor = await connection.execute(_SQL["read_usual_prices"], values)
+    return {
+        Meter(row["meter"]): UsualPrices(row["low"], row["high"], row["models"])
+        async for row in cursor
+    }
 
 
 def stated_hold(row: Row) -> StatedHold:

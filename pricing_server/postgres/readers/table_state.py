@@ -16,6 +16,7 @@ from pricing_server.postgres.readers.holds import (
     is_first_sync,
     read_holds,
     read_other_sellers,
+    read_usual_prices,
 )
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.table_state import Attribution, KnownModel, TableState
@@ -41,7 +42,10 @@ async def read_state(connection: Connection, source: Source, listing: Listing) -
         await read_holds(connection, source, sellers),
     )
     new = (model for model in listing.models if not _is_quoted(state, model, source))
-    return replace(state, other_sellers=await read_other_sellers(connection, new))
+    state = replace(state, other_sellers=await read_other_sellers(connection, new))
+    if not any(_is_news(state, model, source) for model in listing.models):
+        return state
+    return replace(state, usual_prices=await read_usual_prices(connection))
 
 
 async def read_quotes(
@@ -106,6 +110,14 @@ def _is_quoted(state: TableState, listed: ListedModel, source: Source) -> bool:
     model = state.models.get(listed.key)
     return model is not None and any(
         quote.source == source.slug for quote in state.quotes_of(model)
+    )
+
+
+def _is_news(state: TableState, listed: ListedModel, source: Source) -> bool:
+    """Whether a price has to be judged: it is not what the source stated before."""
+    before = state.quote_by(source.slug, listed.key)
+    return listed.card.state is PriceState.PRICED and (
+        before is None or before.card_id != listed.card.card_id
     )
 
 

@@ -83,6 +83,23 @@ WHERE state = 'priced' AND model_pricing.source <> 'override'
   AND rate - 'meter' - 'price' = '{}' AND (rate ->> 'price')::numeric > 0
 GROUP BY position, rate ->> 'meter';
 
+-- name: read_usual_prices
+-- By meter the prices in force of listed models but for the lowest and the highest share of them,
+-- where enough models have one. Of a model the unconditional price counts, and none of an admin.
+SELECT rate ->> 'meter' AS meter, count(*) AS models,
+       percentile_disc(%(outer_share)s::float) WITHIN GROUP (ORDER BY (rate ->> 'price')::numeric)
+           AS low,
+       percentile_disc(1 - %(outer_share)s::float)
+           WITHIN GROUP (ORDER BY (rate ->> 'price')::numeric) AS high
+FROM models
+JOIN model_pricing USING (model_key)
+JOIN rate_cards USING (card_id),
+     jsonb_array_elements(rates) AS rate
+WHERE models.is_active AND state = 'priced' AND model_pricing.source <> 'override'
+  AND rate - 'meter' - 'price' = '{}' AND (rate ->> 'price')::numeric > 0
+GROUP BY rate ->> 'meter'
+HAVING count(*) >= %(min_models)s;
+
 -- name: open_feed
 INSERT INTO held_changes (source, reason, evidence, obtained_at, last_obtained_at, first_run,
                           last_run, held_since, last_stated)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from llmpricing.meters import Meter
 from llmpricing.rate_card import RateCard
 from pricing_server.domain.held_change import Suspicion
 from pricing_server.domain.names import ModelName
@@ -16,6 +17,7 @@ from pricing_server.domain.source_listing import ListedModel, Listing
 from pricing_server.sync.guard.rules import Opinion, Row, judge_feed, judge_row, judge_size
 from pricing_server.sync.quoted_model import QuotedModel
 from pricing_server.sync.table_state import KnownModel, StatedHold, TableState
+from pricing_server.sync.usual_prices import UsualPrices, usual_prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,18 @@ class Judge:
         self._source = source
         self._cards = cards
         self._at = at
+        self._siblings: Mapping[ModelName, list[KnownModel]] = {}
+        self._usual_prices: Mapping[Meter, UsualPrices] = {}
 
     def judge(self, candidates: Sequence[Candidate], listing: Listing) -> Verdicts:
         """What is suspicious in a listing, of whose models the candidates may be applied."""
+        self._siblings = self._state.siblings_of(
+            {each.listed.key for each in candidates if each.before is None}
+        )
+        if not all(each.is_unchanged for each in candidates):
+            # What too few of the table's models have is known from the listing alone.
+            of_listing = usual_prices(self._cards[each.quote.card_id] for each in candidates)
+            self._usual_prices = {**of_listing, **self._state.usual_prices}
         rows = {each.listed.key: self._row(each) for each in candidates}
         feed = judge_feed(
             rows.values(),
@@ -97,6 +108,8 @@ class Judge:
                 card=hold.card,
                 before=self._cards[past.card_id] if past else None,
                 opinions=self._opinions(quotes, hold.source),
+                siblings=self._opinions_of_siblings(key) if past is None else (),
+                usual_prices=self._usual_prices,
             )
             with_it = replace(held, witnesses=(self._cards[candidate.quote.card_id],))
             if (
@@ -129,6 +142,15 @@ class Judge:
             opinions=self._opinions(self._state.quotes_for(key), self._source.slug),
             witnesses=tuple(hold.card for hold in self._state.holds.others.get(key, ())),
             other_sellers=self._state.other_sellers.get(key, {}),
+            siblings=self._opinions_of_siblings(key),
+            usual_prices=self._usual_prices,
+        )
+
+    def _opinions_of_siblings(self, key: ModelName) -> tuple[Opinion, ...]:
+        return tuple(
+            Opinion(each.source, self._cards[each.card_id])
+            for each in self._siblings.get(key, ())
+            if each.source is not None and each.card_id is not None
         )
 
     def _opinions(self, quotes: Iterable[Quote], source: str) -> tuple[Opinion, ...]:

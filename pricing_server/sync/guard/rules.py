@@ -1,6 +1,6 @@
 """Which stated prices are suspicious: a pure function of what is stated and what is known.
 
-Three rules, all of ratios, so that no unit and no magnitude is guessed:
+Rules, all of ratios, so that no unit and no magnitude is guessed:
 
 - Row rule: a rate over ROW_RATIO times (of cache reads CACHE_ROW_RATIO times) above or below
   the source's own quote before, or, if that has none, what any other source states of the
@@ -11,6 +11,10 @@ Three rules, all of ratios, so that no unit and no magnitude is guessed:
 - Feed rule: for any one meter, the median ratio of all rows that have a reference is over
   FEED_RATIO times above or below 1. Here the median of other sellers serves too, where nothing
   nearer is known: single sellers differ, a whole feed does not.
+- Of a row that is new at its source, a standard rate is over CONFIRMING_RATIO times off that of
+  all its siblings, which agree: the same seller's ids of the same model in other areas.
+- A rate that none of these can judge is implausible by what all models cost (`usual_prices.py`).
+  What other sellers charge for the same model can confirm it.
 
 A zero is no reference. A price that turns to a declared FREE is not suspicious in a single
 row, since the source says it in words; as part of a feed it counts as a ratio of zero.
@@ -22,7 +26,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Context, Decimal
 from typing import Final
@@ -32,6 +36,7 @@ from llmpricing.rate_card import PriceState, Rate, RateCard
 from llmpricing.schedule import standard_rates
 from llmpricing.units import EXACT
 from pricing_server.domain.held_change import HoldEvidence, HoldReason, Suspicion
+from pricing_server.sync.usual_prices import UsualPrices
 
 ROW_RATIO: Final = Decimal(30)
 """The largest genuine change between two recordings of OpenRouter, two months apart, is 23x;
@@ -84,6 +89,10 @@ class Row:
     """More that independent sources state of it, though the guard holds it: they confirm."""
     other_sellers: Mapping[Meter, Decimal] = field(default_factory=dict)
     """The median of what other sellers charge for the same model, in USD per one."""
+    siblings: tuple[Opinion, ...] = ()
+    """What is in force of the same seller's ids of the same model; of a new row alone."""
+    usual_prices: Mapping[Meter, UsualPrices] = field(default_factory=dict)
+    """What models cost."""
     is_unchanged: bool = False
     """Whether the quote before has this card already; then nothing else is set."""
 
@@ -99,6 +108,14 @@ def judge_row(row: Row, source: str, at: datetime) -> Suspicion | None:
     """What is suspicious in a row of `source` at an instant; None if nothing is."""
     if row.is_unchanged or row.card.state is not PriceState.PRICED:
         return None
+    return (
+        _judge_by_references(row, source, at)
+        or _judge_by_siblings(row, at)
+        or _judge_by_usual_prices(row, at)
+    )
+
+
+def _judge_by_references(row: Row, source: str, at: datetime) -> Suspicion | None:
     if row.before is None and not row.opinions:
         return None
     found = [
@@ -175,6 +192,66 @@ def feed_medians(rows: Collection[Row], at: datetime) -> Mapping[Meter, HoldEvid
 
 
 # Rows ---------------------------------------------------------------------------------------
+
+
+def _judge_by_siblings(row: Row, at: datetime) -> Suspicion | None:
+    if row.before is not None or not row.siblings:
+        return None
+    found = []
+    standards = [(one.source, standard_rates(one.card, at)) for one in row.siblings]
+    for meter, rate in standard_rates(row.card, at).items():
+        known = [
+            _Reference(other, told_by)
+            for told_by, rates in standards
+            if (other := rates.get(meter)) is not None and other.price
+        ]
+        if known and _is_off_all(rate, [each.rate for each in known]):
+            found.append((rate, known))
+    if not found or _is_confirmed([rate for rate, _ in found], row, at):
+        return None
+    evidence = (
+        replace(_evidence(rate, known[0], known[0].source or ""), references=len(known))
+        for rate, known in found
+    )
+    return Suspicion(HoldReason.IMPLAUSIBLE, tuple(evidence))
+
+
+def _is_off_all(rate: Rate, siblings: Sequence[Rate]) -> bool:
+    """Whether siblings that are near to each other are all far off a rate."""
+    return all(_is_beyond(rate, sibling, CONFIRMING_RATIO) for sibling in siblings) and not any(
+        _is_beyond(one, other, CONFIRMING_RATIO) for one in siblings for other in siblings
+    )
+
+
+def _judge_by_usual_prices(row: Row, at: datetime) -> Suspicion | None:
+    found = [
+        rate
+        for rate in row.card.rates
+        if rate.price
+        and rate.meter in row.usual_prices
+        and row.usual_prices[rate.meter].excludes(rate, ROW_RATIO)
+        and not any(True for _ in _references(rate, row, at))
+        and not _is_as_elsewhere(rate, row)
+    ]
+    if not found or _is_confirmed(found, row, at):
+        return None
+    evidence = (
+        HoldEvidence(
+            meter=rate.meter,
+            ratio=_RATIO.divide(_per_one(rate), bound),
+            references=row.usual_prices[rate.meter].models,
+            stated=_per_one(rate),
+            reference=bound,
+        )
+        for rate in found
+        for bound in row.usual_prices[rate.meter].bounds(ROW_RATIO)
+    )
+    return Suspicion(HoldReason.IMPLAUSIBLE, tuple(evidence))
+
+
+def _is_as_elsewhere(rate: Rate, row: Row) -> bool:
+    median = row.other_sellers.get(rate.meter)
+    return median is not None and not _is_beyond(rate, Rate(rate.meter, median), ROW_RATIO)
 
 
 def _references(rate: Rate, row: Row, at: datetime) -> Iterator[_Reference]:

@@ -22,13 +22,11 @@ def record() -> Record:
     return torture(seed, SECONDS, naive=1)
 
 
-@pytest.mark.timeout(240)
 def test_every_log_equals_the_history_through_kills_restarts_and_resumes(record: Record) -> None:
     print(record.figures)
     record.check()
 
 
-@pytest.mark.timeout(240)
 def test_a_reader_that_asks_for_what_is_behind_its_last_id_misses_changes(record: Record) -> None:
     # The ids of runs are not in the order of their commits; or this would prove nothing.
     assert record.history.inversions, f"seed {record.seed}"

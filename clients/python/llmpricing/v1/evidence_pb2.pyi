@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from llmpricing.v1 import held_change_pb2 as _held_change_pb2
 from llmpricing.v1 import match_pb2 as _match_pb2
 from llmpricing.v1 import price_change_pb2 as _price_change_pb2
@@ -25,6 +26,62 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _UnfilledReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnfilledReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UnfilledReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNFILLED_REASON_UNSPECIFIED: _UnfilledReason.ValueType  # 0
+    """UNFILLED_REASON_UNSPECIFIED is never sent."""
+    UNFILLED_REASON_BASE_DIFFERS: _UnfilledReason.ValueType  # 1
+    """UNFILLED_REASON_BASE_DIFFERS: the two do not state the same input and output price within 1 %."""
+    UNFILLED_REASON_ALL_IS_STATED: _UnfilledReason.ValueType  # 2
+    """UNFILLED_REASON_ALL_IS_STATED: the source in force states all that it charges."""
+    UNFILLED_REASON_DIFFERS: _UnfilledReason.ValueType  # 3
+    """UNFILLED_REASON_DIFFERS: the two differ on the meter, or on what else holds in its context."""
+    UNFILLED_REASON_TIERS_STAND: _UnfilledReason.ValueType  # 4
+    """UNFILLED_REASON_TIERS_STAND: the card has tiers or windows of its own."""
+    UNFILLED_REASON_SECOND_UNIT: _UnfilledReason.ValueType  # 5
+    """UNFILLED_REASON_SECOND_UNIT: it would charge a second time what the card charges by another
+    unit, as audio by the second beside tokens.
+    """
+    UNFILLED_REASON_NO_STANDARD_RATE: _UnfilledReason.ValueType  # 6
+    """UNFILLED_REASON_NO_STANDARD_RATE: it is a condition of what the card has no standard rate for."""
+    UNFILLED_REASON_ZERO: _UnfilledReason.ValueType  # 7
+    """UNFILLED_REASON_ZERO: a zero may mean anything at a catalogue."""
+    UNFILLED_REASON_BREAKS_ITS_KIND: _UnfilledReason.ValueType  # 8
+    """UNFILLED_REASON_BREAKS_ITS_KIND: such as batch above the standard price, or cache reads above
+    input.
+    """
+
+class UnfilledReason(_UnfilledReason, metaclass=_UnfilledReasonEnumTypeWrapper):
+    """UnfilledReason is why a rate that another source states does not complete the card in force."""
+
+UNFILLED_REASON_UNSPECIFIED: UnfilledReason.ValueType  # 0
+"""UNFILLED_REASON_UNSPECIFIED is never sent."""
+UNFILLED_REASON_BASE_DIFFERS: UnfilledReason.ValueType  # 1
+"""UNFILLED_REASON_BASE_DIFFERS: the two do not state the same input and output price within 1 %."""
+UNFILLED_REASON_ALL_IS_STATED: UnfilledReason.ValueType  # 2
+"""UNFILLED_REASON_ALL_IS_STATED: the source in force states all that it charges."""
+UNFILLED_REASON_DIFFERS: UnfilledReason.ValueType  # 3
+"""UNFILLED_REASON_DIFFERS: the two differ on the meter, or on what else holds in its context."""
+UNFILLED_REASON_TIERS_STAND: UnfilledReason.ValueType  # 4
+"""UNFILLED_REASON_TIERS_STAND: the card has tiers or windows of its own."""
+UNFILLED_REASON_SECOND_UNIT: UnfilledReason.ValueType  # 5
+"""UNFILLED_REASON_SECOND_UNIT: it would charge a second time what the card charges by another
+unit, as audio by the second beside tokens.
+"""
+UNFILLED_REASON_NO_STANDARD_RATE: UnfilledReason.ValueType  # 6
+"""UNFILLED_REASON_NO_STANDARD_RATE: it is a condition of what the card has no standard rate for."""
+UNFILLED_REASON_ZERO: UnfilledReason.ValueType  # 7
+"""UNFILLED_REASON_ZERO: a zero may mean anything at a catalogue."""
+UNFILLED_REASON_BREAKS_ITS_KIND: UnfilledReason.ValueType  # 8
+"""UNFILLED_REASON_BREAKS_ITS_KIND: such as batch above the standard price, or cache reads above
+input.
+"""
+Global___UnfilledReason: _TypeAlias = UnfilledReason  # noqa: Y015
 
 @_typing.final
 class SourceQuote(_message.Message):
@@ -49,6 +106,7 @@ class SourceQuote(_message.Message):
     CONVERSIONS_FIELD_NUMBER: _builtins.int
     STATED_AS_FIELD_NUMBER: _builtins.int
     IS_INFERRED_FIELD_NUMBER: _builtins.int
+    UNFILLED_RATES_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """source that states it."""
     rank: _builtins.int
@@ -98,6 +156,12 @@ class SourceQuote(_message.Message):
     def conversions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conversion]:
         """conversions say how the numbers of the fragment became rates."""
 
+    @_builtins.property
+    def unfilled_rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnfilledRate]:
+        """unfilled_rates are those that it states and the card in force lacks all the same. Empty for
+        the quote in force, and beneath an override.
+        """
+
     def __init__(
         self,
         *,
@@ -118,10 +182,11 @@ class SourceQuote(_message.Message):
         conversions: _abc.Iterable[Global___Conversion] | None = ...,
         stated_as: _builtins.str | None = ...,
         is_inferred: _builtins.bool = ...,
+        unfilled_rates: _abc.Iterable[Global___UnfilledRate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_fragment", b"_fragment", "_payload_sha256", b"_payload_sha256", "_payload_url", b"_payload_url", "_prompt", b"_prompt", "_stated_as", b"_stated_as", "_sync_run_id", b"_sync_run_id", "completion", b"completion", "first_stated_time", b"first_stated_time", "fragment", b"fragment", "payload_sha256", b"payload_sha256", "payload_url", b"payload_url", "prompt", b"prompt", "rate_card", b"rate_card", "stated_as", b"stated_as", "sync_run_id", b"sync_run_id", "verified_time", b"verified_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_fragment", b"_fragment", "_payload_sha256", b"_payload_sha256", "_payload_url", b"_payload_url", "_prompt", b"_prompt", "_stated_as", b"_stated_as", "_sync_run_id", b"_sync_run_id", "completion", b"completion", "conversions", b"conversions", "first_stated_time", b"first_stated_time", "fragment", b"fragment", "fragment_sha256", b"fragment_sha256", "is_confirmed", b"is_confirmed", "is_in_force", b"is_in_force", "is_inferred", b"is_inferred", "payload_sha256", b"payload_sha256", "payload_url", b"payload_url", "prompt", b"prompt", "rank", b"rank", "rate_card", b"rate_card", "source", b"source", "stated_as", b"stated_as", "sync_run_id", b"sync_run_id", "verified_time", b"verified_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completion", b"_completion", "_fragment", b"_fragment", "_payload_sha256", b"_payload_sha256", "_payload_url", b"_payload_url", "_prompt", b"_prompt", "_stated_as", b"_stated_as", "_sync_run_id", b"_sync_run_id", "completion", b"completion", "conversions", b"conversions", "first_stated_time", b"first_stated_time", "fragment", b"fragment", "fragment_sha256", b"fragment_sha256", "is_confirmed", b"is_confirmed", "is_in_force", b"is_in_force", "is_inferred", b"is_inferred", "payload_sha256", b"payload_sha256", "payload_url", b"payload_url", "prompt", b"prompt", "rank", b"rank", "rate_card", b"rate_card", "source", b"source", "stated_as", b"stated_as", "sync_run_id", b"sync_run_id", "unfilled_rates", b"unfilled_rates", "verified_time", b"verified_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__completion: _TypeAlias = _typing.Literal["completion"]  # noqa: Y015
     _WhichOneofArgType__completion: _TypeAlias = _typing.Literal["_completion", b"_completion"]  # noqa: Y015
@@ -153,6 +218,34 @@ class SourceQuote(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sync_run_id) -> _WhichOneofReturnType__sync_run_id | None: ...
 
 Global___SourceQuote: _TypeAlias = SourceQuote  # noqa: Y015
+
+@_typing.final
+class UnfilledRate(_message.Message):
+    """UnfilledRate is a rate that a source states and the card in force lacks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: Global___UnfilledReason.ValueType
+    """reason why it is not filled."""
+    @_builtins.property
+    def rate(self) -> _rate_card_pb2.Rate:
+        """rate as the source states it."""
+
+    def __init__(
+        self,
+        *,
+        rate: _rate_card_pb2.Rate | None = ...,
+        reason: Global___UnfilledReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate", b"rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rate", b"rate", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnfilledRate: _TypeAlias = UnfilledRate  # noqa: Y015
 
 @_typing.final
 class Conversion(_message.Message):

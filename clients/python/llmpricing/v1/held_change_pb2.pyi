@@ -55,6 +55,11 @@ class _HoldReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldReason
     """HOLD_REASON_FEED_SHRUNK: a feed lists less than half of the models, at least ten, that it
     listed before. Nothing is delisted meanwhile.
     """
+    HOLD_REASON_IMPLAUSIBLE: _HoldReason.ValueType  # 7
+    """HOLD_REASON_IMPLAUSIBLE: a rate that the source's past and other sources say nothing of is
+    far outside what models of its meter cost, or a new id is over 1.5 times off what the same
+    seller charges for the same model in all other areas.
+    """
 
 class HoldReason(_HoldReason, metaclass=_HoldReasonEnumTypeWrapper):
     """HoldReason says which rule of the guard a stated price has broken."""
@@ -84,6 +89,11 @@ rest on documentation only.
 HOLD_REASON_FEED_SHRUNK: HoldReason.ValueType  # 6
 """HOLD_REASON_FEED_SHRUNK: a feed lists less than half of the models, at least ten, that it
 listed before. Nothing is delisted meanwhile.
+"""
+HOLD_REASON_IMPLAUSIBLE: HoldReason.ValueType  # 7
+"""HOLD_REASON_IMPLAUSIBLE: a rate that the source's past and other sources say nothing of is
+far outside what models of its meter cost, or a new id is over 1.5 times off what the same
+seller charges for the same model in all other areas.
 """
 Global___HoldReason: _TypeAlias = HoldReason  # noqa: Y015
 
@@ -166,9 +176,11 @@ class HoldEvidence(_message.Message):
     feed.
     """
     reference: _builtins.str
-    """reference is the price that it was compared with, as stated; absent for a feed."""
+    """reference is the price that it was compared with, as stated, or a bound of what models cost;
+    absent for a feed.
+    """
     reference_source: _builtins.str
-    """reference_source is where the reference is from; absent for a feed."""
+    """reference_source is where the reference is from; absent for a feed and for a bound."""
     ratio: _builtins.str
     """ratio is stated / reference, rounded to 6 digits; for a feed the median of its models'
     ratios, or the share of its models that it still lists.

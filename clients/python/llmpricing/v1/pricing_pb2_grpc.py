@@ -14,6 +14,7 @@ from llmpricing.v1 import price_pb2 as llmpricing_dot_v1_dot_price__pb2
 from llmpricing.v1 import price_stream_pb2 as llmpricing_dot_v1_dot_price__stream__pb2
 from llmpricing.v1 import source_pb2 as llmpricing_dot_v1_dot_source__pb2
 from llmpricing.v1 import sync_run_pb2 as llmpricing_dot_v1_dot_sync__run__pb2
+from llmpricing.v1 import upcoming_change_pb2 as llmpricing_dot_v1_dot_upcoming__change__pb2
 
 GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
@@ -85,6 +86,11 @@ class PricingServiceStub(object):
                 '/llmpricing.v1.PricingService/ListPricing',
                 request_serializer=llmpricing_dot_v1_dot_price__pb2.ListPricingRequest.SerializeToString,
                 response_deserializer=llmpricing_dot_v1_dot_price__pb2.ListPricingResponse.FromString,
+                _registered_method=True)
+        self.ListUpcomingChanges = channel.unary_unary(
+                '/llmpricing.v1.PricingService/ListUpcomingChanges',
+                request_serializer=llmpricing_dot_v1_dot_upcoming__change__pb2.ListUpcomingChangesRequest.SerializeToString,
+                response_deserializer=llmpricing_dot_v1_dot_upcoming__change__pb2.ListUpcomingChangesResponse.FromString,
                 _registered_method=True)
         self.ComparePrices = channel.unary_unary(
                 '/llmpricing.v1.PricingService/ComparePrices',
@@ -247,6 +253,16 @@ class PricingServiceServicer(object):
         changes) may be newer. FAILED_PRECONDITION/EPOCH_CHANGED for a page token of before
         the database was restored, UNAVAILABLE/REVISION_NOT_REACHED for one of a revision
         that this server cannot see yet, and UNAVAILABLE/DATABASE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUpcomingChanges(self, request, context):
+        """ListUpcomingChanges lists what is known to happen to listed models, the nearest first:
+        rates that begin or end by their date, ends of overrides, and retirements. All pages are
+        of the revision and of the instant of the first; retirements, which have no revision,
+        may be newer. Errors as ListPricing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -465,6 +481,11 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     servicer.ListPricing,
                     request_deserializer=llmpricing_dot_v1_dot_price__pb2.ListPricingRequest.FromString,
                     response_serializer=llmpricing_dot_v1_dot_price__pb2.ListPricingResponse.SerializeToString,
+            ),
+            'ListUpcomingChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUpcomingChanges,
+                    request_deserializer=llmpricing_dot_v1_dot_upcoming__change__pb2.ListUpcomingChangesRequest.FromString,
+                    response_serializer=llmpricing_dot_v1_dot_upcoming__change__pb2.ListUpcomingChangesResponse.SerializeToString,
             ),
             'ComparePrices': grpc.unary_unary_rpc_method_handler(
                     servicer.ComparePrices,
@@ -748,6 +769,33 @@ class PricingService(object):
             '/llmpricing.v1.PricingService/ListPricing',
             llmpricing_dot_v1_dot_price__pb2.ListPricingRequest.SerializeToString,
             llmpricing_dot_v1_dot_price__pb2.ListPricingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUpcomingChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmpricing.v1.PricingService/ListUpcomingChanges',
+            llmpricing_dot_v1_dot_upcoming__change__pb2.ListUpcomingChangesRequest.SerializeToString,
+            llmpricing_dot_v1_dot_upcoming__change__pb2.ListUpcomingChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -29,6 +29,7 @@ from llmpricing.v1 import price_pb2 as _price_pb2
 from llmpricing.v1 import price_stream_pb2 as _price_stream_pb2
 from llmpricing.v1 import source_pb2 as _source_pb2
 from llmpricing.v1 import sync_run_pb2 as _sync_run_pb2
+from llmpricing.v1 import upcoming_change_pb2 as _upcoming_change_pb2
 from llmpricing.v1.comparison_pb2 import ComparePricesRequest as ComparePricesRequest
 from llmpricing.v1.comparison_pb2 import ComparePricesResponse as ComparePricesResponse
 from llmpricing.v1.comparison_pb2 import ComparedPrice as ComparedPrice
@@ -109,6 +110,17 @@ from llmpricing.v1.evidence_pb2 import ExplainPriceResponse as ExplainPriceRespo
 from llmpricing.v1.evidence_pb2 import ListDiscrepanciesRequest as ListDiscrepanciesRequest
 from llmpricing.v1.evidence_pb2 import ListDiscrepanciesResponse as ListDiscrepanciesResponse
 from llmpricing.v1.evidence_pb2 import SourceQuote as SourceQuote
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_ALL_IS_STATED as UNFILLED_REASON_ALL_IS_STATED
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_BASE_DIFFERS as UNFILLED_REASON_BASE_DIFFERS
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_BREAKS_ITS_KIND as UNFILLED_REASON_BREAKS_ITS_KIND
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_DIFFERS as UNFILLED_REASON_DIFFERS
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_NO_STANDARD_RATE as UNFILLED_REASON_NO_STANDARD_RATE
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_SECOND_UNIT as UNFILLED_REASON_SECOND_UNIT
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_TIERS_STAND as UNFILLED_REASON_TIERS_STAND
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_UNSPECIFIED as UNFILLED_REASON_UNSPECIFIED
+from llmpricing.v1.evidence_pb2 import UNFILLED_REASON_ZERO as UNFILLED_REASON_ZERO
+from llmpricing.v1.evidence_pb2 import UnfilledRate as UnfilledRate
+from llmpricing.v1.evidence_pb2 import UnfilledReason as UnfilledReason
 from llmpricing.v1.held_change_pb2 import GetHeldChangeRequest as GetHeldChangeRequest
 from llmpricing.v1.held_change_pb2 import GetHeldChangeResponse as GetHeldChangeResponse
 from llmpricing.v1.held_change_pb2 import HOLD_DECISION_APPROVE as HOLD_DECISION_APPROVE
@@ -117,6 +129,7 @@ from llmpricing.v1.held_change_pb2 import HOLD_DECISION_UNSPECIFIED as HOLD_DECI
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEED_SHIFTED as HOLD_REASON_FEED_SHIFTED
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEED_SHRUNK as HOLD_REASON_FEED_SHRUNK
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_FEW_REFERENCES as HOLD_REASON_FEW_REFERENCES
+from llmpricing.v1.held_change_pb2 import HOLD_REASON_IMPLAUSIBLE as HOLD_REASON_IMPLAUSIBLE
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_RATIO_TO_OTHER_SOURCE as HOLD_REASON_RATIO_TO_OTHER_SOURCE
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_RATIO_TO_PAST as HOLD_REASON_RATIO_TO_PAST
 from llmpricing.v1.held_change_pb2 import HOLD_REASON_UNPROVEN_SOURCE as HOLD_REASON_UNPROVEN_SOURCE
@@ -370,6 +383,14 @@ from llmpricing.v1.sync_run_pb2 import UNKNOWN_MODELS_REGISTER as UNKNOWN_MODELS
 from llmpricing.v1.sync_run_pb2 import UNKNOWN_MODELS_SKIP as UNKNOWN_MODELS_SKIP
 from llmpricing.v1.sync_run_pb2 import UNKNOWN_MODELS_UNSPECIFIED as UNKNOWN_MODELS_UNSPECIFIED
 from llmpricing.v1.sync_run_pb2 import UnknownModels as UnknownModels
+from llmpricing.v1.upcoming_change_pb2 import ListUpcomingChangesRequest as ListUpcomingChangesRequest
+from llmpricing.v1.upcoming_change_pb2 import ListUpcomingChangesResponse as ListUpcomingChangesResponse
+from llmpricing.v1.upcoming_change_pb2 import UPCOMING_KIND_OVERRIDE_END as UPCOMING_KIND_OVERRIDE_END
+from llmpricing.v1.upcoming_change_pb2 import UPCOMING_KIND_RATES as UPCOMING_KIND_RATES
+from llmpricing.v1.upcoming_change_pb2 import UPCOMING_KIND_RETIREMENT as UPCOMING_KIND_RETIREMENT
+from llmpricing.v1.upcoming_change_pb2 import UPCOMING_KIND_UNSPECIFIED as UPCOMING_KIND_UNSPECIFIED
+from llmpricing.v1.upcoming_change_pb2 import UpcomingChange as UpcomingChange
+from llmpricing.v1.upcoming_change_pb2 import UpcomingKind as UpcomingKind
 from llmpricing.v1.usage_pb2 import API_FLAVOUR_ANTHROPIC as API_FLAVOUR_ANTHROPIC
 from llmpricing.v1.usage_pb2 import API_FLAVOUR_BEDROCK as API_FLAVOUR_BEDROCK
 from llmpricing.v1.usage_pb2 import API_FLAVOUR_COHERE as API_FLAVOUR_COHERE
@@ -463,6 +484,12 @@ class PricingServiceStub:
     changes) may be newer. FAILED_PRECONDITION/EPOCH_CHANGED for a page token of before
     the database was restored, UNAVAILABLE/REVISION_NOT_REACHED for one of a revision
     that this server cannot see yet, and UNAVAILABLE/DATABASE_UNAVAILABLE.
+    """
+    ListUpcomingChanges: _grpc.UnaryUnaryMultiCallable[_upcoming_change_pb2.ListUpcomingChangesRequest, _upcoming_change_pb2.ListUpcomingChangesResponse]
+    """ListUpcomingChanges lists what is known to happen to listed models, the nearest first:
+    rates that begin or end by their date, ends of overrides, and retirements. All pages are
+    of the revision and of the instant of the first; retirements, which have no revision,
+    may be newer. Errors as ListPricing.
     """
     ComparePrices: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.ComparePricesRequest, _comparison_pb2.ComparePricesResponse]
     """ComparePrices answers what a usage costs with the same model at every seller, or
@@ -620,6 +647,12 @@ class PricingServiceAsyncStub(PricingServiceStub):
     changes) may be newer. FAILED_PRECONDITION/EPOCH_CHANGED for a page token of before
     the database was restored, UNAVAILABLE/REVISION_NOT_REACHED for one of a revision
     that this server cannot see yet, and UNAVAILABLE/DATABASE_UNAVAILABLE.
+    """
+    ListUpcomingChanges: _aio.UnaryUnaryMultiCallable[_upcoming_change_pb2.ListUpcomingChangesRequest, _upcoming_change_pb2.ListUpcomingChangesResponse]  # type: ignore[assignment]
+    """ListUpcomingChanges lists what is known to happen to listed models, the nearest first:
+    rates that begin or end by their date, ends of overrides, and retirements. All pages are
+    of the revision and of the instant of the first; retirements, which have no revision,
+    may be newer. Errors as ListPricing.
     """
     ComparePrices: _aio.UnaryUnaryMultiCallable[_comparison_pb2.ComparePricesRequest, _comparison_pb2.ComparePricesResponse]  # type: ignore[assignment]
     """ComparePrices answers what a usage costs with the same model at every seller, or
@@ -816,6 +849,18 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         changes) may be newer. FAILED_PRECONDITION/EPOCH_CHANGED for a page token of before
         the database was restored, UNAVAILABLE/REVISION_NOT_REACHED for one of a revision
         that this server cannot see yet, and UNAVAILABLE/DATABASE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUpcomingChanges(
+        self,
+        request: _upcoming_change_pb2.ListUpcomingChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_upcoming_change_pb2.ListUpcomingChangesResponse, _abc.Awaitable[_upcoming_change_pb2.ListUpcomingChangesResponse]]:
+        """ListUpcomingChanges lists what is known to happen to listed models, the nearest first:
+        rates that begin or end by their date, ends of overrides, and retirements. All pages are
+        of the revision and of the instant of the first; retirements, which have no revision,
+        may be newer. Errors as ListPricing.
         """
 
     @_abc_1.abstractmethod
