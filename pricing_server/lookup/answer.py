@@ -80,7 +80,12 @@ def answer_of(
         detail += ": not in its latest data, last known price"
     elif not price.is_confirmed:
         freshness = Freshness.UNCONFIRMED
-        detail += ": not stated by its latest data, last known price"
+        held = price.pending if price.pending and price.pending.source == price.source else None
+        detail += (
+            f": its latest data states another price, which is held ({held.held_change_id})"
+            if held is not None
+            else ": not stated by its latest data, last known price"
+        )
     elif overdue:
         freshness = Freshness.UNCONFIRMED
         detail += ": its data is older than expected"

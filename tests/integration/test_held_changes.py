@@ -73,6 +73,9 @@ async def test_a_suspicious_price_is_not_in_force_and_shown_wherever_one_looks(
     assert (await holding.price("acme/two")).prompt == "3.00"
     assert not (await holding.price("acme/two")).HasField("pending_change")
     (entry,) = await held(holding)
+    assert price.source_detail.endswith(
+        f"its latest data states another price, which is held ({entry.held_change_id})"
+    )
     assert price.pending_change == pb.PendingChange(
         held_change_id=entry.held_change_id,
         source="openrouter",
