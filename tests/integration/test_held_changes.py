@@ -249,6 +249,9 @@ async def test_a_rejected_price_is_not_asked_about_again_until_another_is_stated
     assert done.held_change.status == pb.HOLD_STATUS_REJECTED
     after = await holding.price(ONE)
     assert (after.prompt, after.HasField("pending_change")) == ("1.00", False)
+    assert after.source_detail.endswith(
+        f"its latest data states another price, which was rejected ({entry.held_change_id})"
+    )
     for _ in range(2):
         assert (await holding.synced()).run.models_held == 1
         assert await held(holding) == []

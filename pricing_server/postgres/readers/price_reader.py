@@ -201,6 +201,7 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         stated_as=row.get("stated_as"),
         disagreements=tuple(map(Disagreement.from_document, row.get("disagreements") or ())),
         pending=_pending(row),
+        rejected_id=row.get("rejected_id"),
         superseded_at=row.get("superseded_at"),
     )
     # What is left of an ended override is no override: it has no price.
