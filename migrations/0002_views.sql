@@ -85,14 +85,21 @@ SELECT models.model_key,
            WHERE quoted.model_key = pricing.quoted_model_key
        ) END AS stated_as,
        pricing.disagreements,
-       pricing.rate_sources
+       pricing.rate_sources,
+       CASE WHEN NOT quotes.is_confirmed THEN (
+           SELECT held.held_change_id FROM held_changes AS held
+           WHERE held.provider = models.provider AND held.model_id = models.model_id
+             AND held.source = pricing.source
+             AND held.status = 'rejected' AND held.lapsed_at IS NULL
+       ) END AS rejected_id
 FROM models
 JOIN model_pricing AS pricing USING (model_key)
 JOIN price_quotes AS quotes ON quotes.model_key = pricing.quoted_model_key
                            AND quotes.source = pricing.source
 JOIN rate_cards AS cards ON cards.card_id = pricing.card_id;
 COMMENT ON VIEW current_prices IS
-    'The price in force of each model, with its rate card and the quote that states it.';
+    'The price in force of each model, with its rate card and the quote that states it; rejected_id '
+    'is what somebody rejected of what the source states instead.';
 
 CREATE VIEW overrides_in_force AS
 SELECT pricing.model_key, overrides.override_id, overrides.reason, overrides.set_by, overrides.set_at, overrides.until,

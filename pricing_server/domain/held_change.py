@@ -54,8 +54,8 @@ class HoldEvidence:
     meter: Meter | None
     """None where models were counted."""
     ratio: Decimal
-    """stated / reference to 6 digits; of a feed the median of its models' ratios, or the share of
-    its models that it still lists."""
+    """stated / reference to 6 digits; of a feed the median of its models' ratios, or how
+    many it lists for each that it listed before."""
     references: int = 1
     """How many models were compared."""
     stated: Decimal | None = None

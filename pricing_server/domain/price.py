@@ -91,6 +91,8 @@ class Price:
     """Set for a cross-reference: whose price it is, (provider, model id)."""
     pending: PendingChange | None = None
     """What a source states of the model now and the guard holds."""
+    rejected_id: int | None = None
+    """The held change by which somebody rejected what the source states instead."""
     superseded_at: datetime | None = None
     """Set for a price of the past: when the next one took its place."""
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from pricing_server.domain.head import Head
-from pricing_server.domain.price import Layer, When
+from pricing_server.domain.price import Layer, Price, When
 from pricing_server.domain.source import Source
 from pricing_server.lookup.evaluated_price import EvaluatedPrice
 
@@ -80,10 +80,20 @@ def answer_of(
         detail += ": not in its latest data, last known price"
     elif not price.is_confirmed:
         freshness = Freshness.UNCONFIRMED
-        detail += ": not stated by its latest data, last known price"
+        detail += f": {_instead(price)}"
     elif overdue:
         freshness = Freshness.UNCONFIRMED
         detail += ": its data is older than expected"
     else:
         freshness = Freshness.FRESH
     return Answer(evaluated, freshness, detail, head, at)
+
+
+def _instead(price: Price) -> str:
+    """What a source states whose latest data does not confirm the price."""
+    stated = "its latest data states another price, which"
+    if price.pending is not None and price.pending.source == price.source:
+        return f"{stated} is held ({price.pending.held_change_id})"
+    if price.rejected_id is not None:
+        return f"{stated} was rejected ({price.rejected_id})"
+    return "not stated by its latest data, last known price"

@@ -317,6 +317,7 @@ def _price_document(price: Price) -> dict[str, Any]:
         "stated": _price_document(price.stated) if price.stated else None,
         "referred": price.referred,
         "pending": price.pending.to_document() if price.pending else None,
+        "rejected_id": price.rejected_id,
     }
 
 
@@ -352,4 +353,5 @@ def _price(document: dict[str, Any]) -> Price:
         stated=_price(stated) if stated else None,
         referred=(referred[0], referred[1]) if referred else None,
         pending=PendingChange.from_document(pending) if pending else None,
+        rejected_id=document.get("rejected_id"),
     )

@@ -359,7 +359,7 @@ class _Planner:
         """Says of a feed that shrank what it does not list, perhaps beside no other finding."""
         if self.held_feed is None or self.held_feed.reason is not HoldReason.FEED_SHRUNK:
             return []
-        message = "less than half of what was listed is left; held as a whole, nothing is delisted"
+        message = "less than half as many models as before; held as a whole, nothing is delisted"
         missing = sorted(
             model.model_id
             for model in self.state.models.values()

@@ -73,6 +73,9 @@ async def test_a_suspicious_price_is_not_in_force_and_shown_wherever_one_looks(
     assert (await holding.price("acme/two")).prompt == "3.00"
     assert not (await holding.price("acme/two")).HasField("pending_change")
     (entry,) = await held(holding)
+    assert price.source_detail.endswith(
+        f"its latest data states another price, which is held ({entry.held_change_id})"
+    )
     assert price.pending_change == pb.PendingChange(
         held_change_id=entry.held_change_id,
         source="openrouter",
@@ -251,6 +254,9 @@ async def test_a_rejected_price_is_not_asked_about_again_until_another_is_stated
     assert done.held_change.status == pb.HOLD_STATUS_REJECTED
     after = await holding.price(ONE)
     assert (after.prompt, after.HasField("pending_change")) == ("1.00", False)
+    assert after.source_detail.endswith(
+        f"its latest data states another price, which was rejected ({entry.held_change_id})"
+    )
     for _ in range(2):
         assert (await holding.synced()).run.models_held == 1
         assert await held(holding) == []

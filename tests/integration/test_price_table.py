@@ -331,7 +331,8 @@ def assert_revisions_are_dense(conninfo: str) -> None:
 async def test_history_continues_from_the_first_price_to_the_one_in_force(
     server: Server, feed: Feed
 ) -> None:
-    for day, prices in enumerate((("1", "1"), ("2", "1"), ("2", "1"), ("-1", "-1"), ("3", "4")), 1):
+    stated = (("1e-6", "1e-6"), ("2e-6", "1e-6"), ("2e-6", "1e-6"), ("-1", "-1"), ("3e-6", "4e-6"))
+    for day, prices in enumerate(stated, 1):
         feed.answer(recording(f"2026-01-{day:02}T00:00:00Z", row("acme/one", *prices)))
         await server.synced()
     for day in (6, 7):
@@ -345,14 +346,15 @@ async def test_history_continues_from_the_first_price_to_the_one_in_force(
         " FROM model_pricing_history AS history JOIN models USING (model_key)"
         " WHERE model_id = 'acme/one' ORDER BY revision",
     )
+    one, two, three = Decimal("0.000001"), Decimal("0.000002"), Decimal("0.000003")
     assert [
         (each["kind"], each["previous_input_price"], each["input_price"]) for each in found
     ] == [
-        ("added", None, 1),
-        ("changed", 1, 2),
-        ("changed", 2, None),
-        ("changed", None, 3),
-        ("delisted", 3, 3),
+        ("added", None, one),
+        ("changed", one, two),
+        ("changed", two, None),
+        ("changed", None, three),
+        ("delisted", three, three),
     ]
     assert {(each["origin_kind"], each["source"]) for each in found} == {("sync", "openrouter")}
     assert len({each["sync_run_id"] for each in found}) == len(found)

@@ -126,6 +126,7 @@ async def test_every_field_survives_the_disk(path: Path) -> None:
         pending=PendingChange(
             12, "openrouter", HoldReason.RATIO_TO_PAST, priced("0.5"), NOON - timedelta(hours=1)
         ),
+        rejected_id=11,
         doubt=None,  # Of the price file alone, and of the past alone: neither is kept here.
         superseded_at=None,
     )

@@ -574,13 +574,17 @@ def test_a_feed_that_lists_less_than_half_is_held_as_a_whole_and_delists_nobody(
     )
 
 
-def test_a_feed_that_lists_others_instead_has_shrunk_all_the_same(twenty: HeldTable) -> None:
-    others = models(*range(50, 80))
+def test_a_feed_that_lists_as_many_others_has_not_shrunk(twenty: HeldTable) -> None:
     for day in (1, 2):
-        plan = twenty.sync(PROVEN, listing(*models(0), *others, day=day))
-        assert (plan.changes, plan.missing, plan.counts["models_held"]) == ((), (), 30)
-    assert plan.holding.feed is not None
-    (evidence,) = plan.holding.feed.evidence
+        plan = twenty.sync(PROVEN, listing(*models(*range(50, 60)), day=day))
+        assert plan.holding.feed is None
+    assert [change.kind for change in plan.changes] == [ChangeKind.DELISTED] * 20
+
+
+def test_the_evidence_of_a_feed_that_shrank_is_the_share_that_is_left(twenty: HeldTable) -> None:
+    feed = twenty.plan(PROVEN, listing(*models(0), day=1)).holding.feed
+    assert feed is not None
+    (evidence,) = feed.evidence
     assert (evidence.meter, evidence.ratio, evidence.references) == (None, Decimal("0.05"), 20)
 
 

@@ -205,6 +205,7 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         rate_sources=tuple(row["rate_sources"]),
         disagreements=tuple(map(Disagreement.from_document, row.get("disagreements") or ())),
         pending=_pending(row),
+        rejected_id=row.get("rejected_id"),
         superseded_at=row.get("superseded_at"),
     )
     # What is left of an ended override is no override: it has no price.

@@ -119,17 +119,14 @@ class Judge:
                 yield hold
 
     def _shrunk(self, listing: Listing) -> Suspicion | None:
-        """Whether the listing has less than half of what the last one that was applied had.
+        """Whether the listing has less than half as many models as the last one that was applied.
 
         What was missing then is not counted, so that an approval counts as the first of the
         syncs without a model. An id that another one covers was never listed.
         """
-        quotes = ((key, self._state.quote_by(self._source.slug, key)) for key in self._state.models)
-        before = {key for key, quote in quotes if quote is not None and not quote.missing_syncs}
-        read = {model.key for model in listing.models}
-        faulty = {fault.key for fault in listing.faults if fault.key is not None}
-        nameless = sum(fault.key is None for fault in listing.faults)
-        return judge_size(len(before), len(before & (read | faulty)) + nameless)
+        quotes = (self._state.quote_by(self._source.slug, key) for key in self._state.models)
+        before = sum(quote is not None and not quote.missing_syncs for quote in quotes)
+        return judge_size(before, listing.rows)
 
     def _row(self, candidate: Candidate) -> Row:
         if candidate.is_unchanged:

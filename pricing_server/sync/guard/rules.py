@@ -6,8 +6,8 @@ Rules, all of ratios, so that no unit and no magnitude is guessed:
   the source's own quote before, or, if that has none, what any other source states of the
   same seller's model. Other sellers are no reference of a row: true prices are ten times
   off theirs.
-- Size rule: a feed that lists less than half of the models that it listed before, which were
-  MIN_FEED at least, is held as a whole, since what it does not list would be delisted.
+- Size rule: a feed that lists less than half as many models as before, which were MIN_FEED at
+  least, is held as a whole, since what it does not list would be delisted.
 - Feed rule: for any one meter, the median ratio of all rows that have a reference is over
   FEED_RATIO times above or below 1. Here the median of other sellers serves too, where nothing
   nearer is known: single sellers differ, a whole feed does not.
@@ -159,14 +159,12 @@ def judge_feed(
     return None
 
 
-def judge_size(before: int, kept: int) -> Suspicion | None:
-    """What is suspicious in how many models a feed lists; None if nothing is.
-
-    `kept` are those still listed of the models `before`. A row that could not be read is listed.
-    """
-    if before < MIN_FEED or 2 * kept >= before:
+def judge_size(before: int, now: int) -> Suspicion | None:
+    """What is suspicious in how many models a feed listed before and lists now; None if nothing
+    is. A row that could not be read is listed."""
+    if before < MIN_FEED or 2 * now >= before:
         return None
-    share = _RATIO.divide(Decimal(kept), Decimal(before))
+    share = _RATIO.divide(Decimal(now), Decimal(before))
     return Suspicion(HoldReason.FEED_SHRUNK, (HoldEvidence(None, share, before),))
 
 

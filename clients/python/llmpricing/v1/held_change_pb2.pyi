@@ -52,8 +52,8 @@ class _HoldReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldReason
     rest on documentation only.
     """
     HOLD_REASON_FEED_SHRUNK: _HoldReason.ValueType  # 6
-    """HOLD_REASON_FEED_SHRUNK: a feed lists less than half of the models, at least ten, that it
-    listed before. Nothing is delisted meanwhile.
+    """HOLD_REASON_FEED_SHRUNK: a feed lists less than half as many models as before, which were at
+    least ten. Nothing is delisted meanwhile.
     """
     HOLD_REASON_IMPLAUSIBLE: _HoldReason.ValueType  # 7
     """HOLD_REASON_IMPLAUSIBLE: a rate that the source's past and other sources say nothing of is
@@ -87,8 +87,8 @@ HOLD_REASON_UNPROVEN_SOURCE: HoldReason.ValueType  # 5
 rest on documentation only.
 """
 HOLD_REASON_FEED_SHRUNK: HoldReason.ValueType  # 6
-"""HOLD_REASON_FEED_SHRUNK: a feed lists less than half of the models, at least ten, that it
-listed before. Nothing is delisted meanwhile.
+"""HOLD_REASON_FEED_SHRUNK: a feed lists less than half as many models as before, which were at
+least ten. Nothing is delisted meanwhile.
 """
 HOLD_REASON_IMPLAUSIBLE: HoldReason.ValueType  # 7
 """HOLD_REASON_IMPLAUSIBLE: a rate that the source's past and other sources say nothing of is
@@ -183,7 +183,7 @@ class HoldEvidence(_message.Message):
     """reference_source is where the reference is from; absent for a feed and for a bound."""
     ratio: _builtins.str
     """ratio is stated / reference, rounded to 6 digits; for a feed the median of its models'
-    ratios, or the share of its models that it still lists.
+    ratios, or how many models it lists for each that it listed before.
     """
     references: _builtins.int
     """references is how many models were compared or counted: 1 for a model's own change."""
