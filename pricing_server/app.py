@@ -129,7 +129,7 @@ async def running_server(
     heads = HeadNews()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(abandoned_work_ended, CALL_GRACE_SECONDS)
-        catalog, coverage = _bundled()
+        catalog, coverage = bundled_catalogue()
         covers = {genai_prices.SOURCE.slug: coverage.covered}
         reads = await _start_reads(stack, settings, logins, catalog, heads)
         store = PostgresSyncStore(logins.writer, covers)
@@ -163,7 +163,7 @@ async def running_server(
 
 
 @cache
-def _bundled() -> tuple[Catalog, CatalogueCoverage]:
+def bundled_catalogue() -> tuple[Catalog, CatalogueCoverage]:
     """The bundled catalogue and what it covers: of the release that is installed, so that nothing
     in it changes, and servers of one process share it."""
     catalog = Catalog(genai_prices.SOURCE, clauses)

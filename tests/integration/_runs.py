@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import psycopg
@@ -25,22 +25,13 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.v1 import pricing_pb2_grpc
 from pricing_server.postgres.maintenance.verify import verify
 from tests.integration._database import copied_database
+from tests.integration._forked import fork_server
+from tests.integration._poll import until
 from tests.integration._postgres import ROOT, scratch_directory
+from tests.integration._server import CALL_SECONDS
 
-T = TypeVar("T")
-
-CALL_SECONDS = 60
 FULL: dict[str, Any] = {"view": pb.CHANGE_VIEW_FULL}
 """What tests look at of a change, unless they say otherwise."""
-
-
-def until(happened: Callable[[], T], what: str, seconds: float = 30) -> T:
-    """The first true answer; fails with `what` after the deadline."""
-    deadline = time.monotonic() + seconds
-    while not (answer := happened()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
-    return answer
 
 
 @dataclass(slots=True)
@@ -103,24 +94,21 @@ def serve_feed() -> Iterator[Feed]:
 
 
 class ServerProcess:
-    """`pricing-server serve` with a client."""
+    """`pricing-server serve` with a client; forked, not started as the command."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
         self.log = directory / f"server-{time.monotonic_ns()}.log"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "pricing_server.cli", "serve"],
-                cwd=directory,
-                env=clean_environment()
-                | {"PRICING_LISTEN": "127.0.0.1:0", "PRICING_SYNC_INTERVAL": "off"}
-                | dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
+        settings = {"PRICING_LISTEN": "127.0.0.1:0", "PRICING_SYNC_INTERVAL": "off"}
+        reading, writing = os.pipe()
+        self.stdout = open(reading, encoding="utf-8")  # noqa: SIM115  # closed by dispose
+        with self.log.open("w") as log, open(writing, "wb") as out:
+            self.process = fork_server(
+                directory,
+                clean_environment() | settings | dict(environment),
+                out.fileno(),
+                log.fileno(),
             )
-        assert self.process.stdout
-        line = self.process.stdout.readline()
+        line = self.stdout.readline()
         assert line.startswith("serving on "), self.log.read_text()
         self.address = line.split()[-1]
         self.channel = grpc.insecure_channel(self.address)
@@ -167,7 +155,7 @@ class ServerProcess:
         request = pb.ListSyncRunsRequest(source=source, page_size=1)
         return self.stub.ListSyncRuns(request, timeout=CALL_SECONDS).runs[0]
 
-    def ended_run(self, source: str = "openrouter", seconds: float = 10) -> pb.SyncRun:
+    def ended_run(self, source: str = "openrouter", seconds: float = 30) -> pb.SyncRun:
         def ended() -> pb.SyncRun | None:
             run = self.newest_run(source)
             return run if run.status != pb.SYNC_STATUS_IN_PROGRESS else None
@@ -180,8 +168,7 @@ class ServerProcess:
         self.channel.close()
         self.process.kill()
         self.process.wait()
-        assert self.process.stdout
-        self.process.stdout.close()
+        self.stdout.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +206,7 @@ class Bench:
             env=clean_environment() | {"PRICING_DATABASE_URL": self.conninfo},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=CALL_SECONDS,
         )
         return done.returncode, done.stdout + done.stderr
 
