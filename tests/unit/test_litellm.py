@@ -662,6 +662,7 @@ def test_the_recorded_file_is_read_whole(full: Listing, raw: Mapping[str, Row]) 
     assert full.faults == ()
 
 
+@pytest.mark.recorded
 def test_off_peak_prices_of_the_recording_hold_but_in_the_peak_of_working_days(
     full: Listing,
 ) -> None:
@@ -680,6 +681,7 @@ def test_off_peak_prices_of_the_recording_hold_but_in_the_peak_of_working_days(
     assert cards["tencent", "deepseek-v4.1-flash"] == cards["deepseek", "deepseek-v4-flash"]
 
 
+@pytest.mark.recorded
 def test_the_retirements_of_the_recording_are_read(full: Listing, raw: Mapping[str, Row]) -> None:
     assert "retirement:deprecation_date" not in codes(full)
     stated = {model.key: model.retirement_time for model in full.models if model.retirement_time}
@@ -698,6 +700,7 @@ def test_the_retirements_of_the_recording_are_read(full: Listing, raw: Mapping[s
     }
 
 
+@pytest.mark.recorded
 def test_the_multipliers_of_the_recording_are_rates(full: Listing) -> None:
     cards = {model.key: model.card for model in full.models}
     us = {"geography": "data_zone", "region": "us"}
