@@ -362,7 +362,7 @@ def test_foreign_tokens_and_ratios_are_refused(bench: Bench, server: ServerProce
 def test_the_commands_of_the_documentation_work(
     bench: Bench, server: ServerProcess, grpcurl: Grpcurl
 ) -> None:
-    bench.feed.prices = {SHARED: 5}
+    bench.feed.prices = {SHARED: 2}
     server.synced()
     address = server.address
     set_ = grpcurl.call(
@@ -386,7 +386,7 @@ def test_the_commands_of_the_documentation_work(
     ).answer
     assert cleared["price_change"]["origin"]["kind"] == "ORIGIN_KIND_OVERRIDE_CLEARED"
     listed = grpcurl.call(address, "ListDiscrepancies", provider="openrouter", min_ratio="2").answer
-    assert listed["discrepancies"][0]["ratio"] == "20"
+    assert listed["discrepancies"][0]["ratio"] == "8"
     refused = grpcurl.call(
         address, "SetPriceOverride", provider="openrouter", model_id=SHARED, prompt="0", reason="x"
     ).refusal
