@@ -133,9 +133,11 @@ SELECT models.model_key, models.provider, models.model_id, models.is_active,
        pricing.beneath_card_id,
        pricing.beneath_rate_sources,
        pricing.rate_sources,
-       pricing.disagreements
+       pricing.disagreements,
+       coalesce(history.origin_kind = 'revert', false) AS is_reverted
 FROM models
 LEFT JOIN model_pricing AS pricing USING (model_key)
+LEFT JOIN model_pricing_history AS history USING (model_key, revision)
 LEFT JOIN models AS quoted ON quoted.model_key = pricing.quoted_model_key
 LEFT JOIN models AS beneath ON beneath.model_key = pricing.beneath_model_key;
 COMMENT ON VIEW known_models IS

@@ -10,7 +10,8 @@ The rules:
 - Not filled: a meter on which the two differ, in whatever context; a second unit of what is
   priced already; a ladder where one stands; a zero, which may mean anything at a catalogue; and
   what breaks its kind, as a batch price above the standard one does.
-- A filled rate holds in the period of the base prices that were compared, and in no other.
+- A filled rate holds in the period of the prices that were compared, and in no other. Where a base
+  price depends on the time of day nothing is filled.
 - Where nobody states two conditions together (a tier in batch), the dearer rate comes first: a
   card must not make a discount up.
 """
@@ -131,13 +132,13 @@ class CompletedCard:
 def completed(winner: StatedCard, others: Iterable[StatedCard], at: datetime) -> CompletedCard:
     """The card of the source in force with what others, the first in rank first, add to it."""
     base = _base(winner.card, at)
-    if winner.card.state is not PriceState.PRICED or not base or _has_window(base.values()):
+    if winner.card.state is not PriceState.PRICED or not base or _is_windowed(winner.card, base):
         return CompletedCard.alone(winner.source, winner.card)
     draft = _Draft(winner, at)
     for other in others:
         if other.card.state is PriceState.PRICED:
             if _is_same_base(base, _base(other.card, at)):
-                draft.fill_from(other, _period([winner.card, other.card], base, at))
+                draft.fill_from(other, _ComparedDates(winner.card, other.card, base, at))
             else:
                 draft.leave_unfilled(other.card.rates, other.source, UnfilledReason.BASE_DIFFERS)
     return draft.finished()
@@ -160,7 +161,7 @@ def is_stated(rate: Rate, card: RateCard) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _BasePeriod:
+class _ComparedPeriod:
     """From when until when base prices hold; None is without end."""
 
     since: datetime | None
@@ -190,7 +191,7 @@ class _Draft:
         self._filled: dict[tuple[Meter, Conditions], str] = {}
         self._unfilled: list[UnfilledRate] = []
 
-    def fill_from(self, other: StatedCard, period: _BasePeriod) -> None:
+    def fill_from(self, other: StatedCard, dates: _ComparedDates) -> None:
         """Fill what the card lacks and this one, of the same base prices, states."""
         theirs = _by_context(other.card)
         standard = theirs.get(STANDARD, {})
@@ -200,7 +201,10 @@ class _Draft:
             for meter, stated in theirs[context].items():
                 # Where the card has the meter, its tiers and windows may still be lacking.
                 group = [rate for rate in stated if meter not in mine or _is_special(rate)]
-                rates = [one for rate in group if (one := period.of(rate)) is not None]
+                period = dates.period(meter)
+                held = [one for rate in group if (one := period.of(rate)) is not None]
+                # Of those that differ beyond the period alone, the first hides the others in it.
+                rates = list({one.key: one for one in reversed(held)}.values())[::-1]
                 if not rates:
                     continue
                 reason = (
@@ -339,17 +343,19 @@ class _Draft:
 
 
 def _yields(placed: Rate, new: Rate, has_ladder: bool) -> bool:
-    """Whether a rate of a card comes behind a new one of the same meter."""
-    before, after = placed.conditions, new.conditions
-    is_special = _is_special(placed)
-    if set(before.context) < set(after.context):
-        # The special rate of a wider context comes first where the two are stated by nobody.
-        return not is_special or has_ladder or _is_cheaper(placed, new)
-    if before.context == after.context:
-        return not is_special
-    if set(after.context) < set(before.context):
-        return not is_special and _is_cheaper(placed, new)
-    return False
+    """Whether a rate of a card comes behind a new one of the same meter.
+
+    The one of the more specific context comes first. Where nobody states the conditions of the two
+    together, the dearer one does. `has_ladder` says that what is new has tiers of its own.
+    """
+    before, after = set(placed.conditions.context), set(new.conditions.context)
+    if before == after:
+        return _is_special(new) and not _is_special(placed)
+    if before < after and (not _is_special(placed) or has_ladder):
+        return True
+    if after < before and (not _is_special(new) or _is_special(placed)):
+        return False
+    return _is_cheaper(placed, new)
 
 
 def _is_cheaper(one: Rate, other: Rate) -> bool:
@@ -402,20 +408,35 @@ def _is_same(mine: Sequence[Rate], theirs: Sequence[Rate], at: datetime) -> bool
     return one is not None and other is not None and agree(one, other)
 
 
-def _period(cards: Iterable[RateCard], base: Mapping[Meter, Rate], at: datetime) -> _BasePeriod:
-    """Around an instant, the period in which no base price of these cards begins or ends."""
-    dates = [
-        date
-        for card in cards
-        for rate in card.rates
-        if rate.meter in base and not rate.conditions.context and not _is_of_size(rate)
-        for date in (rate.conditions.effective_from, rate.conditions.effective_until)
-        if date is not None
-    ]
-    return _BasePeriod(
-        max((date for date in dates if date <= at), default=None),
-        min((date for date in dates if date > at), default=None),
-    )
+class _ComparedDates:
+    """The dates at which what was compared of two cards begins or ends."""
+
+    def __init__(
+        self, winner: RateCard, other: RateCard, base: Mapping[Meter, Rate], at: datetime
+    ) -> None:
+        self._at = at
+        self._base = base.keys()
+        self._dates = [
+            (rate.meter, date)
+            for card in (winner, other)
+            for rate in card.rates
+            if not rate.conditions.context and not _is_of_size(rate)
+            for date in (rate.conditions.effective_from, rate.conditions.effective_until)
+            if date is not None
+        ]
+        # A meter that only the other one states is compared with nothing.
+        self._compared = {rate.meter for rate in winner.rates} if self._dates else set()
+
+    def period(self, meter: Meter) -> _ComparedPeriod:
+        """Around the instant, in which no base price and no standard price of a meter changes."""
+        if not self._dates:
+            return _ComparedPeriod(None, None)
+        meters = {*self._base, meter} if meter in self._compared else self._base
+        dates = [date for each, date in self._dates if each in meters]
+        return _ComparedPeriod(
+            max((date for date in dates if date <= self._at), default=None),
+            min((date for date in dates if date > self._at), default=None),
+        )
 
 
 def _is_of_size(rate: Rate) -> bool:
@@ -431,8 +452,12 @@ def _is_special(rate: Rate) -> bool:
     return _is_of_size(rate) or _is_of_time(rate)
 
 
-def _has_window(rates: Iterable[Rate]) -> bool:
-    return any(_is_of_time(rate) for rate in rates)
+def _is_windowed(card: RateCard, base: Mapping[Meter, Rate]) -> bool:
+    """Whether a base price depends on the time of day: no other source is known to follow it."""
+    return any(
+        _is_of_time(rate) and rate.meter in base and not rate.conditions.context
+        for rate in card.rates
+    )
 
 
 def _latest(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -123,7 +123,8 @@ def _completed(
 ) -> InForce:
     others = [
         quote
-        for quote in sorted(quotes, key=precedence)
+        # By rank alone: what completes the card keeps its place when it lists the model no more.
+        for quote in sorted(quotes, key=lambda quote: (quote.rank, quote.source))
         if quote is not winner
         and quote.card_id != winner.card_id
         and (quote.is_listed or quote.source in filling)

@@ -289,6 +289,6 @@ def _reset(
         obtained_at = told.effective_time if change.old is not None else None
         stated = told.stated_card or card.card_id
         return QuoteReset(change.model_key, stated, obtained_at, missing_syncs)
-    if change.source == run_source:
+    if run_source in (change.source, *change.new_sources):
         return QuoteReset(change.model_key, UNPRICED.card_id, None, missing_syncs)
     return QuoteReset(change.model_key, None, None, missing_syncs)

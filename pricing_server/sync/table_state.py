@@ -57,6 +57,8 @@ class KnownModel:
     is_active: bool
     card_id: str | None
     attribution: Attribution | None
+    is_reverted: bool = False
+    """Whether a revert put the price in force, which is then not what the quotes say."""
 
     @property
     def key(self) -> ModelName:
@@ -200,7 +202,7 @@ class TableState:
         changed the price in force since it was planned: no card needs to be read for it."""
         key = listed.key
         model = self.models.get(key)
-        if model is None or not model.is_active or model.card_id is None:
+        if model is None or not model.is_active or model.card_id is None or model.is_reverted:
             return False
         own = self.quote_by(source, key)
         held = (self.holds.own, self.holds.rejected, self.holds.others, self.covered)
@@ -265,6 +267,8 @@ def cards_to_compare(state: TableState, listing: Listing, source: Source) -> set
             card_ids.add(model.card_id)
         if stated is None or not state.is_as_before(stated, source.slug):
             needed |= card_ids
+    for key, covered in state.covers.items():
+        needed |= {quote.card_id for quote in state.covering_overrides(key, covered)}
     for key in listed.keys() - state.models.keys():
         needed |= {quote.card_id for quote in state.quotes_for(key)}
     new = {key for key in listed if state.quote_by(source.slug, key) is None}

@@ -36,6 +36,7 @@ def override(server: ServerProcess, model_id: str) -> pb.SetPriceOverrideRespons
         model_id=model_id,
         prompt="7",
         register=True,
+        replace_card=True,
         reason="a test",
         set_by="ann",
     )

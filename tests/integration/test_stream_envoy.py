@@ -69,7 +69,7 @@ class Writer:
             if self.is_done:
                 return
             # However many syncs fail in a row, none of the changes is out of all proportion.
-            prices = [row(model_id, f"0.{5_000 + step:06}") for model_id in MODELS]
+            prices = [row(model_id, f"0.000005{step:06}") for model_id in MODELS]
             self._feed.answer(payload(*prices))
             try:
                 run = await self._stub.SyncProvider(

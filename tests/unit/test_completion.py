@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -195,6 +195,84 @@ def test_where_nobody_states_two_conditions_together_the_dearer_rate_comes_first
     assert [one.price for one in found.rates] == [4, 1, 2, 8]
 
 
+def costs(
+    found: CompletedCard, meter: Meter, context: Mapping[str, str] | None = None, at: datetime = NOW
+) -> Decimal:
+    """What one unit costs, of a request with one token of input and output."""
+    usage = {Meter.INPUT_TOKENS: 1, Meter.OUTPUT_TOKENS: 1, meter: 1}
+    cost = CompiledCard(found.card).evaluate(usage, at=at, context=context or {})
+    return next(line.amount for line in cost.lines if line.meter is meter)
+
+
+def test_what_is_stated_for_a_narrower_context_is_not_hidden() -> None:
+    half = rate(Meter.CACHE_READ_TOKENS, "0.05", BATCH)
+    found = by(stated("second", INPUT, OUTPUT, CACHED), winner=card(half, INPUT, OUTPUT))
+    assert costs(found, Meter.CACHE_READ_TOKENS, {"processing": "batch"}) == Decimal("0.05")
+    assert costs(found, Meter.CACHE_READ_TOKENS) == Decimal("0.2")
+    both = Conditions(context=(("geography", "regional"), ("processing", "batch")))
+    mine = card(
+        rate(Meter.INPUT_TOKENS, "1.1", both),
+        replace(INPUT, conditions=BATCH, price=Decimal(1)),
+        INPUT,
+        OUTPUT,
+    )
+    regional = Conditions(context=(("geography", "regional"),))
+    theirs = rate(Meter.INPUT_TOKENS, "2.2", regional)
+    found = by(stated("second", INPUT, OUTPUT, theirs), winner=mine)
+    context = {"geography": "regional", "processing": "batch"}
+    assert costs(found, Meter.INPUT_TOKENS, context) == Decimal("1.1")
+
+
+def test_of_two_contexts_that_nobody_states_together_the_dearer_comes_first() -> None:
+    mine = card(rate(Meter.INPUT_TOKENS, "1", BATCH), INPUT, OUTPUT)
+    regional = Conditions(context=(("geography", "regional"),))
+    found = by(
+        stated("second", INPUT, OUTPUT, rate(Meter.INPUT_TOKENS, "2.2", regional)), winner=mine
+    )
+    context = {"geography": "regional", "processing": "batch"}
+    assert costs(found, Meter.INPUT_TOKENS, context) == Decimal("2.2")
+    assert costs(found, Meter.INPUT_TOKENS, {"processing": "batch"}) == Decimal(1)
+
+
+def test_rates_that_differ_outside_of_the_compared_period_alone_are_one() -> None:
+    later = datetime(2026, 12, 5, tzinfo=UTC)
+    base = (
+        rate(Meter.INPUT_TOKENS, "4", replace(ALWAYS, effective_from=DECEMBER)),
+        rate(Meter.INPUT_TOKENS, "2", replace(ALWAYS, effective_until=DECEMBER)),
+        OUTPUT,
+    )
+    june = datetime(2026, 6, 1, tzinfo=UTC)
+    dated = rate(Meter.INPUT_TOKENS, "6", replace(PRIORITY, effective_from=june))
+    undated = rate(Meter.INPUT_TOKENS, "5", PRIORITY)
+    found = by(stated("second", dated, undated, *base), winner=card(*base), at=later)
+    assert costs(found, Meter.INPUT_TOKENS, {"service_tier": "priority"}, later) == 6
+
+
+def test_nothing_is_filled_where_a_base_price_depends_on_the_time_of_day() -> None:
+    night = Conditions(utc_window=UtcWindow(0, 360))
+    mine = card(rate(Meter.INPUT_TOKENS, "0.1", night), INPUT, OUTPUT)
+    assert not added(stated("second", INPUT, OUTPUT, CACHED), winner=mine)
+
+
+def test_a_filled_rate_ends_with_the_price_of_its_own_meter() -> None:
+    until = rate(Meter.CACHE_READ_TOKENS, "0.2", replace(ALWAYS, effective_until=DECEMBER))
+    after = rate(Meter.CACHE_READ_TOKENS, "0.8", replace(ALWAYS, effective_from=DECEMBER))
+    cheap = rate(Meter.CACHE_READ_TOKENS, "0.1", BATCH)
+    found = by(
+        stated("second", INPUT, OUTPUT, CACHED, cheap), winner=card(until, after, INPUT, OUTPUT)
+    )
+    assert costs(found, Meter.CACHE_READ_TOKENS, {"processing": "batch"}) == Decimal("0.1")
+    assert costs(found, Meter.CACHE_READ_TOKENS, {"processing": "batch"}, DECEMBER) == Decimal(
+        "0.8"
+    )
+
+
+def test_what_a_meter_will_cost_is_filled_with_what_it_costs() -> None:
+    until = rate(Meter.CACHE_READ_TOKENS, "0.2", replace(ALWAYS, effective_until=DECEMBER))
+    after = rate(Meter.CACHE_READ_TOKENS, "0.8", replace(ALWAYS, effective_from=DECEMBER))
+    assert set(added(stated("second", INPUT, OUTPUT, until, after))) == {until, after}
+
+
 def test_where_a_source_states_all_that_it_charges_its_silence_is_kept() -> None:
     second = stated("second", INPUT, OUTPUT, CACHED, rate(Meter.INPUT_TOKENS, "1", BATCH))
     assert completed(StatedCard("first", POOR, SAYS_ALL), [second], NOW).card == POOR
@@ -262,6 +340,22 @@ def test_no_stated_rate_changes_or_changes_its_place(
     found = by(*others, winner=winner)
     told = zip(found.card.rates, found.sources, strict=True)
     assert tuple(one for one, source in told if source == "first") == winner.rates
+
+
+@given(cards(), sources, st.sampled_from([BATCH, FLEX, PRIORITY, ALWAYS]))
+@many
+def test_a_meter_in_a_context_that_is_stated_costs_what_it_did(
+    winner: RateCard, others: list[StatedCard], when: Conditions
+) -> None:
+    found = by(*others, winner=winner)
+    for meter in {rate.meter for rate in winner.rates}:
+        flat = [rate for rate in winner.rates if rate.meter is meter]
+        if all(rate.conditions in (ALWAYS, when) for rate in flat) and any(
+            rate.conditions == when for rate in flat
+        ):
+            before = CompletedCard.alone("first", winner)
+            context = dict(when.context)
+            assert costs(found, meter, context) == costs(before, meter, context)
 
 
 @given(cards(), sources)

@@ -273,3 +273,19 @@ def test_a_new_id_takes_the_override_of_the_id_that_covers_it() -> None:
         beneath_rate_sources=("catalogue", "catalogue"),
     )
     assert table.sync(CATALOGUE, (FAMILY, RICH)).changes == ()
+
+
+def test_a_known_id_takes_the_override_of_the_id_that_begins_to_cover_it() -> None:
+    """Though the row of the covering id says what it said, and its cards are not read again."""
+    table = Table({})
+    table.sync(CATALOGUE, (FAMILY, RICH))
+    table.sync(FEED, (DATED, CHEAP))
+    table.override(FAMILY, DEAR)
+    table.models[FAMILY] = replace(
+        table.models[FAMILY],
+        card_id=DEAR.card_id,
+        attribution=Attribution(OVERRIDE, None, (OVERRIDE,), beneath=("catalogue", None)),
+    )
+    table.covers = covering()
+    table.sync(CATALOGUE, (FAMILY, RICH))
+    assert table.price(DATED) == DEAR

@@ -209,3 +209,30 @@ def test_what_is_unconfirmed_already_is_left_and_named_all_the_same() -> None:
     made = plan(stated=[statement(is_overridden=True, is_confirmed=False)])
     assert made.unconfirmed == ()
     assert len(made.refused) == 1
+
+
+def test_a_source_that_completed_a_card_in_the_run_states_nothing_until_its_next_sync() -> None:
+    """Else the next sync of any other source would bring the reverted rates back."""
+    told = Told("catalogue", EARLIER, card(1).card_id)
+    made = plan(
+        change(
+            source="catalogue",
+            before=told,
+            old_sources=("catalogue",),
+            new_sources=("catalogue", "api"),
+            stated_card=card(1).card_id,
+        )
+    )
+    (back,), (reset,) = made.changes, made.resets
+    assert (back.source, back.new_sources) == ("catalogue", ("catalogue",))
+    assert back.stated_card_id == card(1).card_id
+    assert (reset.card_id, reset.obtained_at) == (UNPRICED.card_id, None)
+
+
+def test_a_source_that_others_completed_states_its_own_card_again() -> None:
+    own = RateCard.of(PriceState.PRICED, [Rate(Meter.INPUT_TOKENS, Decimal(9))])
+    told = Told("api", EARLIER, own.card_id)
+    made = plan(change(before=told, old_sources=("api", "catalogue"), new_sources=("api",)))
+    (back,), (reset,) = made.changes, made.resets
+    assert (back.new, back.new_sources) == (card(1), ("api", "catalogue"))
+    assert reset.card_id == own.card_id

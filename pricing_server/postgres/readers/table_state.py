@@ -86,6 +86,7 @@ def known_model(row: Row) -> KnownModel:
         is_active=row["is_active"],
         card_id=row["card_id"],
         attribution=_attribution(row),
+        is_reverted=row["is_reverted"],
     )
 
 
