@@ -10,8 +10,8 @@ from llmpricing.place import DATA_ZONE, GEOGRAPHY, REGION, REGIONAL, names_place
 from llmpricing.rate_card import Rate
 from llmpricing.units import PriceError, parse_price
 from pricing_server.domain.names import printable
+from pricing_server.domain.uplift import uplifted
 from pricing_server.providers.listing_builder import ListingBuilder, RowError
-from pricing_server.providers.uplift import uplifted
 
 _ENTRY: Final = "provider_specific_entry"
 
@@ -28,6 +28,10 @@ _OF_ENTRY: Final[Mapping[str, Context]] = {
     "eu": {GEOGRAPHY: DATA_ZONE, REGION: "eu"},
 }
 _FAST: Final[Context] = {"speed": "fast"}
+
+_LEAST: Final = Decimal("0.1")
+_MOST: Final = Decimal(100)
+_MAX_DIGITS: Final = 12
 
 MULTIPLIER_KEYS: Final = frozenset({*_BY_KEY, _ENTRY})
 MULTIPLIERS: Final = (*_BY_KEY, *(f"{_ENTRY}.{key}" for key in (*_OF_ENTRY, "fast")))
@@ -85,6 +89,7 @@ def _multiplier(key: str, value: object) -> Decimal:
         multiplier = parse_price(value)
     except PriceError as error:
         raise RowError(f"{key} is {error}") from None
-    if not multiplier:
-        raise RowError(f"{key} is zero")
+    # None that is stated is below 1 or above 6: a multiplier of another kind is a slip.
+    if not _LEAST <= multiplier <= _MOST or len(multiplier.as_tuple().digits) > _MAX_DIGITS:
+        raise RowError(f"{key} is no multiplier between {_LEAST} and {_MOST}")
     return multiplier

@@ -12,6 +12,7 @@ The rules:
   what breaks its kind, as a batch price above the standard one does.
 - A filled rate holds in the period of the prices that were compared, and in no other. Where a base
   price depends on the time of day nothing is filled.
+- A place multiplies the whole card, completed as it is, if a source states one number for it.
 - Where nobody states two conditions together (a tier in batch), the dearer rate comes first: a
   card must not make a discount up.
 """
@@ -21,13 +22,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Context as DecimalContext
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from llmpricing.meters import Meter
+from llmpricing.place import GEOGRAPHY, REGION
 from llmpricing.rate_card import Conditions, PriceState, Rate, RateCard
 from pricing_server.domain.source import SAYS_NOTHING, Coverage
+from pricing_server.domain.uplift import uplifted
 from pricing_server.sync.agreement import TOLERANCE, agree
 
 Context: TypeAlias = tuple[tuple[str, str], ...]
@@ -71,6 +75,9 @@ _CACHE_READS: Final[Mapping[Meter, Meter]] = {
 }
 # In the recorded data, of rates that two sources state, modes cost between a third and six times
 # what is standard; a rate of 50 times its base is one source's slip.
+_QUOTIENT: Final = DecimalContext(prec=40)
+_MAX_DIGITS: Final = 12
+"""Of a multiplier: one with more is no number that anybody states."""
 _LEAST_OF_BASE: Final = Decimal("0.1")
 _MOST_OF_BASE: Final = Decimal(10)
 
@@ -134,30 +141,105 @@ def completed(winner: StatedCard, others: Iterable[StatedCard], at: datetime) ->
     base = _base(winner.card, at)
     if winner.card.state is not PriceState.PRICED or not base or _is_windowed(winner.card, base):
         return CompletedCard.alone(winner.source, winner.card)
-    draft = _Draft(winner, at)
+    draft, places = _Draft(winner, at), dict(_places(winner, at))
     for other in others:
         if other.card.state is PriceState.PRICED:
             if _is_same_base(base, _base(other.card, at)):
                 draft.fill_from(other, _ComparedDates(winner.card, other.card, base, at))
+                for place, stated in _places(other, at).items():
+                    if not winner.coverage.excludes(place):
+                        places.setdefault(place, stated)
             else:
                 draft.leave_unfilled(other.card.rates, other.source, UnfilledReason.BASE_DIFFERS)
-    return draft.finished()
+    return _with_places(draft.finished(), places)
 
 
-def is_stated(rate: Rate, card: RateCard) -> bool:
-    """Whether a card states a rate, for the whole of its period or for longer."""
+def is_stated(rate: Rate, card: RateCard, whole: RateCard, at: datetime) -> bool:
+    """Whether a card states a rate of a whole one, for its period or for longer: as it is, or by
+    what it costs more at a place."""
+    place = _place_of(rate.conditions.context)
+    multiplier = _multipliers(card, at).get(place)
+    if multiplier is not None and any(
+        rate in uplifted([one], multiplier, dict(place)) for one in whole.rates
+    ):
+        return True
     conditions = rate.conditions
     return any(
         one.meter is rate.meter
         and one.same_price_as(rate)
-        and replace(one.conditions, effective_from=None, effective_until=None)
-        == replace(conditions, effective_from=None, effective_until=None)
-        and conditions.effective_from
-        == _latest(conditions.effective_from, one.conditions.effective_from)
-        and conditions.effective_until
-        == _earliest(conditions.effective_until, one.conditions.effective_until)
+        and _undated(one.conditions) == _undated(conditions)
+        and _is_within(conditions, one.conditions)
         for one in card.rates
     )
+
+
+def _is_within(one: Conditions, other: Conditions) -> bool:
+    """Whether the dates of the one lie within those of the other."""
+    since, until = other.effective_from, other.effective_until
+    return one.effective_from == _latest(one.effective_from, since) and (
+        one.effective_until == _earliest(one.effective_until, until)
+    )
+
+
+def _undated(conditions: Conditions) -> Conditions:
+    return replace(conditions, effective_from=None, effective_until=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """By how much a source says that requests served at a place are dearer."""
+
+    multiplier: Decimal
+    source: str
+
+
+def _place_of(context: Context) -> Context:
+    return tuple(pair for pair in context if pair[0] in (GEOGRAPHY, REGION))
+
+
+def _places(stated: StatedCard, at: datetime) -> Mapping[Context, _Place]:
+    """The places for which a source states a multiplier of its whole card."""
+    return {
+        place: _Place(multiplier, stated.source)
+        for place, multiplier in _multipliers(stated.card, at).items()
+    }
+
+
+def _multipliers(card: RateCard, at: datetime) -> Mapping[Context, Decimal]:
+    """By place the one number by which all its base prices differ from the standard ones."""
+    rates, base = _by_context(card), _base(card, at)
+    found: dict[Context, Decimal] = {}
+    for context, meters in rates.items():
+        if not context or _place_of(context) != context:
+            continue
+        placed = [(_standard_rate(meters.get(meter, ()), at), one) for meter, one in base.items()]
+        shares = {
+            _QUOTIENT.divide(there.price, one.price) if there is not None and one.price else None
+            for there, one in placed
+        }
+        share = shares.pop() if len(shares) == 1 else None
+        if share is not None and len(share.as_tuple().digits) <= _MAX_DIGITS:
+            found[context] = share
+    return found
+
+
+def _with_places(found: CompletedCard, places: Mapping[Context, _Place]) -> CompletedCard:
+    """The card with every rate at every place. What is stated at a place stays as it is."""
+    stating = {*found.sources, *(place.source for place in places.values())}
+    if not places or len(stating) == 1:
+        return found  # As the source in force states it.
+    told = dict(zip(found.card.rates, found.sources, strict=True))
+    everywhere = [rate for rate in told if not _place_of(rate.conditions.context)]
+    stated = {rate.key: rate for rate in told if _place_of(rate.conditions.context)}
+    placed: dict[Rate, str] = {}
+    for context, place in places.items():
+        for rate in uplifted(everywhere, place.multiplier, dict(context)):
+            one = stated.pop(rate.key, rate)
+            placed[one] = told.get(one, place.source)
+    rest = {rate: told[rate] for rate in stated.values()}
+    rates = {**rest, **placed, **{rate: told[rate] for rate in everywhere}}
+    card = RateCard.of(PriceState.PRICED, rates)
+    return CompletedCard(card, tuple(rates[rate] for rate in card.rates), found.unfilled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +278,8 @@ class _Draft:
         theirs = _by_context(other.card)
         standard = theirs.get(STANDARD, {})
         for context in sorted(theirs, key=len):
+            if _place_of(context):
+                continue  # A place multiplies the whole card, when it is complete.
             mine = self._in_context(context)
             refused = self._refused_context(context, mine, theirs[context])
             for meter, stated in theirs[context].items():

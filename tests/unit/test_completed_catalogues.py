@@ -10,7 +10,9 @@ from functools import cache
 
 import pytest
 
+from llmpricing.compiled_card import CompiledCard
 from llmpricing.meters import Meter
+from llmpricing.place import GEOGRAPHY, REGION
 from llmpricing.rate_card import PriceState, RateCard
 from pricing_server.domain.names import ModelName
 from pricing_server.providers import SOURCES
@@ -111,6 +113,7 @@ def test_no_card_of_a_catalogue_lacks_what_another_states_at_the_same_prices() -
     assert len(poor) > 250, "what completing is for"
 
 
+PLACE = {GEOGRAPHY, REGION}
 CATALOGUES = {slug for slug, source in SOURCES.items() if source.provider is None}
 
 
@@ -118,3 +121,29 @@ def test_a_sellers_own_api_that_states_all_it_charges_is_not_added_to() -> None:
     of_openrouter = [card for _, card, _ in in_force() if card.sources[0] == "openrouter"]
     assert len(of_openrouter) > 50
     assert {source for card in of_openrouter for source in card.sources} == {"openrouter"}
+
+
+def test_at_a_place_every_request_to_a_completed_card_costs_what_is_stated_times_more() -> None:
+    usage = {
+        Meter.INPUT_TOKENS: 300_000,
+        Meter.CACHE_READ_TOKENS: 100_000,
+        Meter.CACHE_WRITE_TOKENS: 10_000,
+        Meter.OUTPUT_TOKENS: 10_000,
+    }
+    looked_at = 0
+    for key, card, _ in in_force():
+        contexts = {rate.conditions.context for rate in card.card.rates}
+        places = {one for one in contexts if one and {name for name, _ in one} <= PLACE}
+        modes = {one for one in contexts if not {name for name, _ in one} & PLACE}
+        if len(set(card.sources)) == 1 or not places:
+            continue
+        compiled = CompiledCard(card.card)
+        for place in places:
+            shares = {
+                compiled.evaluate(usage, at=NOW, context=dict((*mode, *place))).total
+                / compiled.evaluate(usage, at=NOW, context=dict(mode)).total
+                for mode in modes
+            }
+            assert len(shares) == 1, (key, place, shares)
+            looked_at += len(modes)
+    assert looked_at > 50

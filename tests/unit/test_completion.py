@@ -31,6 +31,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
 BATCH = Conditions(context=(("processing", "batch"),))
 FLEX = Conditions(context=(("service_tier", "flex"),))
+FAST = Conditions(context=(("speed", "fast"),))
 PRIORITY = Conditions(context=(("service_tier", "priority"),))
 LONG = Conditions(threshold=Threshold(Meter.INPUT_TOKENS, Comparison.ABOVE, 200_000))
 
@@ -225,13 +226,33 @@ def test_what_is_stated_for_a_narrower_context_is_not_hidden() -> None:
 
 def test_of_two_contexts_that_nobody_states_together_the_dearer_comes_first() -> None:
     mine = card(rate(Meter.INPUT_TOKENS, "1", BATCH), INPUT, OUTPUT)
-    regional = Conditions(context=(("geography", "regional"),))
-    found = by(
-        stated("second", INPUT, OUTPUT, rate(Meter.INPUT_TOKENS, "2.2", regional)), winner=mine
-    )
-    context = {"geography": "regional", "processing": "batch"}
-    assert costs(found, Meter.INPUT_TOKENS, context) == Decimal("2.2")
+    found = by(stated("second", INPUT, OUTPUT, rate(Meter.INPUT_TOKENS, "4", FAST)), winner=mine)
+    context = {"speed": "fast", "processing": "batch"}
+    assert costs(found, Meter.INPUT_TOKENS, context) == Decimal(4)
     assert costs(found, Meter.INPUT_TOKENS, {"processing": "batch"}) == Decimal(1)
+
+
+def test_a_place_multiplies_all_of_a_completed_card() -> None:
+    mine = card(
+        rate(Meter.INPUT_TOKENS, "1", FLEX),
+        rate(Meter.INPUT_TOKENS, "4", PRIORITY),
+        rate(Meter.INPUT_TOKENS, "3", LONG),
+        INPUT,
+        OUTPUT,
+    )
+    regional = Conditions(context=(("geography", "regional"),))
+    theirs = [rate(Meter.INPUT_TOKENS, "2.2", regional), rate(Meter.OUTPUT_TOKENS, "8.8", regional)]
+    found = by(
+        stated("second", INPUT, OUTPUT, *theirs),
+        stated("third", INPUT, OUTPUT, CACHED),
+        winner=mine,
+    )
+    for mode in ({}, {"service_tier": "flex"}, {"service_tier": "priority"}):
+        for meter in (Meter.INPUT_TOKENS, Meter.OUTPUT_TOKENS, Meter.CACHE_READ_TOKENS):
+            there = costs(found, meter, mode | {"geography": "regional"})
+            assert there == costs(found, meter, mode) * Decimal("1.1"), (mode, meter)
+    halves = [theirs[0], rate(Meter.OUTPUT_TOKENS, "9", regional)]
+    assert by(stated("second", INPUT, OUTPUT, *halves), winner=mine).card == mine
 
 
 def test_rates_that_differ_outside_of_the_compared_period_alone_are_one() -> None:

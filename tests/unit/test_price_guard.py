@@ -607,11 +607,12 @@ def test_of_a_small_feed_half_is_a_handful() -> None:
     assert [change.kind for change in plan.changes] == [ChangeKind.DELISTED] * 8
 
 
-def test_rows_that_cannot_be_read_are_listed(twenty: HeldTable) -> None:
-    faults = [Fault(f"m{at:02}", "broken", ("acme", f"m{at:02}")) for at in range(1, 9)]
-    faults.append(Fault("", "no name"))
-    plan = twenty.sync(PROVEN, listing(*models(0), day=1, faults=faults))
-    assert (plan.holding.feed, len(plan.unreadable), len(plan.missing)) == (None, 8, 11)
+def test_rows_that_cannot_be_read_are_listed_where_they_name_a_model(twenty: HeldTable) -> None:
+    named = [Fault(f"m{at:02}", "broken", ("acme", f"m{at:02}")) for at in range(1, 10)]
+    nameless = [Fault("", "no name")] * 19
+    assert twenty.plan(PROVEN, listing(*models(0), day=1, faults=nameless)).holding.feed is not None
+    plan = twenty.sync(PROVEN, listing(*models(0), day=1, faults=[*named, nameless[0]]))
+    assert (plan.holding.feed, len(plan.unreadable), len(plan.missing)) == (None, 9, 10)
 
 
 def test_a_feed_without_any_price_may_not_shrink_either() -> None:

@@ -12,7 +12,7 @@ from llmpricing.compiled_card import CompiledCard
 from llmpricing.meters import Meter
 from llmpricing.rate_card import Comparison, Conditions, PriceState, Rate, RateCard, Threshold
 from llmpricing.units import EXACT
-from pricing_server.providers.uplift import with_uplift
+from pricing_server.domain.uplift import with_uplift
 from tests.unit._strategies import many
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

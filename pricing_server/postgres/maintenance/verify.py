@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
-from llmpricing.rate_card import Rate
+from llmpricing.rate_card import RateCard
 from pricing_server.postgres.connection import card_of, translated_errors
 from pricing_server.postgres.statements import statements
 from pricing_server.sync.completion import is_stated
@@ -113,23 +114,24 @@ def _checks(connection: psycopg.Connection[DictRow]) -> Iterator[Check]:
 
 
 def _completed_prices(connection: psycopg.Connection[DictRow]) -> Check:
-    rates: dict[int, tuple[Rate, ...]] = {}
+    whole: dict[int, RateCard] = {}
+    at = datetime.now(UTC)
     stated: dict[int, set[int]] = {}
     """By model, the places of the rates that the sources named for them state."""
     for row in connection.execute(_SQL["read_completed_prices"]):
         key, source, card = row["model_key"], row["source"], card_of(row, "stated_")
-        if key not in rates:
-            rates[key] = card_of(row).rates
-        named = zip(rates[key], row["rate_sources"], strict=False)
+        if key not in whole:
+            whole[key] = card_of(row)
+        named = zip(whole[key].rates, row["rate_sources"], strict=False)
         stated.setdefault(key, set()).update(
             place
             for place, (rate, name) in enumerate(named)
-            if name == source and is_stated(rate, card)
+            if name == source and is_stated(rate, card, whole[key], at)
         )
-    broken = tuple(str(key) for key, each in rates.items() if len(stated[key]) != len(each))
+    broken = tuple(str(key) for key, each in whole.items() if len(stated[key]) != len(each.rates))
     return Check(
         "each rate of a completed card is stated by the source it names",
-        f"{len(rates)} completed cards",
+        f"{len(whole)} completed cards",
         broken,
     )
 

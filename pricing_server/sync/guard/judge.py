@@ -126,7 +126,9 @@ class Judge:
         """
         quotes = (self._state.quote_by(self._source.slug, key) for key in self._state.models)
         before = sum(quote is not None and not quote.missing_syncs for quote in quotes)
-        return judge_size(before, listing.rows)
+        # A row that names no model may be any, or none.
+        named = len(listing.models) + sum(fault.key is not None for fault in listing.faults)
+        return judge_size(before, named)
 
     def _row(self, candidate: Candidate) -> Row:
         if candidate.is_unchanged:
