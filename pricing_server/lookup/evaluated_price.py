@@ -70,11 +70,15 @@ def _evaluated(prices: Sequence[Price], seller: str | None, now: datetime) -> Ev
     else:
         rule = MatchRule.EXACT_AT_SELLER
     ends = (next_change(price.card, now), price.until, price.superseded_at)
+    since = last_change(price.card, now) or price.effective_time
+    if price.layer is Layer.OVERRIDE:
+        # What is in force by somebody's decision is so since then, whatever the rates' own dates.
+        since = max(since, price.effective_time)
     return EvaluatedPrice(
         price=price,
         rule=rule,
         headline=headline(price.card, now),
-        effective_time=last_change(price.card, now) or price.effective_time,
+        effective_time=since,
         valid_until=min((end for end in ends if end is not None), default=None),
         without_price=tuple(
             other.provider for other in others if _gives_way_without_price(other, price, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -89,3 +90,15 @@ def test_a_view_that_the_contract_does_not_know_is_refused() -> None:
     with pytest.raises(InvalidArgument) as raised:
         check_view(9)  # type: ignore[arg-type]
     assert raised.value.field == "view"
+
+
+def test_an_override_is_in_effect_since_it_was_set_whatever_dates_its_rates_have() -> None:
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    dated = Rate(Meter.INPUT_TOKENS, Decimal(1), Conditions(effective_from=begun))
+    card = RateCard.of(PriceState.PRICED, [dated])
+    stated = change(None, card)
+    overridden = replace(stated, source="override")
+    view = pb.CHANGE_VIEW_HEADLINE
+    assert price_change(stated, view).effective_time.ToDatetime(UTC) == begun
+    since = price_change(overridden, view).effective_time.ToDatetime(UTC)
+    assert since == stated.effective_time > begun

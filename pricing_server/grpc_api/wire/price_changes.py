@@ -12,6 +12,7 @@ from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import METERS, STATES
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import conditions_message, rate_card_message
+from pricing_server.domain.override import OVERRIDE
 from pricing_server.domain.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.grpc_api.wire.requests import check_enum
 from pricing_server.grpc_api.wire.results import fitting
@@ -35,6 +36,9 @@ def price_changes(
 def price_change(change: PriceChange, view: pb.ChangeView.ValueType) -> pb.PriceChange:
     """A change with both headlines as they were in effect when it was written."""
     at = change.changed_at
+    since = last_change(change.new, at) or change.effective_time
+    if change.source == OVERRIDE:
+        since = max(since, change.effective_time)
     after = headline(change.new, at)
     differing = differences(change.old, change.new)
     message = pb.PriceChange(
@@ -45,7 +49,7 @@ def price_change(change: PriceChange, view: pb.ChangeView.ValueType) -> pb.Price
         meters=dict.fromkeys(METERS[each.rate.meter] for each in differing),
         revision=change.revision,
         changed_time=timestamp(at),
-        effective_time=timestamp(last_change(change.new, at) or change.effective_time),
+        effective_time=timestamp(since),
         source=change.source,
         origin=_origin(change.origin),
     )
