@@ -71,8 +71,7 @@ def print_rows(slugs: Collection[str]) -> bool:
             (disputed, found.disputed),
             (rest, found.rest),
         ):
-            total.held += count.held
-            total.all += count.all
+            total.include(count)
     print(f"  with a past: held {past}")
     print(f"  with an opinion of the same seller's model: held {opinion}")
     print(f"  with one that is more than {DISPUTED_RATIO:.1f}x off the truth: held {disputed}")
@@ -100,8 +99,7 @@ def print_new(slugs: Collection[str]) -> bool:
             (rare, found.rare),
             (real, found.real),
         ):
-            total.held += count.held
-            total.all += count.all
+            total.include(count)
     print(f"  implausible new rows held: {implausible}")
     print(f"  those without a usual price in truth held: {rare}")
     print(f"  real new rows held: {real}")

@@ -44,6 +44,11 @@ class Count:
         self.held += is_held
         self.all += 1
 
+    def include(self, other: Count) -> None:
+        """Count what another one has counted, too."""
+        self.held += other.held
+        self.all += other.all
+
     def __str__(self) -> str:
         share = f"{self.held / self.all:.1%}" if self.all else "-"
         return f"{self.held} of {self.all} ({share})"

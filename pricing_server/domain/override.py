@@ -9,10 +9,20 @@ from enum import StrEnum
 from typing import Final
 
 from llmpricing.rate_card import RateCard
+from llmpricing.schedule import last_change
 from pricing_server.domain.price_change import ADMIN, ChangeOrigin, OriginKind, PriceChange
 
 OVERRIDE: Final = "override"
 """The source of prices that admins set. It ranks before all others and lists no model."""
+
+
+def effective_since(source: str, card: RateCard, stated: datetime, at: datetime) -> datetime:
+    """Since when what a card charges at an instant is in effect, if it was first `stated` then.
+
+    The dates of its rates say so, but what is in force by somebody's decision is so since then.
+    """
+    since = last_change(card, at) or stated
+    return max(since, stated) if source == OVERRIDE else since
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ from llmpricing.meters import Meter
 from llmpricing.rate_card import Rate
 from llmpricing.units import EXACT, canonical
 
+MAX_MULTIPLIER_DIGITS: Final = 12
+"""One with more is no number that anybody states."""
+
 FLAT: Final = frozenset(
     {
         Meter.WEB_SEARCHES,

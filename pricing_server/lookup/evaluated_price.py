@@ -8,7 +8,8 @@ from datetime import datetime
 
 from llmpricing.matching import MatchRule
 from llmpricing.rate_card import PriceState
-from llmpricing.schedule import Headline, headline, last_change, next_change, rates_in_effect
+from llmpricing.schedule import Headline, headline, next_change, rates_in_effect
+from pricing_server.domain.override import effective_since
 from pricing_server.domain.price import Layer, Price
 from pricing_server.domain.sellers import answer_order, is_maker
 
@@ -70,15 +71,11 @@ def _evaluated(prices: Sequence[Price], seller: str | None, now: datetime) -> Ev
     else:
         rule = MatchRule.EXACT_AT_SELLER
     ends = (next_change(price.card, now), price.until, price.superseded_at)
-    since = last_change(price.card, now) or price.effective_time
-    if price.layer is Layer.OVERRIDE:
-        # What is in force by somebody's decision is so since then, whatever the rates' own dates.
-        since = max(since, price.effective_time)
     return EvaluatedPrice(
         price=price,
         rule=rule,
         headline=headline(price.card, now),
-        effective_time=since,
+        effective_time=effective_since(price.source, price.card, price.effective_time, now),
         valid_until=min((end for end in ends if end is not None), default=None),
         without_price=tuple(
             other.provider for other in others if _gives_way_without_price(other, price, now)

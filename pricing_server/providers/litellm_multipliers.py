@@ -10,7 +10,7 @@ from llmpricing.place import DATA_ZONE, GEOGRAPHY, REGION, REGIONAL, names_place
 from llmpricing.rate_card import Rate
 from llmpricing.units import PriceError, parse_price
 from pricing_server.domain.names import printable
-from pricing_server.domain.uplift import uplifted
+from pricing_server.domain.uplift import MAX_MULTIPLIER_DIGITS, uplifted
 from pricing_server.providers.listing_builder import ListingBuilder, RowError
 
 _ENTRY: Final = "provider_specific_entry"
@@ -31,7 +31,6 @@ _FAST: Final[Context] = {"speed": "fast"}
 
 _LEAST: Final = Decimal("0.1")
 _MOST: Final = Decimal(100)
-_MAX_DIGITS: Final = 12
 
 MULTIPLIER_KEYS: Final = frozenset({*_BY_KEY, _ENTRY})
 MULTIPLIERS: Final = (*_BY_KEY, *(f"{_ENTRY}.{key}" for key in (*_OF_ENTRY, "fast")))
@@ -90,6 +89,9 @@ def _multiplier(key: str, value: object) -> Decimal:
     except PriceError as error:
         raise RowError(f"{key} is {error}") from None
     # None that is stated is below 1 or above 6: a multiplier of another kind is a slip.
-    if not _LEAST <= multiplier <= _MOST or len(multiplier.as_tuple().digits) > _MAX_DIGITS:
+    if (
+        not _LEAST <= multiplier <= _MOST
+        or len(multiplier.as_tuple().digits) > MAX_MULTIPLIER_DIGITS
+    ):
         raise RowError(f"{key} is no multiplier between {_LEAST} and {_MOST}")
     return multiplier

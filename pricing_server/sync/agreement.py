@@ -15,7 +15,8 @@ TOLERANCE: Final = Decimal("1.01")
 """Prices up to 1 % apart are the same: sources round."""
 
 _PRICED: Final = frozenset({PriceState.PRICED, PriceState.FREE})
-_QUOTIENT: Final = Context(prec=40)
+QUOTIENT: Final = Context(prec=40)
+"""Of prices, of which none is compared beyond it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,10 @@ def _standard(card: RateCard, at: datetime) -> Mapping[Meter, list[Rate]]:
     ended: set[Meter] = set()
     for rate in card.rates:
         conditions = rate.conditions
-        threshold = conditions.threshold
         if (
             rate.meter in ended
             or conditions.context
-            or (threshold is not None and not threshold.reached_by(0))
+            or not conditions.is_lowest_band
             or not conditions.holds_by_date(at)
         ):
             continue
@@ -75,4 +75,4 @@ def agree(one: Rate, other: Rate) -> bool:
 
 
 def _per_one(rate: Rate) -> Decimal:
-    return rate.price if rate.per == 1 else _QUOTIENT.divide(rate.price, Decimal(rate.per))
+    return rate.price if rate.per == 1 else QUOTIENT.divide(rate.price, Decimal(rate.per))

@@ -20,24 +20,28 @@ The rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Context as DecimalContext
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final
 
 from llmpricing.meters import Meter
-from llmpricing.place import GEOGRAPHY, REGION
 from llmpricing.rate_card import Conditions, PriceState, Rate, RateCard
 from pricing_server.domain.source import SAYS_NOTHING, Coverage
 from pricing_server.domain.uplift import uplifted
-from pricing_server.sync.agreement import TOLERANCE, agree
-
-Context: TypeAlias = tuple[tuple[str, str], ...]
-STANDARD: Final[Context] = ()
-
-_BASE: Final = (Meter.INPUT_TOKENS, Meter.OUTPUT_TOKENS)
+from pricing_server.sync.agreement import TOLERANCE
+from pricing_server.sync.compared_period import ComparedDates, is_within
+from pricing_server.sync.places import PlaceUplift, at_all_places, multipliers, place_of
+from pricing_server.sync.stated_prices import (
+    BASE,
+    STANDARD,
+    Context,
+    StatedPrices,
+    is_same_price,
+    is_special,
+    standard_rate,
+)
 
 # Ways to count one and the same thing, of which a card prices one.
 _UNITS_OF_ONE_THING: Final[tuple[frozenset[Meter], ...]] = (
@@ -75,9 +79,6 @@ _CACHE_READS: Final[Mapping[Meter, Meter]] = {
 }
 # In the recorded data, of rates that two sources state, modes cost between a third and six times
 # what is standard; a rate of 50 times its base is one source's slip.
-_QUOTIENT: Final = DecimalContext(prec=40)
-_MAX_DIGITS: Final = 12
-"""Of a multiplier: one with more is no number that anybody states."""
 _LEAST_OF_BASE: Final = Decimal("0.1")
 _MOST_OF_BASE: Final = Decimal(10)
 
@@ -138,126 +139,50 @@ class CompletedCard:
 
 def completed(winner: StatedCard, others: Iterable[StatedCard], at: datetime) -> CompletedCard:
     """The card of the source in force with what others, the first in rank first, add to it."""
-    base = _base(winner.card, at)
-    if winner.card.state is not PriceState.PRICED or not base or _is_windowed(winner.card, base):
+    prices = StatedPrices(winner.card, at)
+    if winner.card.state is not PriceState.PRICED or not prices.base or prices.is_windowed:
         return CompletedCard.alone(winner.source, winner.card)
-    draft, places = _Draft(winner, at), dict(_places(winner, at))
+    draft = _Draft(winner, at)
+    places = {
+        place: PlaceUplift(each, winner.source) for place, each in multipliers(prices).items()
+    }
     for other in others:
-        if other.card.state is PriceState.PRICED:
-            if _is_same_base(base, _base(other.card, at)):
-                draft.fill_from(other, _ComparedDates(winner.card, other.card, base, at))
-                for place, stated in _places(other, at).items():
-                    if not winner.coverage.excludes(place):
-                        places.setdefault(place, stated)
-            else:
-                draft.leave_unfilled(other.card.rates, other.source, UnfilledReason.BASE_DIFFERS)
+        if other.card.state is not PriceState.PRICED:
+            continue
+        theirs = StatedPrices(other.card, at)
+        if not theirs.has_base_of(prices):
+            draft.leave_unfilled(other.card.rates, other.source, UnfilledReason.BASE_DIFFERS)
+            continue
+        draft.fill_from(other.source, theirs, ComparedDates(prices, theirs))
+        for place, multiplier in multipliers(theirs).items():
+            if not winner.coverage.excludes(place):
+                places.setdefault(place, PlaceUplift(multiplier, other.source))
     return _with_places(draft.finished(), places)
 
 
 def is_stated(rate: Rate, card: RateCard, whole: RateCard, at: datetime) -> bool:
     """Whether a card states a rate of a whole one, for its period or for longer: as it is, or by
     what it costs more at a place."""
-    place = _place_of(rate.conditions.context)
-    multiplier = _multipliers(card, at).get(place)
-    if multiplier is not None and any(
-        rate in uplifted([one], multiplier, dict(place)) for one in whole.rates
-    ):
-        return True
-    conditions = rate.conditions
-    return any(
+    if any(
         one.meter is rate.meter
         and one.same_price_as(rate)
-        and _undated(one.conditions) == _undated(conditions)
-        and _is_within(conditions, one.conditions)
+        and is_within(rate.conditions, one.conditions)
         for one in card.rates
-    )
+    ):
+        return True
+    place = place_of(rate.conditions.context)
+    multiplier = multipliers(StatedPrices(card, at)).get(place) if place else None
+    return multiplier is not None and rate in uplifted(whole.rates, multiplier, dict(place))
 
 
-def _is_within(one: Conditions, other: Conditions) -> bool:
-    """Whether the dates of the one lie within those of the other."""
-    since, until = other.effective_from, other.effective_until
-    return one.effective_from == _latest(one.effective_from, since) and (
-        one.effective_until == _earliest(one.effective_until, until)
-    )
-
-
-def _undated(conditions: Conditions) -> Conditions:
-    return replace(conditions, effective_from=None, effective_until=None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """By how much a source says that requests served at a place are dearer."""
-
-    multiplier: Decimal
-    source: str
-
-
-def _place_of(context: Context) -> Context:
-    return tuple(pair for pair in context if pair[0] in (GEOGRAPHY, REGION))
-
-
-def _places(stated: StatedCard, at: datetime) -> Mapping[Context, _Place]:
-    """The places for which a source states a multiplier of its whole card."""
-    return {
-        place: _Place(multiplier, stated.source)
-        for place, multiplier in _multipliers(stated.card, at).items()
-    }
-
-
-def _multipliers(card: RateCard, at: datetime) -> Mapping[Context, Decimal]:
-    """By place the one number by which all its base prices differ from the standard ones."""
-    rates, base = _by_context(card), _base(card, at)
-    found: dict[Context, Decimal] = {}
-    for context, meters in rates.items():
-        if not context or _place_of(context) != context:
-            continue
-        placed = [(_standard_rate(meters.get(meter, ()), at), one) for meter, one in base.items()]
-        shares = {
-            _QUOTIENT.divide(there.price, one.price) if there is not None and one.price else None
-            for there, one in placed
-        }
-        share = shares.pop() if len(shares) == 1 else None
-        if share is not None and len(share.as_tuple().digits) <= _MAX_DIGITS:
-            found[context] = share
-    return found
-
-
-def _with_places(found: CompletedCard, places: Mapping[Context, _Place]) -> CompletedCard:
-    """The card with every rate at every place. What is stated at a place stays as it is."""
+def _with_places(found: CompletedCard, places: Mapping[Context, PlaceUplift]) -> CompletedCard:
     stating = {*found.sources, *(place.source for place in places.values())}
     if not places or len(stating) == 1:
         return found  # As the source in force states it.
     told = dict(zip(found.card.rates, found.sources, strict=True))
-    everywhere = [rate for rate in told if not _place_of(rate.conditions.context)]
-    stated = {rate.key: rate for rate in told if _place_of(rate.conditions.context)}
-    placed: dict[Rate, str] = {}
-    for context, place in places.items():
-        for rate in uplifted(everywhere, place.multiplier, dict(context)):
-            one = stated.pop(rate.key, rate)
-            placed[one] = told.get(one, place.source)
-    rest = {rate: told[rate] for rate in stated.values()}
-    rates = {**rest, **placed, **{rate: told[rate] for rate in everywhere}}
+    rates = at_all_places(told, places)
     card = RateCard.of(PriceState.PRICED, rates)
     return CompletedCard(card, tuple(rates[rate] for rate in card.rates), found.unfilled)
-
-
-@dataclass(frozen=True, slots=True)
-class _ComparedPeriod:
-    """From when until when base prices hold; None is without end."""
-
-    since: datetime | None
-    until: datetime | None
-
-    def of(self, rate: Rate) -> Rate | None:
-        """The rate, only within the period; None where it never holds in it."""
-        conditions = rate.conditions
-        since = _latest(self.since, conditions.effective_from)
-        until = _earliest(self.until, conditions.effective_until)
-        if since is not None and until is not None and since >= until:
-            return None
-        held = replace(conditions, effective_from=since, effective_until=until)
-        return replace(rate, conditions=held)
 
 
 class _Draft:
@@ -273,18 +198,17 @@ class _Draft:
         self._filled: dict[tuple[Meter, Conditions], str] = {}
         self._unfilled: list[UnfilledRate] = []
 
-    def fill_from(self, other: StatedCard, dates: _ComparedDates) -> None:
-        """Fill what the card lacks and this one, of the same base prices, states."""
-        theirs = _by_context(other.card)
-        standard = theirs.get(STANDARD, {})
+    def fill_from(self, source: str, prices: StatedPrices, dates: ComparedDates) -> None:
+        """Fill what the card lacks and a source with the same base prices states."""
+        theirs, standard = prices.by_context, prices.standard
         for context in sorted(theirs, key=len):
-            if _place_of(context):
+            if place_of(context):
                 continue  # A place multiplies the whole card, when it is complete.
             mine = self._in_context(context)
             refused = self._refused_context(context, mine, theirs[context])
             for meter, stated in theirs[context].items():
                 # Where the card has the meter, its tiers and windows may still be lacking.
-                group = [rate for rate in stated if meter not in mine or _is_special(rate)]
+                group = [rate for rate in stated if meter not in mine or is_special(rate)]
                 period = dates.period(meter)
                 held = [one for rate in group if (one := period.of(rate)) is not None]
                 # Of those that differ beyond the period alone, the first hides the others in it.
@@ -297,9 +221,9 @@ class _Draft:
                     or self._refused_prices(meter, context, rates)
                 )
                 if reason is None:
-                    self._add(rates, other.source)
+                    self._add(rates, source)
                 else:
-                    self.leave_unfilled(rates, other.source, reason)
+                    self.leave_unfilled(rates, source, reason)
 
     def leave_unfilled(self, rates: Iterable[Rate], source: str, reason: UnfilledReason) -> None:
         """Note why rates of a source are not filled."""
@@ -308,7 +232,7 @@ class _Draft:
     def finished(self) -> CompletedCard:
         """The card as it is now. What another source filled in the end was not left out."""
         placed = [rate for rates in self._rates.values() for rate in rates]
-        has = {(rate.meter, rate.conditions.context, _is_special(rate)) for rate in placed}
+        has = {(rate.meter, rate.conditions.context, is_special(rate)) for rate in placed}
         card = RateCard.of(PriceState.PRICED, placed)
         return CompletedCard(
             card,
@@ -316,7 +240,7 @@ class _Draft:
             tuple(
                 one
                 for one in self._unfilled
-                if (one.rate.meter, one.rate.conditions.context, _is_special(one.rate)) not in has
+                if (one.rate.meter, one.rate.conditions.context, is_special(one.rate)) not in has
             ),
         )
 
@@ -332,13 +256,13 @@ class _Draft:
         if context == STANDARD:
             return None
         if not all(
-            _is_same(mine[meter], theirs[meter], self._at) for meter in theirs if meter in mine
+            is_same_price(mine[meter], theirs[meter], self._at) for meter in theirs if meter in mine
         ):
             return UnfilledReason.DIFFERS
         # Output alone at the price of a mode would charge its input at the standard one.
         reasons = (
             self._refused_prices(meter, context, theirs[meter])
-            for meter in _BASE
+            for meter in BASE
             if meter in theirs and meter not in mine
         )
         return next((reason for reason in reasons if reason is not None), None)
@@ -352,14 +276,13 @@ class _Draft:
     ) -> UnfilledReason | None:
         """Why a meter is not filled. `mine` are the rates of the card in this context, `theirs`
         those of the other source in the standard one."""
-        standard = self._rates.get(meter, ())
-        stands = [rate for rate in standard if rate.conditions.context == STANDARD]
-        if stands and meter in theirs and not _is_same(stands, theirs[meter], self._at):
+        stands = self._standard(meter)
+        if stands and meter in theirs and not is_same_price(stands, theirs[meter], self._at):
             return UnfilledReason.DIFFERS
         if meter in mine:
             if self._coverage.has_all_tiers:
                 return UnfilledReason.ALL_IS_STATED
-            has_conditions = any(_is_special(rate) for rates in mine.values() for rate in rates)
+            has_conditions = any(is_special(rate) for rates in mine.values() for rate in rates)
             # A ladder and windows at once are one statement that no half of may be taken.
             return UnfilledReason.TIERS_STAND if has_conditions else None
         if context != STANDARD:
@@ -367,7 +290,7 @@ class _Draft:
             return None if stands else UnfilledReason.NO_STANDARD_RATE
         if meter in self._coverage.meters:
             return UnfilledReason.ALL_IS_STATED
-        if meter in _BASE:
+        if meter in BASE:
             return UnfilledReason.BASE_DIFFERS
         return UnfilledReason.SECOND_UNIT if self._is_second_unit(meter) else None
 
@@ -394,7 +317,8 @@ class _Draft:
         return {meter: rates for meter, rates in found.items() if rates}
 
     def _keeps_kind(self, meter: Meter, context: Context, rates: Sequence[Rate]) -> bool:
-        standard = self._standard(_CACHE_READS.get(meter, meter) if not context else meter)
+        base_meter = _CACHE_READS.get(meter, meter) if not context else meter
+        standard = standard_rate(self._standard(base_meter), self._at)
         if standard is None:
             return True
         pairs = set(context)
@@ -410,12 +334,13 @@ class _Draft:
                 return False
         return True
 
-    def _standard(self, meter: Meter) -> Rate | None:
-        return _standard_rate(self._in_context(STANDARD).get(meter, ()), self._at)
+    def _standard(self, meter: Meter) -> Sequence[Rate]:
+        rates = self._rates.get(meter, ())
+        return [rate for rate in rates if rate.conditions.context == STANDARD]
 
     def _add(self, rates: Sequence[Rate], source: str) -> None:
         placed = self._rates.setdefault(rates[0].meter, [])
-        has_ladder = any(_is_special(rate) for rate in rates)
+        has_ladder = any(is_special(rate) for rate in rates)
         start = 0
         for rate in rates:
             place = start
@@ -434,119 +359,13 @@ def _yields(placed: Rate, new: Rate, has_ladder: bool) -> bool:
     """
     before, after = set(placed.conditions.context), set(new.conditions.context)
     if before == after:
-        return _is_special(new) and not _is_special(placed)
-    if before < after and (not _is_special(placed) or has_ladder):
+        return is_special(new) and not is_special(placed)
+    if before < after and (not is_special(placed) or has_ladder):
         return True
-    if after < before and (not _is_special(new) or _is_special(placed)):
+    if after < before and (not is_special(new) or is_special(placed)):
         return False
     return _is_cheaper(placed, new)
 
 
 def _is_cheaper(one: Rate, other: Rate) -> bool:
     return one.price * other.per < other.price * one.per
-
-
-def _by_context(card: RateCard) -> Mapping[Context, Mapping[Meter, Sequence[Rate]]]:
-    found: dict[Context, dict[Meter, list[Rate]]] = {}
-    for rate in card.rates:
-        meters = found.setdefault(rate.conditions.context, {})
-        meters.setdefault(rate.meter, []).append(rate)
-    return found
-
-
-def _base(card: RateCard, at: datetime) -> Mapping[Meter, Rate]:
-    """The standard prices by which two cards are compared, of the first rate at the date."""
-    standard = _by_context(card).get(STANDARD, {})
-    rates = {
-        meter: rate
-        for meter, found in standard.items()
-        if (rate := _standard_rate(found, at)) is not None
-    }
-    tokens: Mapping[Meter, Rate] = {
-        meter: rate for meter, rate in rates.items() if meter in _BASE and rate.price
-    }
-    return tokens or rates
-
-
-def _standard_rate(rates: Iterable[Rate], at: datetime) -> Rate | None:
-    """The rate in the lowest band at a date, outside of all windows if there is one."""
-    at_date = [
-        rate for rate in rates if not _is_of_size(rate) and rate.conditions.holds_by_date(at)
-    ]
-    flat = (rate for rate in at_date if not _is_of_time(rate))
-    return next(flat, at_date[0] if at_date else None)
-
-
-def _is_same_base(mine: Mapping[Meter, Rate], theirs: Mapping[Meter, Rate]) -> bool:
-    """Whether both state the same base prices. Of a model without tokens, the other may state
-    more than the one in force."""
-    if not mine.keys() <= theirs.keys() or (
-        mine.keys() & set(_BASE) and mine.keys() != theirs.keys()
-    ):
-        return False
-    return all(agree(mine[meter], theirs[meter]) for meter in mine)
-
-
-def _is_same(mine: Sequence[Rate], theirs: Sequence[Rate], at: datetime) -> bool:
-    one, other = _standard_rate(mine, at), _standard_rate(theirs, at)
-    return one is not None and other is not None and agree(one, other)
-
-
-class _ComparedDates:
-    """The dates at which what was compared of two cards begins or ends."""
-
-    def __init__(
-        self, winner: RateCard, other: RateCard, base: Mapping[Meter, Rate], at: datetime
-    ) -> None:
-        self._at = at
-        self._base = base.keys()
-        self._dates = [
-            (rate.meter, date)
-            for card in (winner, other)
-            for rate in card.rates
-            if not rate.conditions.context and not _is_of_size(rate)
-            for date in (rate.conditions.effective_from, rate.conditions.effective_until)
-            if date is not None
-        ]
-        # A meter that only the other one states is compared with nothing.
-        self._compared = {rate.meter for rate in winner.rates} if self._dates else set()
-
-    def period(self, meter: Meter) -> _ComparedPeriod:
-        """Around the instant, in which no base price and no standard price of a meter changes."""
-        if not self._dates:
-            return _ComparedPeriod(None, None)
-        meters = {*self._base, meter} if meter in self._compared else self._base
-        dates = [date for each, date in self._dates if each in meters]
-        return _ComparedPeriod(
-            max((date for date in dates if date <= self._at), default=None),
-            min((date for date in dates if date > self._at), default=None),
-        )
-
-
-def _is_of_size(rate: Rate) -> bool:
-    threshold = rate.conditions.threshold
-    return threshold is not None and not threshold.reached_by(0)
-
-
-def _is_of_time(rate: Rate) -> bool:
-    return rate.conditions.utc_window is not None
-
-
-def _is_special(rate: Rate) -> bool:
-    return _is_of_size(rate) or _is_of_time(rate)
-
-
-def _is_windowed(card: RateCard, base: Mapping[Meter, Rate]) -> bool:
-    """Whether a base price depends on the time of day: no other source is known to follow it."""
-    return any(
-        _is_of_time(rate) and rate.meter in base and not rate.conditions.context
-        for rate in card.rates
-    )
-
-
-def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
-    return max(one, other) if one is not None and other is not None else one or other
-
-
-def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:
-    return min(one, other) if one is not None and other is not None else one or other

@@ -158,6 +158,11 @@ class Conditions:
         ):
             raise ValueError("a rate ends after it begins")
 
+    @property
+    def is_lowest_band(self) -> bool:
+        """Whether the smallest request has the rate, as far as its size goes."""
+        return self.threshold is None or self.threshold.reached_by(0)
+
     def in_effect(self, at: datetime) -> bool:
         """Whether date and time of day hold at the instant."""
         return self.holds_by_date(at) and (self.utc_window is None or self.utc_window.contains(at))

@@ -139,9 +139,7 @@ def last_change(card: RateCard, at: datetime) -> datetime | None:
 
 
 def _is_standard(conditions: Conditions) -> bool:
-    return not conditions.context and (
-        conditions.threshold is None or conditions.threshold.reached_by(0)
-    )
+    return not conditions.context and conditions.is_lowest_band
 
 
 def _in_effect(card: RateCard, at: datetime) -> dict[object, tuple[Decimal, int, int]]:

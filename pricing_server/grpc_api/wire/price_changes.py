@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from llmpricing.rate_card import RateDifference, differences
-from llmpricing.schedule import headline, last_change
+from llmpricing.schedule import headline
 from llmpricing.units import PricingFormat, format_price, plain
 from llmpricing.v1 import pricing_pb2 as pb
 from llmpricing.wire.enums import METERS, STATES
 from llmpricing.wire.instants import timestamp
 from llmpricing.wire.rates import conditions_message, rate_card_message
-from pricing_server.domain.override import OVERRIDE
+from pricing_server.domain.override import effective_since
 from pricing_server.domain.price_change import ChangeKind, ChangeOrigin, OriginKind, PriceChange
 from pricing_server.grpc_api.wire.requests import check_enum
 from pricing_server.grpc_api.wire.results import fitting
@@ -36,9 +36,7 @@ def price_changes(
 def price_change(change: PriceChange, view: pb.ChangeView.ValueType) -> pb.PriceChange:
     """A change with both headlines as they were in effect when it was written."""
     at = change.changed_at
-    since = last_change(change.new, at) or change.effective_time
-    if change.source == OVERRIDE:
-        since = max(since, change.effective_time)
+    since = effective_since(change.source, change.new, change.effective_time, at)
     after = headline(change.new, at)
     differing = differences(change.old, change.new)
     message = pb.PriceChange(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from llmpricing.matching import Standing
-from llmpricing.rate_card import UNPRICED, PriceState, RateCard
+from llmpricing.rate_card import UNPRICED, RateCard
 from pricing_server.domain.disagreement import Disagreement
 from pricing_server.domain.head import Head
 from pricing_server.domain.held_change import HoldReason, PendingChange
@@ -209,7 +209,7 @@ def price_of(row: Row, cards: MutableMapping[str, RateCard] | None = None) -> Pr
         superseded_at=row.get("superseded_at"),
     )
     # What is left of an ended override is no override: it has no price.
-    if price.source != OVERRIDE or price.card.state is PriceState.UNPRICED:
+    if price.source != OVERRIDE or price.is_left:
         return price
     return replace(
         price,
